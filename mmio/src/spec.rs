@@ -1,0 +1,121 @@
+//! Registers described as data.
+
+use crate::RegOffset;
+
+/// How faithful the model of a register is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fidelity {
+    /// The register does, as far as a driver can tell, what hardware does.
+    Modelled,
+    /// The value is kept and read back; nothing else happens.
+    Stored,
+    /// Reads give a fixed value, writes are dropped.
+    Constant,
+}
+
+impl Fidelity {
+    /// The word used in logs and in the generated register list.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Modelled => "modelled",
+            Self::Stored => "stored, no effect",
+            Self::Constant => "reads as constant",
+        }
+    }
+}
+
+/// One register, or an array of equal registers at a fixed stride.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RegSpec {
+    /// AMD's name without the instance prefix. In an array, `{}` stands for the index.
+    pub name: &'static str,
+    /// Offset relative to the block's base.
+    pub offset: RegOffset,
+    /// How many registers the entry describes; 1 for a plain register.
+    pub count: u16,
+    /// Bytes from one element of an array to the next.
+    pub stride: u16,
+    /// Value after a reset.
+    pub reset: u32,
+    /// Bits that a write sets.
+    pub write_mask: u32,
+    /// Bits that a write of one clears. They must not be in `write_mask`.
+    pub w1c_mask: u32,
+    /// How faithful the model is.
+    pub fidelity: Fidelity,
+}
+
+impl RegSpec {
+    const fn plain(name: &'static str, offset: RegOffset, write_mask: u32, fidelity: Fidelity) -> Self {
+        Self {
+            name,
+            offset,
+            count: 1,
+            stride: 4,
+            reset: 0,
+            write_mask,
+            w1c_mask: 0,
+            fidelity,
+        }
+    }
+
+    /// A register whose value is kept without effect; resets to 0, all bits writable.
+    pub const fn stored(name: &'static str, offset: RegOffset) -> Self {
+        Self::plain(name, offset, u32::MAX, Fidelity::Stored)
+    }
+
+    /// A register with behaviour in the block's code; resets to 0, all bits writable.
+    pub const fn modelled(name: &'static str, offset: RegOffset) -> Self {
+        Self::plain(name, offset, u32::MAX, Fidelity::Modelled)
+    }
+
+    /// A register that always reads `value`.
+    pub const fn constant(name: &'static str, offset: RegOffset, value: u32) -> Self {
+        Self {
+            reset: value,
+            ..Self::plain(name, offset, 0, Fidelity::Constant)
+        }
+    }
+
+    /// The same with another reset value.
+    #[must_use]
+    pub const fn reset(self, reset: u32) -> Self {
+        Self { reset, ..self }
+    }
+
+    /// The same with only these bits writable.
+    #[must_use]
+    pub const fn write_mask(self, write_mask: u32) -> Self {
+        Self { write_mask, ..self }
+    }
+
+    /// The same with these bits cleared by writing one; they stop being plainly writable.
+    #[must_use]
+    pub const fn w1c(self, w1c_mask: u32) -> Self {
+        Self {
+            w1c_mask,
+            write_mask: self.write_mask & !w1c_mask,
+            ..self
+        }
+    }
+
+    /// The same as an array of `count` registers, `stride` bytes apart.
+    #[must_use]
+    pub const fn array(self, count: u16, stride: u16) -> Self {
+        Self {
+            count,
+            stride,
+            ..self
+        }
+    }
+
+    /// Offset of element `index`, relative to the block's base.
+    pub const fn element(&self, index: u16) -> RegOffset {
+        self.offset.plus(index as u32 * self.stride as u32)
+    }
+
+    /// Name of element `index`, with the instance prefix.
+    pub fn element_name(&self, prefix: &str, index: u16) -> String {
+        format!("{prefix}{}", self.name.replace("{}", &index.to_string()))
+    }
+}
