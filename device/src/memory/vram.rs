@@ -1,0 +1,144 @@
+//! The GPU's own memory.
+
+use std::fs::File;
+use std::io;
+
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, SeekFrom};
+use thiserror::Error;
+use vm_memory::{FileOffset, MmapRegion, VolatileMemory, VolatileSlice};
+
+use super::PAGE_SIZE;
+
+/// VRAM could not be provided.
+#[derive(Debug, Error)]
+pub enum VramError {
+    /// The kernel refused.
+    #[error("VRAM of {size:#x} bytes: {what}")]
+    Host {
+        /// Size asked for, in bytes.
+        size: u64,
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The address space of this process cannot hold it.
+    #[error("VRAM of {size:#x} bytes cannot be mapped")]
+    Map {
+        /// Size asked for, in bytes.
+        size: u64,
+        /// Why it failed.
+        #[source]
+        source: vm_memory::mmap::MmapRegionError,
+    },
+    /// The size is no multiple of the page size, or none at all.
+    #[error("VRAM of {size:#x} bytes: the size must be a multiple of {PAGE_SIZE:#x} above zero")]
+    Size {
+        /// Size asked for, in bytes.
+        size: u64,
+    },
+}
+
+/// VRAM: a memfd that this process and the front end map at the same time.
+///
+/// Sparse: a page costs host memory from the first access to it through a mapping (a read counts too). The file is sealed at its
+/// size, so no process that holds the descriptor can take the memory from under the others.
+#[derive(Debug)]
+pub struct Vram {
+    file: File,
+    mapping: MmapRegion,
+    size: u64,
+}
+
+impl Vram {
+    /// Provides `size` bytes of VRAM, all zero.
+    ///
+    /// # Errors
+    /// [`VramError`] if the size is unsuitable or the host refuses.
+    pub fn new(size: u64) -> Result<Self, VramError> {
+        if size == 0 || !size.is_multiple_of(PAGE_SIZE) {
+            return Err(VramError::Size { size });
+        }
+        let host = |what| {
+            move |source: rustix::io::Errno| VramError::Host {
+                size,
+                what,
+                source: source.into(),
+            }
+        };
+        let length = usize::try_from(size).map_err(|_| VramError::Size { size })?;
+        let file = rustix::fs::memfd_create("amdgpu-vram", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
+            .map_err(host("cannot create a memory file"))?;
+        rustix::fs::ftruncate(&file, size).map_err(host("cannot size the memory file"))?;
+        rustix::fs::fcntl_add_seals(&file, SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)
+            .map_err(host("cannot seal the memory file"))?;
+        let file = File::from(file);
+        let mapped = file.try_clone().map_err(|source| VramError::Host {
+            size,
+            what: "cannot duplicate the memory file",
+            source,
+        })?;
+        let mapping = MmapRegion::from_file(FileOffset::new(mapped, 0), length)
+            .map_err(|source| VramError::Map { size, source })?;
+        Ok(Self { file, mapping, size })
+    }
+
+    /// Size in bytes.
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Another descriptor of the file behind it, for the front end to map as the frame-buffer BAR.
+    ///
+    /// # Errors
+    /// If the process has no descriptor left.
+    pub fn share(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
+    /// Throws the contents of a range away: it reads as zero in every mapping at once, and its memory goes back to the host. What lies
+    /// beyond the end of VRAM is left out.
+    ///
+    /// # Errors
+    /// If the host refuses.
+    pub fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
+        let len = len.min(self.size.saturating_sub(offset));
+        if len == 0 {
+            return Ok(());
+        }
+        let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        Ok(rustix::fs::fallocate(&self.file, mode, offset, len)?)
+    }
+
+    /// The first populated range at or after `from`, as (offset, length) in bytes. Everything between such ranges was never
+    /// touched, or was discarded, and reads as zero.
+    ///
+    /// # Errors
+    /// If the host refuses.
+    pub fn populated_from(&self, from: u64) -> io::Result<Option<(u64, u64)>> {
+        let start = match rustix::fs::seek(&self.file, SeekFrom::Data(from)) {
+            Ok(start) => start,
+            Err(rustix::io::Errno::NXIO) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let end = rustix::fs::seek(&self.file, SeekFrom::Hole(start))?;
+        Ok(Some((start, end.saturating_sub(start))))
+    }
+
+    /// How much host memory it takes, in bytes.
+    ///
+    /// # Errors
+    /// If the host refuses.
+    pub fn resident(&self) -> io::Result<u64> {
+        use std::os::unix::fs::MetadataExt;
+        const BLOCK: u64 = 512; // the unit of st_blocks, whatever the file system's own
+        Ok(self.file.metadata()?.blocks().saturating_mul(BLOCK))
+    }
+
+    /// The mapped bytes of a range; `None` if any is outside.
+    pub(super) fn piece(&self, offset: u64, len: u64) -> Option<VolatileSlice<'_>> {
+        let (offset, len) = (usize::try_from(offset).ok()?, usize::try_from(len).ok()?);
+        self.mapping.get_slice(offset, len).ok()
+    }
+}
