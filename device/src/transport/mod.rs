@@ -3,12 +3,17 @@
 //! One thread owns the device. It serves the socket, and while no message is waiting it gives the engines their budget
 //! ([`PciFunction::run`]), so no access ever waits for a lock and every access waits for at most one budget of engine work.
 
+pub mod vfio_user;
+mod wake;
+
 use std::fs::File;
 use std::time::Instant;
 
 use mmio::AccessError;
 use thiserror::Error;
 use vmm_sys_util::eventfd::EventFd;
+
+pub use wake::{Job, Mailbox, MailboxClosed, StopHandle};
 
 /// The regions of a PCI function, as vfio numbers them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,0 +1,355 @@
+//! Listener and event loop.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use thiserror::Error;
+
+use super::connection::{Connection, Gone, Served};
+use crate::transport::wake::{self, Jobs};
+use crate::transport::{Activity, Mailbox, PciFunction, StopHandle};
+
+/// Most messages in a row before the engines get their turn: two vCPUs that poll a register must not keep the engine they wait for
+/// from running.
+const MESSAGES_PER_TURN: usize = 32;
+
+/// The server could not go on, or not start.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// Connections cannot be accepted.
+    #[error("cannot accept a connection")]
+    Accept(#[source] io::Error),
+    /// Somebody else listens there.
+    #[error("{} is in use by another process", .0.display())]
+    InUse(PathBuf),
+    /// An inherited descriptor is no UNIX stream socket.
+    #[error("the inherited descriptor is no UNIX stream socket")]
+    NoSocket,
+    /// Something that is no socket is in the way.
+    #[error("{} exists and is not a socket", .0.display())]
+    NotASocket(PathBuf),
+    /// The host refused.
+    #[error("{what}")]
+    Host {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The path cannot be listened at.
+    #[error("cannot listen at {}", path.display())]
+    Listen {
+        /// The path.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Where clients come from.
+#[derive(Debug)]
+enum Source {
+    /// They connect.
+    Socket(UnixListener),
+    /// The one client that there will ever be; `None` once it is being served.
+    Connected(Option<UnixStream>),
+}
+
+/// A place that front ends connect to.
+#[derive(Debug)]
+pub struct Listener {
+    source: Source,
+    /// The socket file that was made, with its device and inode number: only this very file is removed.
+    file: Option<(PathBuf, (u64, u64))>,
+}
+
+impl Listener {
+    /// Listens at `path`. A socket file that nobody listens at any more is replaced. The file is removed on drop.
+    ///
+    /// # Errors
+    /// [`ServeError`] if the path is in use, is no socket, or cannot be listened at.
+    pub fn bind(path: &Path) -> Result<Self, ServeError> {
+        let failed = |source| ServeError::Listen {
+            path: path.to_owned(),
+            source,
+        };
+        remove_stale(path)?;
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let metadata = fs::symlink_metadata(path).map_err(failed)?;
+        Ok(Self {
+            source: Source::Socket(listener),
+            file: Some((path.to_owned(), (metadata.dev(), metadata.ino()))),
+        })
+    }
+
+    /// From an inherited descriptor: a listening socket, or one that a client is connected to already. The latter is served once.
+    ///
+    /// # Errors
+    /// [`ServeError::NoSocket`] if it is neither.
+    pub fn from_fd(fd: OwnedFd) -> Result<Self, ServeError> {
+        let is_unix = rustix::net::sockopt::socket_domain(&fd) == Ok(AddressFamily::UNIX);
+        let is_stream = rustix::net::sockopt::socket_type(&fd) == Ok(SocketType::STREAM);
+        if !is_unix || !is_stream {
+            return Err(ServeError::NoSocket);
+        }
+        let host = |source| ServeError::Host {
+            what: "cannot use the inherited socket",
+            source,
+        };
+        let listens = rustix::net::sockopt::socket_acceptconn(&fd).map_err(|errno| host(errno.into()))?;
+        let source = if listens {
+            let listener = UnixListener::from(fd);
+            listener.set_nonblocking(true).map_err(host)?;
+            Source::Socket(listener)
+        } else {
+            Source::Connected(Some(UnixStream::from(fd)))
+        };
+        Ok(Self { source, file: None })
+    }
+
+    /// The next client, if one waits.
+    fn accept(&mut self) -> Result<Option<UnixStream>, ServeError> {
+        match &mut self.source {
+            Source::Connected(client) => Ok(client.take()),
+            Source::Socket(listener) => match listener.accept() {
+                Ok((stream, _)) => Ok(Some(stream)),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock
+                    | io::ErrorKind::Interrupted
+                    | io::ErrorKind::ConnectionAborted => Ok(None),
+                    _ => Err(ServeError::Accept(error)),
+                },
+            },
+        }
+    }
+
+    /// Whether no client will ever come.
+    const fn is_exhausted(&self) -> bool {
+        matches!(self.source, Source::Connected(None))
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.source {
+            Source::Socket(listener) => Some(listener.as_fd()),
+            Source::Connected(_) => None,
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some((path, identity)) = self.file.take()
+            && fs::symlink_metadata(&path).is_ok_and(|now| (now.dev(), now.ino()) == identity)
+            && let Err(error) = fs::remove_file(&path)
+        {
+            log::warn!(target: "amdgpu::vfio", "cannot remove {}: {error}", path.display());
+        }
+    }
+}
+
+/// Removes the socket file of a process that is gone.
+fn remove_stale(path: &Path) -> Result<(), ServeError> {
+    let failed = |source| ServeError::Listen {
+        path: path.to_owned(),
+        source,
+    };
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            return Err(ServeError::NotASocket(path.to_owned()));
+        }
+        Ok(_) => {}
+    }
+    let address = SocketAddrUnix::new(path).map_err(|errno| failed(errno.into()))?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK; // a full queue must not hold us up
+    let probe = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+        .map_err(|errno| failed(errno.into()))?;
+    match rustix::net::connect(&probe, &address) {
+        Ok(()) | Err(Errno::AGAIN | Errno::PROTOTYPE) => Err(ServeError::InUse(path.to_owned())),
+        Err(Errno::CONNREFUSED) => fs::remove_file(path).map_err(failed),
+        Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(failed(errno.into())),
+    }
+}
+
+/// How to serve.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// How long to look for the next message before blocking, after one was served. Drivers access registers in runs, and waking a
+    /// blocked thread costs more than the access itself; on the other hand the time is taken from the guest's CPUs if the host has
+    /// none to spare.
+    pub spin: Duration,
+    /// Return when the first client has gone, instead of waiting for the next.
+    pub once: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            spin: Duration::from_micros(20),
+            once: false,
+        }
+    }
+}
+
+/// Serves one function to one client at a time.
+#[derive(Debug)]
+pub struct Server<F> {
+    listener: Listener,
+    options: Options,
+    stop: StopHandle,
+    jobs: Jobs<F>,
+    wakes: Vec<OwnedFd>,
+}
+
+impl<F: PciFunction> Server<F> {
+    /// A server for the clients of `listener`.
+    ///
+    /// # Errors
+    /// [`ServeError::Host`] if the process has no descriptors left.
+    pub fn new(listener: Listener, options: Options) -> Result<Self, ServeError> {
+        let host = |source| ServeError::Host {
+            what: "cannot make an eventfd",
+            source,
+        };
+        Ok(Self {
+            listener,
+            options,
+            stop: StopHandle::new().map_err(host)?,
+            jobs: Jobs::new().map_err(host)?,
+            wakes: Vec::new(),
+        })
+    }
+
+    /// Stops [`serve`](Self::serve) from elsewhere.
+    pub fn stop_handle(&self) -> StopHandle {
+        self.stop.clone()
+    }
+
+    /// Runs things on the device thread from elsewhere.
+    pub fn mailbox(&self) -> Mailbox<F> {
+        self.jobs.mailbox()
+    }
+
+    /// Adds a descriptor (an eventfd or timerfd, non-blocking) that makes the engines run when it becomes readable. Its count is
+    /// taken.
+    pub fn add_wake(&mut self, fd: OwnedFd) {
+        self.wakes.push(fd);
+    }
+
+    /// Serves one client after another until it is stopped. The engines and the mailbox run also while there is none.
+    ///
+    /// # Errors
+    /// [`ServeError`] if no client can be accepted any more.
+    pub fn serve(&mut self, function: &mut F) -> Result<(), ServeError> {
+        let mut client = None;
+        let result = self.serve_clients(function, &mut client);
+        if client.is_some() {
+            function.disconnected();
+        }
+        result
+    }
+
+    fn serve_clients(&mut self, function: &mut F, client: &mut Option<Connection>) -> Result<(), ServeError> {
+        let mut last_message = Instant::now();
+        while !self.stop.is_stopped() {
+            let more_jobs = self.jobs.run(function);
+            let served = match client {
+                Some(connection) => connection.serve(function, MESSAGES_PER_TURN),
+                None => {
+                    *client = self.listener.accept()?.map(Connection::new);
+                    if client.is_some() {
+                        log::info!(target: "amdgpu::vfio", "client connected");
+                        continue;
+                    }
+                    Ok(Served {
+                        messages: 0,
+                        blocked: false,
+                    })
+                }
+            };
+            let served = match served {
+                Ok(served) => served,
+                Err(gone) => {
+                    *client = None;
+                    function.disconnected();
+                    match gone {
+                        Gone::Closed => log::info!(target: "amdgpu::vfio", "client disconnected"),
+                        gone => log::warn!(target: "amdgpu::vfio", "connection dropped: {gone}"),
+                    }
+                    if self.options.once || self.listener.is_exhausted() {
+                        return Ok(());
+                    }
+                    continue;
+                }
+            };
+            let activity = function.run();
+            if served.messages > 0 {
+                last_message = Instant::now();
+            }
+            let spinning = client.is_some() && !served.blocked && last_message.elapsed() < self.options.spin;
+            if activity == Activity::Busy || more_jobs || served.messages > 0 || spinning {
+                continue;
+            }
+            self.wait(client.as_ref(), served.blocked, activity)?;
+        }
+        Ok(())
+    }
+
+    /// Blocks until there is something to do.
+    fn wait(&self, client: Option<&Connection>, blocked: bool, activity: Activity) -> Result<(), ServeError> {
+        let timeout = match activity {
+            Activity::Busy => return Ok(()),
+            Activity::Idle => None,
+            Activity::Until(time) => {
+                let left = time.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Ok(());
+                }
+                // Further away than a timespec reaches is as good as never.
+                Timespec::try_from(left).ok()
+            }
+        };
+        let (source, interest) = match client {
+            Some(client) if blocked => (Some(client.fd()), PollFlags::OUT),
+            Some(client) => (Some(client.fd()), PollFlags::IN),
+            None => (self.listener.fd(), PollFlags::IN),
+        };
+        let mut fds = Vec::with_capacity(3 + self.wakes.len());
+        fds.push(PollFd::from_borrowed_fd(self.stop.fd(), PollFlags::IN));
+        fds.push(PollFd::from_borrowed_fd(self.jobs.fd(), PollFlags::IN));
+        fds.extend(self.wakes.iter().map(|wake| PollFd::new(wake, PollFlags::IN)));
+        fds.extend(source.map(|fd| PollFd::from_borrowed_fd(fd, interest)));
+        match rustix::event::poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => {
+                return Err(ServeError::Host {
+                    what: "cannot wait for the client",
+                    source: errno.into(),
+                });
+            }
+        }
+        let mut ready = fds.iter().skip(1).map(|fd| !fd.revents().is_empty());
+        if ready.next() == Some(true) {
+            self.jobs.clear();
+        }
+        for (wake, ready) in self.wakes.iter().zip(ready) {
+            if ready {
+                wake::drain(wake.as_fd());
+            }
+        }
+        Ok(())
+    }
+}
