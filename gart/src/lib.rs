@@ -1,10 +1,36 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+#![warn(clippy::arithmetic_side_effects)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::arithmetic_side_effects,
+        reason = "a test that overflows fails, as it should"
+    )
+)]
 
 mod addr;
+mod context;
 mod fault;
+mod hub;
 mod memory;
+mod pte;
+pub mod registers;
+mod space;
+mod tables;
+pub mod testing;
+mod walk;
 
 pub use addr::{BusAddr, GpuVa, Vmid, VramOffset};
-pub use fault::{Access, Fault, FaultKind};
+pub use context::{AddressSpace, Apertures, Context, ContextCntl, Level, PAGE_SHIFT, PAGE_SIZE};
+pub use fault::{Access, ClientId, Fault, FaultInterrupt, FaultKind, FaultStatus};
+pub use hub::{FrameBuffer, Hub, HubEffect, HubId, InvalidateRequest, InvalidationEngine};
 pub use memory::{Location, MemoryError, PhysicalMemory, VirtualMemory};
+pub use pte::{Pde, Pte};
+pub use registers::HubLayout;
+pub use space::{FaultSink, Space};
+pub use tables::{EntryKind, TableSummary, VisitedEntry, WalkBudget, walk_tables};
+pub use walk::{Backing, Source, Translation, translate};
+
+#[cfg(test)]
+mod proptests;

@@ -1,0 +1,215 @@
+//! From an address to a place: pure functions of the decoded registers and of memory.
+
+use crate::context::{PAGE_SHIFT, PAGE_SIZE};
+use crate::{
+    Access, AddressSpace, Apertures, BusAddr, Context, Fault, FaultKind, GpuVa, Level, Location, Pde,
+    PhysicalMemory, Pte, Vmid, VramOffset,
+};
+
+/// What stands behind an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backing {
+    /// Memory, from the address on.
+    Memory(Location),
+    /// A partially resident page that is not resident: reads give zeros, writes are dropped.
+    Prt,
+}
+
+/// What decided a translation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The frame buffer aperture of VMID 0.
+    FrameBuffer,
+    /// The AGP window of VMID 0.
+    Agp,
+    /// A leaf entry.
+    Page {
+        /// The kind of table that holds it.
+        level: Level,
+        /// The entry, with its flags.
+        entry: Pte,
+    },
+}
+
+/// A successful translation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Translation {
+    /// What is there.
+    pub backing: Backing,
+    /// Bytes from the address to the end of what is contiguous (page, fragment or aperture); at least 1.
+    pub remaining: u64,
+    /// What decided it.
+    pub source: Source,
+}
+
+impl AddressSpace {
+    /// Translates `va` of `vmid`. VMID 0 looks in the frame buffer, in the AGP window and then, as all other contexts do, in its
+    /// page table; the apertures work whether or not context 0 is enabled.
+    ///
+    /// # Errors
+    /// The [`Fault`] that the hub would record.
+    #[inline]
+    pub fn translate<M: PhysicalMemory + ?Sized>(
+        &self,
+        memory: &M,
+        vmid: Vmid,
+        va: GpuVa,
+        access: Access,
+    ) -> Result<Translation, Fault> {
+        if vmid == Vmid::KERNEL
+            && let Some(direct) = through_aperture(&self.apertures, va)
+        {
+            return Ok(direct);
+        }
+        let fault = |kind| Fault {
+            vmid,
+            va: va.canonical(),
+            access,
+            kind,
+        };
+        let context = self
+            .contexts
+            .get(vmid.index())
+            .ok_or_else(|| fault(FaultKind::ContextDisabled))?;
+        translate(context, self.apertures.fb_offset, memory, va, access).map_err(fault)
+    }
+}
+
+/// The apertures of VMID 0.
+fn through_aperture(apertures: &Apertures, va: GpuVa) -> Option<Translation> {
+    let va = va.canonical().get();
+    let inside = |first: u64, last: u64| {
+        let offset = va.checked_sub(first)?;
+        let rest = last.checked_sub(va)?;
+        Some((offset, rest.saturating_add(1)))
+    };
+    if let Some((offset, remaining)) = inside(apertures.fb_start, apertures.fb_last) {
+        let location = Location::Vram(VramOffset::new(offset));
+        return Some(Translation {
+            backing: Backing::Memory(location),
+            remaining,
+            source: Source::FrameBuffer,
+        });
+    }
+    if apertures.agp_last != 0
+        && let Some((offset, remaining)) = inside(apertures.agp_start, apertures.agp_last)
+    {
+        let location = Location::System(BusAddr::new(apertures.agp_base).plus(offset));
+        return Some(Translation {
+            backing: Backing::Memory(location),
+            remaining,
+            source: Source::Agp,
+        });
+    }
+    None
+}
+
+/// Walks one context's tables. `fb_offset` is FB_OFFSET in bytes.
+///
+/// At most four entries are loaded, whatever they contain. FRAG is believed, as a TLB believes it: the run is reported as
+/// contiguous without a look at its other entries.
+///
+/// # Errors
+/// Why there is no translation.
+#[inline]
+pub fn translate<M: PhysicalMemory + ?Sized>(
+    context: &Context,
+    fb_offset: u64,
+    memory: &M,
+    va: GpuVa,
+    access: Access,
+) -> Result<Translation, FaultKind> {
+    if !context.enabled {
+        return Err(FaultKind::ContextDisabled);
+    }
+    let va = va.canonical().get();
+    let page = va >> PAGE_SHIFT;
+    if page < context.start_page || page > context.end_page {
+        return Err(FaultKind::OutOfRange);
+    }
+    let offset = va.wrapping_sub(context.start_page << PAGE_SHIFT);
+
+    let mut level = context.root_level;
+    let mut index = offset >> level.entry_shift(context.block_bits);
+    let mut table = context.root;
+    if !table.valid() {
+        return Err(invalid_root(level));
+    }
+    loop {
+        let at = table.location(fb_offset).plus(index << 3);
+        let entry = Pde::from_bits(memory.load_u64(at).map_err(FaultKind::Memory)?);
+        match level.below() {
+            Some(below) if !entry.pde_pte() => {
+                if !entry.valid() {
+                    return Err(level.invalid_entry());
+                }
+                table = entry;
+                level = below;
+                index =
+                    offset >> level.entry_shift(context.block_bits) & level.last_index(context.block_bits);
+            }
+            _ => return leaf(context, fb_offset, level, entry.as_pte(), offset, access),
+        }
+    }
+}
+
+/// The base register counts as the directory entry above the root.
+pub(crate) const fn invalid_root(root: Level) -> FaultKind {
+    let level = match root {
+        Level::Ptb => 0,
+        Level::Pdb0 => 1,
+        Level::Pdb1 => 2,
+        Level::Pdb2 => 3,
+    };
+    FaultKind::InvalidPde { level }
+}
+
+#[inline]
+fn leaf(
+    context: &Context,
+    fb_offset: u64,
+    level: Level,
+    entry: Pte,
+    offset: u64,
+    access: Access,
+) -> Result<Translation, FaultKind> {
+    let entry_shift = level.entry_shift(context.block_bits).min(GpuVa::BITS);
+    let run_shift = entry_shift
+        .max(PAGE_SHIFT.saturating_add(u32::from(entry.fragment())))
+        .min(GpuVa::BITS);
+    let low_bits = |shift: u32| offset & (1_u64 << (shift & 63)).wrapping_sub(1);
+    let to_end_of_run = (1_u64 << (run_shift & 63)).wrapping_sub(low_bits(run_shift));
+    let to_end_of_context = context
+        .end_page
+        .wrapping_sub(context.start_page)
+        .wrapping_add(1)
+        .wrapping_mul(PAGE_SIZE)
+        .wrapping_sub(offset);
+    let remaining = to_end_of_run.min(to_end_of_context);
+
+    let backing = if entry.is_unmapped_prt() {
+        Backing::Prt
+    } else if !entry.valid() {
+        return Err(FaultKind::InvalidPte);
+    } else if !allows(entry, access) {
+        return Err(FaultKind::Permission);
+    } else {
+        Backing::Memory(entry.location(fb_offset).plus(low_bits(entry_shift)))
+    };
+    Ok(Translation {
+        backing,
+        remaining,
+        source: Source::Page { level, entry },
+    })
+}
+
+const fn allows(entry: Pte, access: Access) -> bool {
+    match access {
+        Access::Read => entry.readable(),
+        Access::Write => entry.writeable(),
+    }
+}
+
+#[cfg(test)]
+#[path = "walk_tests.rs"]
+mod tests;
