@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn sizes_that_no_message_has_are_refused_at_the_header() {
-        for size in [0, 15, MAX_MESSAGE_SIZE as u32 + 1, u32::MAX] {
+        for size in [0, 15, u32::try_from(MAX_MESSAGE_SIZE).unwrap() + 1, u32::MAX] {
             let mut framing = Framing::default();
             let mut bytes = message(9, b"");
             bytes[4..8].copy_from_slice(&size.to_le_bytes());
