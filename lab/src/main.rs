@@ -1,3 +1,57 @@
-//! To come.
+//! The program `amdgpu-lab`.
 
-fn main() {}
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use lab::cli::{Cli, Command, FetchArgs};
+use lab::fetch::Cache;
+use lab::progress::Progress;
+use lab::qemu::Qemu;
+use lab::report::Verdict;
+use lab::{interrupt, run};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match perform(&cli) {
+        Ok(verdict) => ExitCode::from(verdict.exit_status()),
+        Err(error) => {
+            eprintln!("amdgpu-lab: {error:#}");
+            ExitCode::from(Verdict::Unknown.exit_status())
+        }
+    }
+}
+
+fn perform(cli: &Cli) -> Result<Verdict> {
+    interrupt::install().context("installing the signal handlers")?;
+    let progress = Progress::stderr();
+    let cache = |refresh| Cache::open(cli.cache.as_deref(), cli.sources.sources(refresh), progress);
+    match &cli.command {
+        Command::Fetch(arguments) => fetch(arguments, &cache(arguments.refresh)?),
+        Command::Run(arguments) => {
+            let options = arguments.options()?;
+            let (folder, report) = run::run(&options, &cache(false)?, &progress)?;
+            print!("{}", report.text());
+            println!("{:<12}{}", "logs", folder.display());
+            Ok(report.verdict)
+        }
+    }
+}
+
+fn fetch(arguments: &FetchArgs, cache: &Cache) -> Result<Verdict> {
+    for suite in &arguments.kernel {
+        let kernel = cache.kernel(*suite)?;
+        println!(
+            "{:<18}{}  {}",
+            suite.name(),
+            kernel.release,
+            kernel.image.display()
+        );
+    }
+    println!("{:<18}{}", "firmware", cache.firmware()?.display());
+    println!("{:<18}{}", "shell", cache.busybox()?.display());
+    let qemu = Qemu::find(None, cache)?;
+    println!("{:<18}{}", "qemu", qemu.version);
+    Ok(Verdict::Pass)
+}

@@ -1,0 +1,110 @@
+//! The GPU as the PCI bus of the guest shows it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// AMD's graphics vendor number.
+const VENDOR: &str = "0x1002";
+const DRIVER: &str = "/sys/bus/pci/drivers/amdgpu";
+
+/// A GPU on the bus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gpu {
+    /// Address such as `0000:01:00.0`.
+    pub address: String,
+    folder: PathBuf,
+}
+
+impl Gpu {
+    /// The first one.
+    pub fn find() -> Result<Self, String> {
+        let folder = "/sys/bus/pci/devices";
+        let mut addresses: Vec<_> = fs::read_dir(folder)
+            .map_err(|error| format!("{folder}: {error}"))?
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .collect();
+        addresses.sort();
+        addresses
+            .into_iter()
+            .map(|address| Self {
+                folder: Path::new(folder).join(&address),
+                address,
+            })
+            .find(|gpu| gpu.attribute("vendor") == VENDOR)
+            .ok_or_else(|| format!("no PCI function with vendor {VENDOR}"))
+    }
+
+    /// A file of the function's folder in sysfs, without the line end; empty if there is none.
+    pub fn attribute(&self, name: &str) -> String {
+        fs::read_to_string(self.folder.join(name))
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    }
+
+    /// The name of its render node, if a driver made one.
+    pub fn render_node(&self) -> Option<String> {
+        fs::read_dir(self.folder.join("drm"))
+            .ok()?
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .find(|name| name.starts_with("renderD"))
+    }
+
+    /// Its folder in debugfs. Kernels name it by the minor number of the card, newer ones also by the address.
+    pub fn debugfs(&self) -> Result<PathBuf, String> {
+        let root = Path::new("/sys/kernel/debug/dri");
+        let by_address = root.join(&self.address);
+        if by_address.is_dir() {
+            return Ok(by_address);
+        }
+        let card = fs::read_dir(self.folder.join("drm"))
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .find_map(|name| name.strip_prefix("card").map(str::to_owned));
+        let card = card.ok_or_else(|| format!("{} has no card node", self.address))?;
+        let by_number = root.join(card);
+        if by_number.is_dir() {
+            Ok(by_number)
+        } else {
+            Err(format!("no folder for {} under {}", self.address, root.display()))
+        }
+    }
+
+    /// The render node's device file, once it can be opened.
+    pub fn wait_for_render_node(&self, limit: Duration) -> Result<PathBuf, String> {
+        let started = Instant::now();
+        loop {
+            if let Some(node) = self.render_node() {
+                let path = Path::new("/dev/dri").join(node);
+                if path.exists() {
+                    return Ok(path);
+                }
+            }
+            if started.elapsed() > limit {
+                return Err(format!(
+                    "{} got no render node within {} s",
+                    self.address,
+                    limit.as_secs()
+                ));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Takes the driver away from it.
+    pub fn unbind(&self) -> Result<(), String> {
+        write(&format!("{DRIVER}/unbind"), &self.address)
+    }
+
+    /// Gives it to the driver, which probes it.
+    pub fn bind(&self) -> Result<(), String> {
+        write(&format!("{DRIVER}/bind"), &self.address)
+    }
+}
+
+/// Writes a file of sysfs or debugfs.
+pub fn write(path: &str, value: &str) -> Result<(), String> {
+    fs::write(path, value).map_err(|error| format!("writing {value:?} to {path}: {error}"))
+}

@@ -1,0 +1,265 @@
+//! The steps that can be ordered.
+
+use std::fs;
+use std::io::{self, BufRead};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::json::Object;
+use crate::pci::Gpu;
+use crate::sys::{self, End};
+use crate::{marker, module};
+
+/// How long a driver that was loaded or bound may take until its render node is there.
+const NODE_LIMIT: Duration = Duration::from_secs(60);
+
+/// A step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Load a module and, if it is the driver, wait for the GPU's render node.
+    Modprobe {
+        /// The module.
+        module: String,
+        /// Parameters for it; none as a rule.
+        parameters: String,
+    },
+    /// Load a module, no more.
+    Load(String),
+    /// Remove a module.
+    Rmmod(String),
+    /// Take the driver from the GPU.
+    Unbind,
+    /// Give the GPU to the driver.
+    Bind,
+    /// Both, this many times.
+    Rebind(u32),
+    /// Wait for a line from the host.
+    Hold,
+    /// Write a file.
+    Write {
+        /// Which.
+        path: String,
+        /// What.
+        value: String,
+    },
+    /// Read a file and report its lines.
+    Read(String),
+    /// A shell on the console.
+    Shell,
+    /// Wait.
+    Sleep(Duration),
+    /// The end of the machine's run.
+    End(End),
+}
+
+impl Step {
+    /// Reads a step's name and arguments.
+    pub fn parse(name: &str, arguments: &[String]) -> Result<Self, String> {
+        let argument = |index: usize| arguments.get(index).map(String::as_str);
+        let number = |index: usize, default: u32| match argument(index) {
+            None => Ok(default),
+            Some(text) => text.parse().map_err(|_| format!("{name}: {text:?} is no number")),
+        };
+        let required =
+            |index: usize, what: &str| argument(index).ok_or_else(|| format!("{name}: no {what} given"));
+        Ok(match name {
+            "modprobe" => Self::Modprobe {
+                module: argument(0).unwrap_or("amdgpu").to_owned(),
+                parameters: arguments.get(1..).unwrap_or_default().join(" "),
+            },
+            "load" => Self::Load(argument(0).unwrap_or("amdgpu").to_owned()),
+            "rmmod" => Self::Rmmod(argument(0).unwrap_or("amdgpu").to_owned()),
+            "unbind" => Self::Unbind,
+            "bind" => Self::Bind,
+            "rebind" => Self::Rebind(number(0, 1)?),
+            "hold" => Self::Hold,
+            "write" => Self::Write {
+                path: required(0, "path")?.to_owned(),
+                value: required(1, "value")?.to_owned(),
+            },
+            "read" => Self::Read(required(0, "path")?.to_owned()),
+            "shell" => Self::Shell,
+            "sleep" => Self::Sleep(Duration::from_millis(number(0, 1000)?.into())),
+            "reboot" => Self::End(End::Restart),
+            "poweroff" => Self::End(End::PowerOff),
+            _ => return Err(format!("there is no step {name:?}")),
+        })
+    }
+}
+
+/// Does one step, in the child process made for it.
+pub fn perform(step: &Step) -> Result<(), String> {
+    match step {
+        Step::Modprobe { module, parameters } => modprobe(module, parameters),
+        Step::Load(name) => module::load(name, ""),
+        Step::Rmmod(name) => module::remove(name),
+        Step::Unbind => Gpu::find()?.unbind(),
+        Step::Bind => bind(&Gpu::find()?),
+        Step::Rebind(times) => {
+            let gpu = Gpu::find()?;
+            for _ in 0..*times {
+                gpu.unbind()?;
+                bind(&gpu)?;
+            }
+            Ok(())
+        }
+        Step::Hold => hold("hold"),
+        Step::Write { path, value } => crate::pci::write(path, value),
+        Step::Read(path) => read(path),
+        Step::Shell => shell(),
+        Step::Sleep(time) => {
+            std::thread::sleep(*time);
+            Ok(())
+        }
+        // Init does these itself.
+        Step::End(_) => Ok(()),
+    }
+}
+
+/// Says that it waits, and waits for a line from the host.
+pub fn hold(why: &str) -> Result<(), String> {
+    marker::send(&Object::new().text("ev", "hold").text("why", why));
+    let mut line = String::new();
+    match io::stdin().lock().read_line(&mut line) {
+        Ok(0) => Err("the console was closed while the guest waited for the host".to_owned()),
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("reading the console: {error}")),
+    }
+}
+
+fn modprobe(name: &str, parameters: &str) -> Result<(), String> {
+    module::load(name, parameters)?;
+    if name != "amdgpu" {
+        return Ok(());
+    }
+    report_parameters(name);
+    wait_until_ready(&Gpu::find()?)
+}
+
+fn bind(gpu: &Gpu) -> Result<(), String> {
+    gpu.bind()?;
+    wait_until_ready(gpu)
+}
+
+fn wait_until_ready(gpu: &Gpu) -> Result<(), String> {
+    let started = Instant::now();
+    let node = gpu.wait_for_render_node(NODE_LIMIT)?;
+    let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    marker::note(
+        "gpu",
+        &Object::new()
+            .text("address", &gpu.address)
+            .text("device", &gpu.attribute("device"))
+            .text("node", &node.display().to_string())
+            .number("waited_ms", milliseconds),
+    );
+    let rings = rings(gpu);
+    marker::note("rings", &Object::new().list("names", &rings));
+    Ok(())
+}
+
+/// The rings that the driver made, from its files `amdgpu_ring_NAME` in debugfs.
+fn rings(gpu: &Gpu) -> Vec<String> {
+    let Ok(folder) = gpu.debugfs() else {
+        return Vec::new();
+    };
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter_map(|name| name.strip_prefix("amdgpu_ring_").map(str::to_owned))
+        .collect();
+    names.sort();
+    names
+}
+
+/// The values of all parameters, in as many notes as their length takes.
+fn report_parameters(name: &str) {
+    /// Leaves room for the rest of the marker and for escapes.
+    const LONGEST: usize = 600;
+    let mut part: Vec<String> = Vec::new();
+    let send = |part: &mut Vec<String>| {
+        marker::note(
+            "parameters",
+            &Object::new().text("module", name).list("values", part),
+        );
+        part.clear();
+    };
+    for value in module::parameters(name) {
+        if part.iter().map(|text| text.len() + 3).sum::<usize>() + value.len() > LONGEST {
+            send(&mut part);
+        }
+        part.push(value);
+    }
+    if !part.is_empty() {
+        send(&mut part);
+    }
+}
+
+fn read(path: &str) -> Result<(), String> {
+    const LINES: usize = 200;
+    let text = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+    for line in text.lines().take(LINES) {
+        let line: String = line.chars().take(400).collect();
+        marker::note("file", &Object::new().text("path", path).text("line", &line));
+    }
+    Ok(())
+}
+
+fn shell() -> Result<(), String> {
+    const BUSYBOX: &str = "/bin/busybox";
+    let console = io::stdin();
+    let _ = fs::create_dir_all("/sbin");
+    let _ = fs::create_dir_all("/usr/bin");
+    let _ = fs::create_dir_all("/usr/sbin");
+    let installed = Command::new(BUSYBOX).args(["--install", "-s"]).status();
+    installed.map_err(|error| format!("{BUSYBOX}: {error}; the initramfs was built without a shell"))?;
+    sys::take_console(console.as_fd()).map_err(|error| format!("taking the console: {error}"))?;
+    let settings = Command::new(BUSYBOX).args(["stty", "sane"]).status();
+    settings.map_err(|error| format!("stty: {error}"))?;
+    println!("\nThis is the guest. Leave with \"exit\"; the machine is then switched off.");
+    let error = Command::new(BUSYBOX)
+        .args(["sh", "-i"])
+        .env("PATH", "/sbin:/usr/sbin:/bin:/usr/bin")
+        .env("PS1", "guest# ")
+        .env("TERM", "linux")
+        .exec();
+    Err(format!("{BUSYBOX}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Step, String> {
+        let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
+        Step::parse(&words[0], &words[1..])
+    }
+
+    #[test]
+    fn a_module_gets_no_parameters_unless_the_order_names_them() {
+        assert_eq!(
+            parse("modprobe"),
+            Ok(Step::Modprobe {
+                module: "amdgpu".into(),
+                parameters: String::new()
+            })
+        );
+        assert_eq!(
+            parse("modprobe amdgpu dpm=0 msi=1"),
+            Ok(Step::Modprobe {
+                module: "amdgpu".into(),
+                parameters: "dpm=0 msi=1".into()
+            })
+        );
+    }
+
+    #[test]
+    fn errors_say_what_is_wrong() {
+        assert!(parse("rebind x").unwrap_err().contains("\"x\""));
+        assert!(parse("write /a").unwrap_err().contains("value"));
+        assert!(parse("dance").unwrap_err().contains("dance"));
+    }
+}

@@ -1,0 +1,152 @@
+//! System calls that the standard library lacks, each behind a safe function.
+
+#![expect(
+    unsafe_code,
+    reason = "mount, finit_module, reboot, fork and ioctl have no safe form in std"
+)]
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+fn text(value: &str) -> io::Result<CString> {
+    CString::new(value).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
+}
+
+fn check(result: libc::c_long) -> io::Result<()> {
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Mounts a virtual file system of this type.
+pub fn mount(kind: &str, target: &str) -> io::Result<()> {
+    let (kind, target) = (text(kind)?, text(target)?);
+    // SAFETY: the strings live through the call; these types take no data.
+    let result = unsafe { libc::mount(kind.as_ptr(), target.as_ptr(), kind.as_ptr(), 0, std::ptr::null()) };
+    check(result.into())
+}
+
+/// Loads a module from a file. The parameters are those of the command line of `insmod`.
+pub fn finit_module(file: &File, parameters: &str) -> io::Result<()> {
+    let parameters = text(parameters)?;
+    // SAFETY: the descriptor is open and the string lives through the call.
+    check(unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), parameters.as_ptr(), 0) })
+}
+
+/// Removes a module that nobody uses.
+pub fn delete_module(name: &str) -> io::Result<()> {
+    let name = text(name)?;
+    // SAFETY: the string lives through the call.
+    check(unsafe { libc::syscall(libc::SYS_delete_module, name.as_ptr(), libc::O_NONBLOCK) })
+}
+
+/// What becomes of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Power off.
+    PowerOff,
+    /// Restart, through the firmware.
+    Restart,
+}
+
+/// Ends the machine's run. Comes back only if the kernel refuses.
+pub fn reboot(end: End) -> io::Error {
+    let command = match end {
+        End::PowerOff => libc::RB_POWER_OFF,
+        End::Restart => libc::RB_AUTOBOOT,
+    };
+    // SAFETY: neither call touches memory.
+    unsafe {
+        libc::sync();
+        libc::reboot(command);
+    }
+    io::Error::last_os_error()
+}
+
+/// A child process of this one.
+#[derive(Debug)]
+pub struct Child(libc::pid_t);
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// By itself.
+    Status(i32),
+    /// By a signal.
+    Signal(i32),
+}
+
+/// Runs `work` in a child process and ends the child with what it returns.
+///
+/// A step that hangs in the kernel, or crashes, so leaves init alive.
+pub fn fork(work: impl FnOnce() -> i32) -> io::Result<Child> {
+    // SAFETY: this process has one thread only, so the child may do whatever the parent may.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => std::process::exit(work()),
+        pid => Ok(Child(pid)),
+    }
+}
+
+impl Child {
+    /// The process number.
+    pub const fn pid(&self) -> i32 {
+        self.0
+    }
+
+    /// Whether it has ended, without waiting.
+    pub fn try_wait(&self) -> io::Result<Option<Exit>> {
+        let mut status = 0;
+        // SAFETY: `status` is writable; the pid is that of our child.
+        match unsafe { libc::waitpid(self.0, &raw mut status, libc::WNOHANG) } {
+            -1 => Err(io::Error::last_os_error()),
+            0 => Ok(None),
+            _ if libc::WIFSIGNALED(status) => Ok(Some(Exit::Signal(libc::WTERMSIG(status)))),
+            _ => Ok(Some(Exit::Status(libc::WEXITSTATUS(status)))),
+        }
+    }
+
+    /// Ends it by force.
+    pub fn kill(&self) {
+        // SAFETY: kill touches no memory; the pid is that of our child, not yet waited for.
+        unsafe { libc::kill(self.0, libc::SIGKILL) };
+    }
+}
+
+/// Collects children that init inherited. Children that somebody waits for must not exist at this time.
+pub fn reap() {
+    // SAFETY: a null status pointer is allowed.
+    while unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } > 0 {}
+}
+
+/// Stops the terminal from echoing and from rewriting what passes.
+pub fn make_raw(terminal: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: termios is plain integers, for which all zeros is a value.
+    let mut settings: libc::termios = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open and `settings` is writable.
+    check(unsafe { libc::tcgetattr(terminal.as_raw_fd(), &raw mut settings) }.into())?;
+    settings.c_lflag &= !(libc::ECHO | libc::ECHOE | libc::ECHOK | libc::ECHONL);
+    // SAFETY: the descriptor is open and `settings` came from tcgetattr.
+    check(unsafe { libc::tcsetattr(terminal.as_raw_fd(), libc::TCSANOW, &raw const settings) }.into())
+}
+
+/// Makes this process the leader of a session with the console as its terminal, as a shell wants it.
+pub fn take_console(terminal: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: neither call touches memory; the descriptor is open.
+    unsafe {
+        libc::setsid();
+        check(libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 1).into())
+    }
+}
+
+/// The kernel's release.
+pub fn release() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease")
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
+}

@@ -1,0 +1,141 @@
+//! Builds the parts of the workspace that a run starts.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::progress::Progress;
+use crate::sys;
+
+/// The only architecture of guests.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// A program of this workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The device.
+    Daemon,
+    /// Init of the guest.
+    Guest,
+}
+
+impl Part {
+    const fn package(self) -> &'static str {
+        match self {
+            Self::Daemon => "vhost-device-amdgpu",
+            Self::Guest => "amdgpu-guest",
+        }
+    }
+
+    const fn option(self) -> &'static str {
+        match self {
+            Self::Daemon => "--daemon PATH",
+            Self::Guest => "--guest PATH",
+        }
+    }
+}
+
+/// Why a part could not be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// cargo failed.
+    #[error("cargo could not build {package}:\n{detail}")]
+    Failed {
+        /// The package.
+        package: &'static str,
+        /// The compiler's words.
+        detail: String,
+    },
+    /// There is no workspace to build from.
+    #[error("{package} is not built: the sources are not at {}; give the program with {option}", workspace.display())]
+    NoWorkspace {
+        /// The package.
+        package: &'static str,
+        /// Where the workspace was when this program was built.
+        workspace: PathBuf,
+        /// The option that replaces it.
+        option: &'static str,
+    },
+}
+
+/// Builds a part and gives the program's path.
+pub fn build(part: Part, progress: &Progress) -> Result<PathBuf, BuildError> {
+    let package = part.package();
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("/"))
+        .to_owned();
+    if !workspace.join("Cargo.toml").is_file() {
+        return Err(BuildError::NoWorkspace {
+            package,
+            workspace,
+            option: part.option(),
+        });
+    }
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            package,
+            "--message-format=json-render-diagnostics",
+        ])
+        .current_dir(&workspace)
+        .stdin(Stdio::null());
+    match part {
+        Part::Daemon => command.arg("--release"),
+        // Static: there is no library in the initramfs. glibc has a static form on every system with a linker for it.
+        Part::Guest => command
+            .args(["--profile", "guest", "--target", TARGET])
+            .env("RUSTFLAGS", static_flags()),
+    };
+    let failed = |detail: String| BuildError::Failed { package, detail };
+    let running = progress.start(&format!("building {package}"));
+    let output = sys::contain(&mut command)
+        .output()
+        .map_err(|error| failed(error.to_string()))?;
+    if !output.status.success() {
+        running.failed();
+        return Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()));
+    }
+    let program = executable(&String::from_utf8_lossy(&output.stdout), package)
+        .ok_or_else(|| failed("cargo named no program".to_owned()))?;
+    running.done("");
+    Ok(program)
+}
+
+fn static_flags() -> OsString {
+    let mut flags = std::env::var_os("RUSTFLAGS").unwrap_or_default();
+    flags.push(" -C target-feature=+crt-static");
+    flags
+}
+
+/// Finds the program in cargo's messages.
+fn executable(messages: &str, package: &str) -> Option<PathBuf> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == package)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_found_among_cargos_messages() {
+        let messages = concat!(
+            r#"{"reason":"compiler-artifact","target":{"name":"libc"},"executable":null}"#,
+            "\nnoise\n",
+            r#"{"reason":"compiler-artifact","target":{"name":"amdgpu-guest"},"executable":"/t/amdgpu-guest"}"#,
+        );
+        assert_eq!(
+            executable(messages, "amdgpu-guest"),
+            Some("/t/amdgpu-guest".into())
+        );
+        assert_eq!(executable(messages, "vhost-device-amdgpu"), None);
+    }
+}

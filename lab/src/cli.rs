@@ -1,0 +1,286 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::fetch::{Sources, Suite};
+use crate::qemu::Accelerator;
+use crate::run::{KernelChoice, Options};
+use crate::steps::{Step, UnknownStep};
+
+/// What a run does if it is not told.
+const STEPS: &str = "modprobe,client,poweroff";
+/// The same on a machine without the GPU, where the driver finds nothing to probe.
+const STEPS_WITHOUT_GPU: &str = "load,poweroff";
+
+/// Boots guests with the unmodified amdgpu driver on the emulated GPU and tells whether it works.
+///
+/// Exit status: 0 pass, 1 fail, 125 when it cannot tell, so that `git bisect run` understands it.
+#[derive(Debug, Parser)]
+#[command(name = "amdgpu-lab", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Folder for what is fetched [default: $XDG_CACHE_HOME/amdgpu-lab]
+    #[arg(long, global = true, value_name = "DIR", env = "AMDGPU_LAB_CACHE")]
+    pub cache: Option<PathBuf>,
+    /// How to fetch.
+    #[command(flatten)]
+    pub sources: SourceArgs,
+}
+
+/// How to reach a Debian mirror.
+#[derive(Debug, Clone, Args)]
+pub struct SourceArgs {
+    /// Debian mirror to fetch from [default: that of the system's apt]
+    #[arg(long, global = true, value_name = "URL")]
+    pub mirror: Option<String>,
+    /// Debian security mirror [default: that of the system's apt, or the mirror's address with "-security"]
+    #[arg(long, global = true, value_name = "URL")]
+    pub security_mirror: Option<String>,
+    /// Keys that sign the mirror [default: those of the package debian-archive-keyring]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub keyring: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Fetch QEMU (if the system's is too old), kernels, firmware and a shell, without root and without touching the system
+    Fetch(FetchArgs),
+    /// Boot a guest, take it through steps, and report
+    Run(Box<RunArgs>),
+}
+
+/// What to fetch.
+#[derive(Debug, Args)]
+pub struct FetchArgs {
+    /// Kernels to fetch
+    #[arg(long, value_name = "SUITE", value_delimiter = ',', default_values_t = Suite::ALL)]
+    pub kernel: Vec<Suite>,
+    /// Ask the mirror for newer versions
+    #[arg(long)]
+    pub refresh: bool,
+}
+
+/// What to run.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Kernel: bookworm (6.1), trixie (6.12), trixie-backports, or the path of a bzImage
+    #[arg(long, value_name = "SUITE|PATH", default_value = "trixie")]
+    pub kernel: String,
+    /// Modules of a kernel given by path: lib/modules/RELEASE, a folder that holds it, or a build tree
+    #[arg(long, value_name = "DIR")]
+    pub modules: Option<PathBuf>,
+    /// What executes the guest; "auto" tries KVM with a short boot of this kernel
+    #[arg(long, value_enum, default_value_t = AccelChoice::Auto)]
+    pub accel: AccelChoice,
+    /// Steps, in order, separated by commas; arguments follow after colons [default: modprobe,client,poweroff]
+    #[arg(long, value_name = "STEPS")]
+    pub steps: Option<String>,
+    /// An interactive shell in the guest instead of the last step; Ctrl-] ends the run
+    #[arg(long)]
+    pub shell: bool,
+    /// Guest memory in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 2048)]
+    pub memory: u32,
+    /// Virtual processors
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub cpus: u32,
+    /// Size of the GPU's memory
+    #[arg(long, value_name = "SIZE", default_value = "1G")]
+    pub vram_size: String,
+    /// Limit of every step in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 180)]
+    pub timeout: u64,
+    /// Arguments to add to the guest kernel's command line
+    #[arg(long, value_name = "ARGS", default_value = "", allow_hyphen_values = true)]
+    pub append: String,
+    /// Folder for logs and reports [default: a new one under runs/]
+    #[arg(long, value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+    /// Device program [default: built from the workspace]
+    #[arg(long, value_name = "PATH")]
+    pub daemon: Option<PathBuf>,
+    /// An argument to add to the device program's; may be repeated
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    pub daemon_arg: Vec<String>,
+    /// Init program of the guest [default: built from the workspace]
+    #[arg(long, value_name = "PATH")]
+    pub guest: Option<PathBuf>,
+    /// QEMU program, 10.1 or later [default: the system's if it is new enough, or a fetched one]
+    #[arg(long, value_name = "PATH")]
+    pub qemu: Option<PathBuf>,
+    /// An argument to add to QEMU's; may be repeated
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    pub qemu_arg: Vec<String>,
+    /// Folder with the driver's firmware, the one that holds amdgpu/ [default: fetched]
+    #[arg(long, value_name = "DIR")]
+    pub firmware: Option<PathBuf>,
+    /// Do not hold lines of the kernel's log with this text against the driver; may be repeated
+    #[arg(long, value_name = "TEXT")]
+    pub tolerate: Vec<String>,
+    /// Boot the guest without the GPU: shows that the lab itself works here
+    #[arg(long)]
+    pub no_gpu: bool,
+}
+
+/// What executes the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AccelChoice {
+    /// KVM if it runs the guest's kernel, else TCG.
+    Auto,
+    /// Hardware virtualisation.
+    Kvm,
+    /// Translation in software.
+    Tcg,
+}
+
+/// An argument that cannot be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UsageError {
+    /// A kernel by path without its modules.
+    #[error(
+        "--kernel {image} is the path of an image, which needs its modules: give them with --modules DIR"
+    )]
+    NoModules {
+        /// The image.
+        image: String,
+    },
+    /// A suite with modules.
+    #[error(
+        "--modules goes with the path of a kernel image, but --kernel {suite} is fetched with its own modules"
+    )]
+    NeedlessModules {
+        /// The suite.
+        suite: &'static str,
+    },
+    /// A bad list of steps.
+    #[error(transparent)]
+    Step(#[from] UnknownStep),
+}
+
+impl SourceArgs {
+    /// As the fetcher takes it.
+    pub fn sources(&self, refresh: bool) -> Sources {
+        Sources {
+            mirror: self.mirror.clone(),
+            security_mirror: self.security_mirror.clone(),
+            keyring: self.keyring.clone(),
+            refresh,
+        }
+    }
+}
+
+impl RunArgs {
+    /// As a run takes it.
+    pub fn options(&self) -> Result<Options, UsageError> {
+        let kernel = match (Suite::from_str(&self.kernel, false), &self.modules) {
+            (Ok(suite), None) => KernelChoice::Suite(suite),
+            (Ok(suite), Some(_)) => return Err(UsageError::NeedlessModules { suite: suite.name() }),
+            (Err(_), Some(modules)) => KernelChoice::Files {
+                image: PathBuf::from(&self.kernel),
+                modules: modules.clone(),
+            },
+            (Err(_), None) => {
+                return Err(UsageError::NoModules {
+                    image: self.kernel.clone(),
+                });
+            }
+        };
+        let default = if self.no_gpu { STEPS_WITHOUT_GPU } else { STEPS };
+        let mut steps = Step::parse_list(self.steps.as_deref().unwrap_or(default))?;
+        if self.shell {
+            steps.retain(|step| *step != Step::PowerOff);
+        }
+        Ok(Options {
+            kernel,
+            accelerator: match self.accel {
+                AccelChoice::Auto => None,
+                AccelChoice::Kvm => Some(Accelerator::Kvm),
+                AccelChoice::Tcg => Some(Accelerator::Tcg),
+            },
+            memory: self.memory,
+            cpus: self.cpus,
+            vram_size: self.vram_size.clone(),
+            timeout: Duration::from_secs(self.timeout),
+            append: self.append.clone(),
+            folder: self.run_dir.clone(),
+            daemon: self.daemon.clone(),
+            daemon_arguments: self.daemon_arg.clone(),
+            guest: self.guest.clone(),
+            qemu: self.qemu.clone(),
+            qemu_arguments: self.qemu_arg.clone(),
+            firmware: self.firmware.clone(),
+            gpu: !self.no_gpu,
+            busybox: self.shell,
+            steps,
+            tolerated: self.tolerate.clone(),
+        })
+    }
+}
+
+impl std::fmt::Display for Suite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn options(arguments: &[&str]) -> Result<Options, UsageError> {
+        let line = ["amdgpu-lab", "run"].iter().chain(arguments);
+        match Cli::try_parse_from(line).unwrap().command {
+            Command::Run(run) => run.options(),
+            Command::Fetch(_) => unreachable!("the line says run"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_kernel_is_a_suite_or_a_path_with_modules() {
+        assert_eq!(options(&[]).unwrap().kernel, KernelChoice::Suite(Suite::Trixie));
+        let own = options(&["--kernel", "/b/bzImage", "--modules", "/b"]).unwrap();
+        assert!(matches!(own.kernel, KernelChoice::Files { .. }));
+    }
+
+    #[test]
+    fn errors_name_the_option_that_is_missing() {
+        let error = options(&["--kernel", "/b/bzImage"]).unwrap_err().to_string();
+        assert!(error.contains("--modules DIR"), "{error}");
+        let error = options(&["--kernel", "trixie", "--modules", "/b"])
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("--kernel trixie"), "{error}");
+        let error = options(&["--steps", "modprobe,fly"]).unwrap_err().to_string();
+        assert!(error.contains("\"fly\""), "{error}");
+    }
+
+    #[test]
+    fn suites_are_written_as_debian_writes_them() {
+        for suite in Suite::ALL {
+            assert_eq!(Suite::from_str(suite.name(), false), Ok(suite));
+        }
+    }
+
+    #[test]
+    fn fetching_takes_several_kernels() {
+        let cli = Cli::try_parse_from(["amdgpu-lab", "fetch", "--kernel", "bookworm,trixie"]).unwrap();
+        let Command::Fetch(fetch) = cli.command else {
+            unreachable!("the line says fetch")
+        };
+        assert_eq!(fetch.kernel, [Suite::Bookworm, Suite::Trixie]);
+    }
+}

@@ -1,0 +1,244 @@
+//! The guest's serial console: the kernel's log, our markers in it, and the way to send orders.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::Path;
+use std::process::{ChildStdin, ChildStdout};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// What starts a marker in a line.
+const MARK: &str = "@lab {";
+/// A line that grows beyond this without an end is cut: a guest may print anything.
+const LONGEST_LINE: usize = 16 * 1024;
+/// A guest that prints faster than we look at it is made to wait.
+const QUEUE: usize = 4096;
+
+/// What the guest tells us about itself. Unknown members are ignored.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "ev", rename_all = "lowercase")]
+pub enum Marker {
+    /// Init is up and waits for orders.
+    Ready {
+        /// The kernel's release.
+        kernel: String,
+        /// The kernel's command line.
+        cmdline: String,
+    },
+    /// A step has begun.
+    Begin {
+        /// The order's number.
+        id: u64,
+    },
+    /// A step has ended.
+    End {
+        /// The order's number.
+        id: u64,
+        /// Whether it went well.
+        ok: bool,
+        /// What went wrong.
+        #[serde(default)]
+        error: String,
+    },
+    /// The step waits for a line from us.
+    Hold {
+        /// What for.
+        #[serde(default)]
+        why: String,
+    },
+    /// Facts.
+    Note {
+        /// What they are about.
+        about: String,
+        /// The facts.
+        #[serde(flatten)]
+        facts: serde_json::Map<String, serde_json::Value>,
+    },
+}
+
+/// One line of the console.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// Seconds since the kernel started, if the line is from the kernel's log.
+    pub time: Option<f64>,
+    /// The text after the time.
+    pub text: String,
+}
+
+impl Line {
+    /// Reads a line as it comes from the serial port.
+    pub fn parse(raw: &str) -> Self {
+        let raw = raw.trim_end_matches(['\r', '\n']);
+        let stamped = raw.strip_prefix('[').and_then(|rest| {
+            let (stamp, text) = rest.split_once(']')?;
+            let time = stamp.trim().parse().ok()?;
+            // A kernel can be configured to say who printed: "[    1.000000][    T1] ...".
+            let text = match text
+                .trim_start()
+                .strip_prefix('[')
+                .and_then(|rest| rest.split_once(']'))
+            {
+                Some((caller, text)) if is_caller(caller.trim()) => text,
+                _ => text,
+            };
+            Some(Self {
+                time: Some(time),
+                text: text.strip_prefix(' ').unwrap_or(text).to_owned(),
+            })
+        });
+        stamped.unwrap_or_else(|| Self {
+            time: None,
+            text: raw.to_owned(),
+        })
+    }
+
+    /// The marker in it, if it is one.
+    pub fn marker(&self) -> Option<Marker> {
+        let at = self.text.find(MARK)?;
+        let json = self.text.get(at + MARK.len() - 1..)?;
+        serde_json::from_str(json.trim_end()).ok()
+    }
+}
+
+fn is_caller(word: &str) -> bool {
+    word.strip_prefix(['T', 'C'])
+        .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// The console of a running machine.
+#[derive(Debug)]
+pub struct Console {
+    input: ChildStdin,
+    lines: Receiver<Line>,
+}
+
+impl Console {
+    /// Starts reading; every byte also goes to the file.
+    pub fn start(input: ChildStdin, output: ChildStdout, log: &Path) -> io::Result<Self> {
+        let log = BufWriter::new(File::create(log)?);
+        let (sender, lines) = mpsc::sync_channel(QUEUE);
+        std::thread::Builder::new()
+            .name("console".to_owned())
+            .spawn(move || pump(output, log, |line| sender.send(line).is_ok()))?;
+        Ok(Self { input, lines })
+    }
+
+    /// The next line; `Ok(None)` if none came in time, an error if the machine has closed its console.
+    pub fn next(&self, limit: Duration) -> Result<Option<Line>, Closed> {
+        match self.lines.recv_timeout(limit) {
+            Ok(line) => Ok(Some(line)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(Closed),
+        }
+    }
+
+    /// Sends a line to the guest.
+    pub fn send(&mut self, line: &str) -> io::Result<()> {
+        self.input.write_all(line.as_bytes())?;
+        self.input.write_all(b"\n")?;
+        self.input.flush()
+    }
+}
+
+/// The console has no other end any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the machine has closed its console")]
+pub struct Closed;
+
+/// Reads until the end or until the receiver is gone, line by line.
+fn pump(mut input: impl Read, mut log: impl Write, mut deliver: impl FnMut(Line) -> bool) {
+    let mut buffer = [0; 4096];
+    let mut line = Vec::new();
+    let mut wanted = true;
+    while let Ok(count) = input.read(&mut buffer) {
+        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
+            break;
+        };
+        // A full disk must not stop the run: the lines still reach the verdict.
+        let _ = log.write_all(bytes).and_then(|()| log.flush());
+        for &byte in bytes {
+            if byte != b'\n' && line.len() < LONGEST_LINE {
+                line.push(byte);
+                continue;
+            }
+            wanted = wanted && deliver(Line::parse(&String::from_utf8_lossy(&line)));
+            line.clear();
+        }
+    }
+    if !line.is_empty() && wanted {
+        deliver(Line::parse(&String::from_utf8_lossy(&line)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_time_is_taken_off() {
+        let line = Line::parse("[    5.250000] amdgpu 0000:01:00.0: hello\r\n");
+        assert_eq!(line.time, Some(5.25));
+        assert_eq!(line.text, "amdgpu 0000:01:00.0: hello");
+    }
+
+    #[test]
+    fn the_printing_task_is_taken_off_and_other_brackets_stay() {
+        assert_eq!(Line::parse("[    5.250000][   T12] text").text, "text");
+        assert_eq!(Line::parse("[    5.250000] [drm] text").text, "[drm] text");
+        assert_eq!(Line::parse("[drm] no time").time, None);
+    }
+
+    #[test]
+    fn markers_are_found_behind_the_kernels_prefix() {
+        let line =
+            Line::parse(r#"[    1.0] @lab {"ev":"end","id":3,"step":"modprobe","ok":false,"error":"x"}"#);
+        assert_eq!(
+            line.marker(),
+            Some(Marker::End {
+                id: 3,
+                ok: false,
+                error: "x".into()
+            })
+        );
+        let line = Line::parse(r#"@lab {"ev":"hold"}"#);
+        assert_eq!(line.marker(), Some(Marker::Hold { why: String::new() }));
+    }
+
+    #[test]
+    fn facts_keep_their_members() {
+        let line = Line::parse(r#"@lab {"ev":"note","about":"rings","names":["gfx","sdma0"]}"#);
+        let Some(Marker::Note { about, facts }) = line.marker() else {
+            panic!("{line:?}")
+        };
+        assert_eq!(about, "rings");
+        assert_eq!(facts["names"][1], "sdma0");
+    }
+
+    #[test]
+    fn what_is_no_marker_is_left_alone() {
+        for text in [
+            "@lab",
+            "@lab {",
+            r#"@lab {"ev":"unheard-of"}"#,
+            r#"{"ev":"hold"}"#,
+            "",
+        ] {
+            assert_eq!(Line::parse(text).marker(), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_is_cut_and_the_log_is_whole() {
+        let input = vec![b'x'; 3 * LONGEST_LINE];
+        let mut log = Vec::new();
+        let mut lines = Vec::new();
+        pump(input.as_slice(), &mut log, |line| {
+            lines.push(line);
+            true
+        });
+        assert_eq!(log.len(), input.len());
+        assert!(lines.len() >= 2 && lines.iter().all(|line| line.text.len() <= LONGEST_LINE));
+    }
+}

@@ -1,0 +1,232 @@
+//! The device process: starting it, and asking it things over its control socket.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::process::Supervised;
+
+/// Name of the device's socket in the run folder.
+pub const GPU_SOCKET: &str = "gpu.sock";
+/// Name of the control socket in the run folder.
+const CONTROL_SOCKET: &str = "control.sock";
+/// Version of the control protocol that we speak.
+const PROTOCOL: u64 = 1;
+/// How long an answer may take. Walking every page table is the longest that is asked for.
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+/// No answer is longer than this.
+const LONGEST_ANSWER: u64 = 256 << 20;
+/// How long the process may take until it listens.
+const START_LIMIT: Duration = Duration::from_secs(15);
+
+/// Why the device process is of no use.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DaemonError {
+    /// It ended before it listened.
+    #[error("the device process ended at its start ({status}); its log {} ends with:\n{tail}", log.display())]
+    Ended {
+        /// How.
+        status: String,
+        /// Its log.
+        log: PathBuf,
+        /// The end of the log.
+        tail: String,
+    },
+    /// It never listened.
+    #[error("the device process made no socket {} within {} s; its log is {}", socket.display(), START_LIMIT.as_secs(), log.display())]
+    NotListening {
+        /// The socket.
+        socket: PathBuf,
+        /// Its log.
+        log: PathBuf,
+    },
+    /// It refused a request.
+    #[error("the device process refused the request {request:?}: {answer}")]
+    Refused {
+        /// The request.
+        request: String,
+        /// Its answer.
+        answer: String,
+    },
+    /// It cannot be started.
+    #[error("cannot start the device process {}", program.display())]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The control socket does not work.
+    #[error("the device process did not answer the request {request:?}")]
+    Unanswered {
+        /// The request.
+        request: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A running device process.
+#[derive(Debug)]
+pub struct Daemon {
+    process: Supervised,
+    /// Opened once: a socket's address has room for a short path only, and this makes every path short.
+    folder: File,
+}
+
+impl Daemon {
+    /// Starts it in the run folder and waits until it listens.
+    pub fn start(
+        program: &Path,
+        folder: &Path,
+        vram_size: &str,
+        extra: &[String],
+    ) -> Result<Self, DaemonError> {
+        let start_error = |source| DaemonError::Start {
+            program: program.to_owned(),
+            source,
+        };
+        let mut command = Command::new(program);
+        command
+            .args([
+                "--socket-path",
+                GPU_SOCKET,
+                "--vram-size",
+                vram_size,
+                "--control",
+                CONTROL_SOCKET,
+            ])
+            .args(extra)
+            .current_dir(folder);
+        let log = folder.join("daemon.log");
+        let process =
+            Supervised::start("the device process", &mut command, &log, false).map_err(start_error)?;
+        let mut daemon = Self {
+            process,
+            folder: File::open(folder).map_err(start_error)?,
+        };
+        let socket = folder.join(GPU_SOCKET);
+        let deadline = Instant::now() + START_LIMIT;
+        while !socket.exists() {
+            if let Some(status) = daemon.ended() {
+                return Err(DaemonError::Ended {
+                    status,
+                    log,
+                    tail: daemon.process.log_tail(8),
+                });
+            }
+            if Instant::now() > deadline {
+                return Err(DaemonError::NotListening { socket, log });
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(daemon)
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<String> {
+        self.process.ended().map(|status| status.to_string())
+    }
+
+    /// The end of its log.
+    pub fn log_tail(&self, lines: usize) -> String {
+        self.process.log_tail(lines)
+    }
+
+    /// Sends a request by name and gives the answer.
+    pub fn ask(&self, request: &str) -> Result<Value, DaemonError> {
+        self.send(&serde_json::json!({ "v": PROTOCOL, "request": request }))
+    }
+
+    /// Sends a request and gives the answer.
+    pub fn send(&self, request: &Value) -> Result<Value, DaemonError> {
+        let name = request["request"].as_str().unwrap_or_default().to_owned();
+        let exchange = || -> io::Result<Value> {
+            let path = format!("/proc/self/fd/{}/{CONTROL_SOCKET}", self.folder.as_raw_fd());
+            let mut stream = UnixStream::connect(path)?;
+            stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+            stream.set_write_timeout(Some(ANSWER_LIMIT))?;
+            stream.write_all(format!("{request}\n").as_bytes())?;
+            let mut line = String::new();
+            BufReader::new(stream.take(LONGEST_ANSWER)).read_line(&mut line)?;
+            Ok(serde_json::from_str(&line)?)
+        };
+        let answer = exchange().map_err(|source| DaemonError::Unanswered {
+            request: name.clone(),
+            source,
+        })?;
+        if answer["ok"] == true {
+            Ok(answer)
+        } else {
+            Err(DaemonError::Refused {
+                request: name,
+                answer: answer.to_string(),
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A program that listens where a device process would, in the language that every system has.
+    fn stub(folder: &Path, body: &str) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt;
+        let path = folder.join("stub");
+        std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_process_that_ends_at_once_is_reported_with_its_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = stub(folder.path(), "echo no such ASIC >&2; exit 3");
+        let error = Daemon::start(&program, folder.path(), "1G", &[])
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("no such ASIC") && error.contains('3'), "{error}");
+    }
+
+    #[test]
+    fn an_absent_program_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Daemon::start(Path::new("/no/daemon"), folder.path(), "1G", &[])
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("/no/daemon"), "{error}");
+    }
+
+    #[test]
+    fn requests_are_lines_and_refusals_are_errors() {
+        use std::os::unix::net::UnixListener;
+        let folder = tempfile::tempdir().unwrap();
+        let program = stub(folder.path(), ": > gpu.sock; sleep 60");
+        let listener = UnixListener::bind(folder.path().join(CONTROL_SOCKET)).unwrap();
+        let server = std::thread::spawn(move || {
+            for answer in [
+                r#"{"v":1,"ok":true,"n":5}"#,
+                r#"{"v":1,"ok":false,"error":"busy"}"#,
+            ] {
+                let (stream, _) = listener.accept().unwrap();
+                let mut line = String::new();
+                BufReader::new(&stream).read_line(&mut line).unwrap();
+                assert_eq!(line, "{\"request\":\"stats\",\"v\":1}\n");
+                (&stream).write_all(format!("{answer}\n").as_bytes()).unwrap();
+            }
+        });
+        let daemon = Daemon::start(&program, folder.path(), "1G", &[]).unwrap();
+        assert_eq!(daemon.ask("stats").unwrap()["n"], 5);
+        let error = daemon.ask("stats").unwrap_err().to_string();
+        assert!(error.contains("busy"), "{error}");
+        server.join().unwrap();
+    }
+}

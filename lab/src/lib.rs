@@ -1,0 +1,22 @@
+//! Boots guests on the emulated GPU, runs clients in them, reads the evidence, reports.
+
+pub mod accel;
+pub mod cargo;
+pub mod cli;
+pub mod console;
+pub mod cpio;
+pub mod daemon;
+pub mod fetch;
+pub mod initramfs;
+pub mod interrupt;
+pub mod kernel;
+pub mod modules;
+pub mod process;
+pub mod progress;
+pub mod qemu;
+pub mod report;
+pub mod run;
+pub mod session;
+pub mod steps;
+mod sys;
+pub mod verdict;

@@ -1,0 +1,353 @@
+//! QEMU: finding one that can use the device, and its command line.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::fetch::{Cache, FetchError};
+use crate::kernel::Kernel;
+use crate::process::Supervised;
+use crate::sys;
+
+/// The device model that hands a PCI function to another process; in QEMU since 10.1.
+const NEEDED_DEVICE: &str = "vfio-user-pci";
+const PROGRAM: &str = "qemu-system-x86_64";
+
+/// What executes the guest's instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Accelerator {
+    /// Hardware virtualisation.
+    Kvm,
+    /// Translation in software.
+    Tcg,
+}
+
+impl Accelerator {
+    /// QEMU's word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Tcg => "tcg",
+        }
+    }
+}
+
+/// Why there is no usable QEMU.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum QemuError {
+    /// Fetching one failed.
+    #[error(
+        "no QEMU with the device {NEEDED_DEVICE} on this system (10.1 or later has it), and none could be fetched; give one with --qemu PATH"
+    )]
+    Fetch(#[from] FetchError),
+    /// The given program cannot be run or is too old.
+    #[error("{} cannot be used: {what}; 10.1 or later with {NEEDED_DEVICE} is needed", path.display())]
+    Unusable {
+        /// The program.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// A QEMU program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Qemu {
+    program: PathBuf,
+    /// What comes before all other arguments.
+    leading: Vec<OsString>,
+    /// Where its loadable parts are, if not where it was built for.
+    module_folder: Option<PathBuf>,
+    /// As it calls itself.
+    pub version: String,
+}
+
+impl Qemu {
+    /// Uses the given program, or the system's if it is new enough, or a fetched one.
+    pub fn find(given: Option<&Path>, cache: &Cache) -> Result<Self, QemuError> {
+        if let Some(path) = given {
+            return Self::plain(path).checked().map_err(|what| QemuError::Unusable {
+                path: path.to_owned(),
+                what,
+            });
+        }
+        if let Ok(qemu) = Self::plain(Path::new(PROGRAM)).checked() {
+            return Ok(qemu);
+        }
+        let folder = cache.qemu()?;
+        Self::unpacked(&folder)
+            .checked()
+            .map_err(|what| QemuError::Unusable { path: folder, what })
+    }
+
+    fn plain(program: &Path) -> Self {
+        Self {
+            program: program.to_owned(),
+            leading: Vec::new(),
+            module_folder: None,
+            version: String::new(),
+        }
+    }
+
+    /// One that was unpacked from packages: run by its own loader, with its own libraries and files.
+    fn unpacked(folder: &Path) -> Self {
+        let libraries = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|sub| folder.join(sub));
+        let loader = [
+            "usr/lib64",
+            "lib64",
+            "usr/lib/x86_64-linux-gnu",
+            "lib/x86_64-linux-gnu",
+        ]
+        .map(|sub| folder.join(sub).join("ld-linux-x86-64.so.2"))
+        .into_iter()
+        .find(|path| path.is_file())
+        .unwrap_or_default();
+        let path_list =
+            std::env::join_paths(libraries.iter().filter(|path| path.is_dir())).unwrap_or_default();
+        let mut leading: Vec<OsString> = vec![
+            "--library-path".into(),
+            path_list,
+            folder.join("usr/bin").join(PROGRAM).into(),
+        ];
+        for data in ["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"] {
+            leading.extend(["-L".into(), folder.join(data).into()]);
+        }
+        Self {
+            program: loader,
+            leading,
+            module_folder: Some(folder.join("usr/lib/x86_64-linux-gnu/qemu")),
+            version: String::new(),
+        }
+    }
+
+    /// The same with its version, if it runs and has the device.
+    fn checked(mut self) -> Result<Self, String> {
+        let run = |arguments: &[&str]| -> Result<String, String> {
+            let mut command = self.command();
+            command.args(arguments).stdin(Stdio::null());
+            let output = sys::contain(&mut command)
+                .output()
+                .map_err(|error| error.to_string())?;
+            if output.status.success() {
+                Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+            } else {
+                Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+            }
+        };
+        let version = run(&["--version"])?;
+        let version = version.lines().next().unwrap_or_default();
+        let devices = run(&["-machine", "none", "-device", "help"])?;
+        if !devices.contains(&format!("\"{NEEDED_DEVICE}\"")) {
+            return Err(format!("{version} has no device {NEEDED_DEVICE}"));
+        }
+        self.version = version.trim_start_matches("QEMU emulator version ").to_owned();
+        Ok(self)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.leading);
+        if let Some(folder) = &self.module_folder {
+            command.env("QEMU_MODULE_DIR", folder);
+        }
+        command
+    }
+
+    /// Starts a machine. Its serial console is on the process's standard input and output.
+    pub fn start(&self, machine: &Machine, folder: &Path) -> io::Result<Supervised> {
+        let mut command = self.command();
+        // Socket names are relative to the run folder: a long path would not fit into a socket's address.
+        command.args(machine.arguments()).current_dir(folder);
+        let line: Vec<_> = std::iter::once(command.get_program())
+            .chain(command.get_args())
+            .map(|word| shell_word(&word.to_string_lossy()))
+            .collect();
+        let module_folder = self
+            .module_folder
+            .as_ref()
+            .map(|folder| format!("QEMU_MODULE_DIR={} ", shell_word(&folder.to_string_lossy())))
+            .unwrap_or_default();
+        std::fs::write(
+            folder.join("qemu.sh"),
+            format!("#!/bin/sh\n{module_folder}exec {}\n", line.join(" ")),
+        )?;
+        Supervised::start("QEMU", &mut command, &folder.join("qemu.log"), true)
+    }
+}
+
+/// A machine to start.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// What it boots.
+    pub kernel: Kernel,
+    /// Its first file system.
+    pub initramfs: PathBuf,
+    /// What is added to the kernel's command line.
+    pub append: String,
+    /// Memory in MiB.
+    pub memory: u32,
+    /// Virtual processors.
+    pub cpus: u32,
+    /// What executes it.
+    pub accelerator: Accelerator,
+    /// Name of the device's socket, relative to the run folder; none for a machine without the GPU.
+    pub gpu_socket: Option<String>,
+    /// More arguments, as the user gave them.
+    pub extra: Vec<String>,
+}
+
+impl Machine {
+    /// The kernel's command line. It holds nothing about amdgpu unless the user adds it.
+    pub fn kernel_command_line(&self) -> String {
+        // `printk.devkmsg=on`: our markers go through the kernel's log and must not be dropped for their rate.
+        let mut line = "console=ttyS0,115200 loglevel=7 printk.devkmsg=on".to_owned();
+        if !self.append.is_empty() {
+            line.push(' ');
+            line.push_str(&self.append);
+        }
+        line
+    }
+
+    fn arguments(&self) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = Vec::new();
+        let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
+        add(&[
+            "-name",
+            "amdgpu-lab",
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-vga",
+            "none",
+        ]);
+        // Guest memory must be shareable: the device process maps it.
+        let memory = format!("memory-backend-memfd,id=mem,size={}M,share=on", self.memory);
+        add(&["-machine", "q35,memory-backend=mem", "-object", &memory]);
+        let memory = format!("{}M", self.memory);
+        add(&["-m", &memory, "-smp", &self.cpus.to_string(), "-cpu", "max"]);
+        match self.accelerator {
+            Accelerator::Kvm => add(&["-accel", "kvm"]),
+            Accelerator::Tcg => add(&["-accel", "tcg,thread=multi"]),
+        }
+        add(&[
+            "-chardev",
+            "stdio,id=console,signal=off",
+            "-serial",
+            "chardev:console",
+        ]);
+        add(&["-qmp", "unix:qmp.sock,server=on,wait=off"]);
+        if let Some(socket) = &self.gpu_socket {
+            let device = serde_json::json!({
+                "driver": NEEDED_DEVICE,
+                "id": "gpu",
+                "bus": "port0",
+                "socket": { "type": "unix", "path": socket },
+            });
+            add(&[
+                "-device",
+                "pcie-root-port,id=port0,chassis=1",
+                "-device",
+                &device.to_string(),
+            ]);
+        }
+        add(&["-append", &self.kernel_command_line()]);
+        arguments.extend(["-kernel".into(), self.kernel.image.clone().into()]);
+        arguments.extend(["-initrd".into(), self.initramfs.clone().into()]);
+        arguments.extend(self.extra.iter().map(OsString::from));
+        arguments
+    }
+}
+
+fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine() -> Machine {
+        Machine {
+            kernel: Kernel {
+                image: "/k/bzImage".into(),
+                modules: "/k/modules".into(),
+                release: "6.1.0".into(),
+            },
+            initramfs: "/r/initramfs".into(),
+            append: String::new(),
+            memory: 2048,
+            cpus: 2,
+            accelerator: Accelerator::Tcg,
+            gpu_socket: Some("gpu.sock".into()),
+            extra: vec![],
+        }
+    }
+
+    #[test]
+    fn the_driver_gets_no_parameter_on_the_command_line() {
+        assert!(!machine().kernel_command_line().contains("amdgpu"));
+        let chosen = Machine {
+            append: "amdgpu.dpm=0".into(),
+            ..machine()
+        };
+        assert!(chosen.kernel_command_line().ends_with(" amdgpu.dpm=0"));
+    }
+
+    #[test]
+    fn guest_memory_is_shared_and_the_gpu_sits_behind_a_root_port() {
+        let arguments = machine().arguments();
+        let line = arguments
+            .iter()
+            .map(|word| word.to_string_lossy())
+            .collect::<Vec<_>>()
+            .join(" ");
+        assert!(line.contains("memory-backend-memfd,id=mem,size=2048M,share=on"));
+        assert!(
+            line.contains(r#""driver":"vfio-user-pci""#) && line.contains(r#""path":"gpu.sock""#),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn a_machine_can_do_without_the_gpu() {
+        let bare = Machine {
+            gpu_socket: None,
+            ..machine()
+        };
+        assert!(
+            !bare
+                .arguments()
+                .iter()
+                .any(|word| word.to_string_lossy().contains("vfio-user"))
+        );
+    }
+
+    #[test]
+    fn an_absent_program_is_named_with_what_is_needed() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(
+            Some(folder.path()),
+            crate::fetch::Sources::default(),
+            crate::progress::Progress::silent(),
+        )
+        .unwrap();
+        let error = Qemu::find(Some(Path::new("/no/qemu")), &cache)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("/no/qemu") && error.contains("10.1"), "{error}");
+    }
+
+    #[test]
+    fn words_are_quoted_for_the_shell() {
+        assert_eq!(shell_word("a=b"), "a=b");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+    }
+}

@@ -1,0 +1,235 @@
+//! What a run found, for readers and for programs.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::verdict::Finding;
+
+/// Version of the JSON form.
+pub const VERSION: u32 = 1;
+
+/// The answer to "did it work".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Everything that was expected was seen.
+    Pass,
+    /// The driver, the device or the client did something wrong.
+    Fail,
+    /// The guest could not be brought to the point where it counts.
+    Unknown,
+}
+
+impl Verdict {
+    /// The status that the program ends with: what `git bisect run` understands.
+    pub const fn exit_status(self) -> u8 {
+        match self {
+            Self::Pass => 0,
+            Self::Fail => 1,
+            Self::Unknown => 125,
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Pass => "PASS",
+            Self::Fail => "FAIL",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+}
+
+/// One step of the run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StepReport {
+    /// As it was ordered.
+    pub step: String,
+    /// Seconds of the host's clock.
+    pub seconds: f64,
+    /// Why it failed, if it did.
+    pub failure: Option<String>,
+}
+
+/// The whole run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// Version of this form.
+    pub version: u32,
+    /// The answer.
+    pub verdict: Verdict,
+    /// Why it is not a pass.
+    pub reasons: Vec<String>,
+    /// What the log shows against it.
+    pub findings: Vec<Finding>,
+    /// The guest's kernel.
+    pub kernel: String,
+    /// QEMU's version.
+    pub qemu: String,
+    /// What executed the guest.
+    pub accelerator: Option<crate::qemu::Accelerator>,
+    /// The kernel's command line.
+    pub command_line: String,
+    /// Parameters that were given to modules, as `module: parameters`.
+    pub given_parameters: Vec<String>,
+    /// Seconds of the guest's clock for each probe of the driver.
+    pub probe_seconds: Vec<f64>,
+    /// The driver's rings.
+    pub rings: Vec<String>,
+    /// The steps.
+    pub steps: Vec<StepReport>,
+    /// What the client in the guest reported.
+    pub client: Vec<Value>,
+    /// Counters of the device process, the last that were asked for.
+    pub stats: Option<Value>,
+    /// The device's own walk of every page table, while the client held its mappings.
+    pub page_tables: Option<Value>,
+    /// Seconds of the whole run.
+    pub seconds: f64,
+}
+
+impl Report {
+    /// A report of a run that has not begun.
+    pub fn new() -> Self {
+        Self {
+            version: VERSION,
+            verdict: Verdict::Unknown,
+            reasons: Vec::new(),
+            findings: Vec::new(),
+            kernel: String::new(),
+            qemu: String::new(),
+            accelerator: None,
+            command_line: String::new(),
+            given_parameters: Vec::new(),
+            probe_seconds: Vec::new(),
+            rings: Vec::new(),
+            steps: Vec::new(),
+            client: Vec::new(),
+            stats: None,
+            page_tables: None,
+            seconds: 0.0,
+        }
+    }
+
+    /// Writes `report.json` and `report.txt`.
+    pub fn write(&self, folder: &Path) -> io::Result<()> {
+        fs::write(folder.join("report.json"), serde_json::to_vec_pretty(self)?)?;
+        fs::write(folder.join("report.txt"), self.text())
+    }
+
+    /// The compact form for a reader.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let _ = writeln!(text, "{}  {}", self.verdict.word(), self.kernel);
+        for reason in &self.reasons {
+            let _ = writeln!(text, "  {}", reason.replace('\n', "\n    "));
+        }
+        let mut row = |name: &str, value: &str| {
+            if !value.is_empty() {
+                let _ = writeln!(text, "{name:<12}{value}");
+            }
+        };
+        let accelerator = self
+            .accelerator
+            .map(|accelerator| accelerator.name())
+            .unwrap_or_default();
+        row(
+            "machine",
+            &format!("QEMU {}, {accelerator}, {:.1} s", self.qemu, self.seconds),
+        );
+        let parameters = match self.given_parameters.as_slice() {
+            [] => "none given".to_owned(),
+            given => given.join("; "),
+        };
+        row("parameters", &parameters);
+        let times: Vec<_> = self
+            .probe_seconds
+            .iter()
+            .map(|seconds| format!("{seconds:.2} s"))
+            .collect();
+        row("probe", &times.join(", "));
+        row("rings", &self.rings.join(" "));
+        for fact in &self.client {
+            row("client", &facts(fact));
+        }
+        if let Some(stats) = &self.stats {
+            row("device", &facts(stats));
+        }
+        if let Some(tables) = &self.page_tables {
+            row("tables", &facts(tables));
+        }
+        text
+    }
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// An object in one line: `name value, name value`, one level deep.
+fn facts(value: &Value) -> String {
+    const LONGEST: usize = 300;
+    let text = match value {
+        Value::Object(members) => members
+            .iter()
+            .filter(|(name, _)| !matches!(name.as_str(), "v" | "ok"))
+            .map(|(name, value)| match value {
+                Value::String(text) => format!("{name} {text}"),
+                other => format!("{name} {other}"),
+            })
+            .collect::<Vec<_>>()
+            .join(", "),
+        other => other.to_string(),
+    };
+    match text.char_indices().nth(LONGEST) {
+        Some((at, _)) => format!(
+            "{} ... (all of it is in report.json)",
+            text.get(..at).unwrap_or_default()
+        ),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exit_status_is_what_a_bisection_understands() {
+        assert_eq!(
+            [Verdict::Pass, Verdict::Fail, Verdict::Unknown].map(Verdict::exit_status),
+            [0, 1, 125]
+        );
+    }
+
+    #[test]
+    fn the_text_begins_with_the_verdict_and_its_reasons() {
+        let report = Report {
+            verdict: Verdict::Fail,
+            reasons: vec!["the driver came up: no".into()],
+            kernel: "6.1.0".into(),
+            ..Report::new()
+        };
+        assert!(
+            report
+                .text()
+                .starts_with("FAIL  6.1.0\n  the driver came up: no\n")
+        );
+    }
+
+    #[test]
+    fn long_facts_are_cut_and_say_so() {
+        let value = serde_json::json!({ "ok": true, "list": vec![0; 1000] });
+        let text = facts(&value);
+        assert!(
+            text.len() < 400 && text.ends_with("report.json)") && !text.contains("ok"),
+            "{text}"
+        );
+    }
+}

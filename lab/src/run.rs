@@ -1,0 +1,463 @@
+//! One run: everything found, the guest started, its steps done, the evidence judged.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+
+use crate::accel;
+use crate::cargo::{self, Part};
+use crate::daemon::{self, Daemon};
+use crate::fetch::{Cache, Suite};
+use crate::initramfs;
+use crate::kernel::Kernel;
+use crate::progress::Progress;
+use crate::qemu::{Accelerator, Machine, Qemu};
+use crate::report::{Report, StepReport, Verdict};
+use crate::session::{Reply, Session, SessionError};
+use crate::steps::Step;
+use crate::verdict::{self, Expectations};
+
+/// Modules in every initramfs: the driver, and the guest's side of the device's guest port.
+const MODULES: [&str; 1] = ["amdgpu"];
+/// The ASICs that the device can be.
+const FIRMWARE_PREFIXES: [&str; 1] = ["sienna_cichlid_"];
+const INITRAMFS: &str = "initramfs.cpio";
+
+/// Where the kernel comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KernelChoice {
+    /// A distribution's.
+    Suite(Suite),
+    /// The user's own.
+    Files {
+        /// The bzImage.
+        image: PathBuf,
+        /// Its modules.
+        modules: PathBuf,
+    },
+}
+
+/// What is to be run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The kernel.
+    pub kernel: KernelChoice,
+    /// The accelerator; none to find out.
+    pub accelerator: Option<Accelerator>,
+    /// Guest memory in MiB.
+    pub memory: u32,
+    /// Virtual processors.
+    pub cpus: u32,
+    /// Size of the device's memory, as the device process takes it.
+    pub vram_size: String,
+    /// Limit of every step.
+    pub timeout: Duration,
+    /// Added to the kernel's command line.
+    pub append: String,
+    /// Run folder; none for a new one under `runs/`.
+    pub folder: Option<PathBuf>,
+    /// A device program; none to build it.
+    pub daemon: Option<PathBuf>,
+    /// More arguments for it.
+    pub daemon_arguments: Vec<String>,
+    /// An init program; none to build it.
+    pub guest: Option<PathBuf>,
+    /// A QEMU; none to find one.
+    pub qemu: Option<PathBuf>,
+    /// More arguments for it.
+    pub qemu_arguments: Vec<String>,
+    /// A folder with firmware; none to fetch it.
+    pub firmware: Option<PathBuf>,
+    /// Whether the machine gets the GPU.
+    pub gpu: bool,
+    /// Put a shell into the initramfs.
+    pub busybox: bool,
+    /// The steps.
+    pub steps: Vec<Step>,
+    /// Lines of the log with one of these parts are not judged.
+    pub tolerated: Vec<String>,
+}
+
+/// Everything that is needed for one or more starts of a guest.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The run folder.
+    pub folder: PathBuf,
+    /// The QEMU.
+    pub qemu: Qemu,
+    /// The machine.
+    pub machine: Machine,
+    daemon: Option<PathBuf>,
+    daemon_arguments: Vec<String>,
+    vram_size: String,
+}
+
+/// Finds, fetches and builds everything, and makes the run folder.
+pub fn prepare(options: &Options, cache: &Cache, progress: &Progress) -> Result<Prepared> {
+    let kernel = match &options.kernel {
+        KernelChoice::Suite(suite) => cache.kernel(*suite)?,
+        KernelChoice::Files { image, modules } => Kernel::from_files(image, modules)?,
+    };
+    let kernel = Kernel {
+        image: absolute(&kernel.image)?,
+        ..kernel
+    };
+    let qemu = Qemu::find(options.qemu.as_deref(), cache)?;
+    let firmware = match &options.firmware {
+        Some(folder) => folder.clone(),
+        None => cache.firmware()?,
+    };
+    let init = match &options.guest {
+        Some(path) => path.clone(),
+        None => cargo::build(Part::Guest, progress)?,
+    };
+    let daemon = match (&options.daemon, options.gpu) {
+        (_, false) => None,
+        (Some(path), true) => Some(absolute(path)?),
+        (None, true) => Some(cargo::build(Part::Daemon, progress)?),
+    };
+    let busybox = if options.busybox {
+        Some(cache.busybox()?)
+    } else {
+        None
+    };
+    let folder = run_folder(options.folder.as_deref(), &kernel.release)?;
+
+    let initramfs = folder.join(INITRAMFS);
+    let running = progress.start("building the initramfs");
+    let summary = initramfs::build(
+        &initramfs::Contents {
+            kernel: &kernel,
+            modules: &MODULES,
+            firmware: Some(&firmware),
+            firmware_prefixes: &FIRMWARE_PREFIXES,
+            init: &init,
+            busybox: busybox.as_deref(),
+        },
+        &initramfs,
+    )?;
+    running.done(&format!(
+        "{} modules, {} firmware files, {} MiB",
+        summary.modules.len(),
+        summary.firmware.len(),
+        summary.size >> 20
+    ));
+    let mut machine = Machine {
+        kernel,
+        initramfs,
+        append: options.append.clone(),
+        memory: options.memory,
+        cpus: options.cpus,
+        accelerator: Accelerator::Tcg,
+        gpu_socket: daemon.as_ref().map(|_| daemon::GPU_SOCKET.to_owned()),
+        extra: options.qemu_arguments.clone(),
+    };
+    machine.accelerator = match options.accelerator {
+        Some(accelerator) => accelerator,
+        None => accel::choose(
+            &qemu,
+            &machine,
+            cache.folder(),
+            &folder.join("kvm-trial"),
+            progress,
+        ),
+    };
+    Ok(Prepared {
+        folder,
+        qemu,
+        machine,
+        daemon,
+        daemon_arguments: options.daemon_arguments.clone(),
+        vram_size: options.vram_size.clone(),
+    })
+}
+
+impl Prepared {
+    /// Starts the device process and the machine.
+    pub fn start(&self) -> Result<Session> {
+        let daemon = self
+            .daemon
+            .as_deref()
+            .map(|program| Daemon::start(program, &self.folder, &self.vram_size, &self.daemon_arguments))
+            .transpose()?;
+        Ok(Session::start(&self.qemu, &self.machine, daemon, &self.folder)?)
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        // Tens of megabytes that can be built again; the logs are what a run leaves.
+        let _ = fs::remove_file(&self.machine.initramfs);
+    }
+}
+
+/// Does the whole run. An error means that it could not be brought to a verdict of any kind.
+pub fn run(options: &Options, cache: &Cache, progress: &Progress) -> Result<(PathBuf, Report)> {
+    let started = Instant::now();
+    let prepared = prepare(options, cache, progress)?;
+    let mut report = Report {
+        kernel: prepared.machine.kernel.release.clone(),
+        qemu: prepared.qemu.version.clone(),
+        accelerator: Some(prepared.machine.accelerator),
+        command_line: prepared.machine.kernel_command_line(),
+        ..Report::new()
+    };
+    let mut session = prepared.start()?;
+    let reached_init = follow(&mut session, options, &mut report, progress);
+    conclude(&mut report, &session, options, reached_init);
+    drop(session);
+    report.seconds = started.elapsed().as_secs_f64();
+    report.write(&prepared.folder).context("writing the report")?;
+    Ok((prepared.folder.clone(), report))
+}
+
+/// Starts the guest and does the steps; tells whether init was ever reached.
+fn follow(session: &mut Session, options: &Options, report: &mut Report, progress: &Progress) -> bool {
+    let mut reached_init = false;
+    let running = progress.start("boot");
+    let mut step = StepReport {
+        step: "boot".to_owned(),
+        seconds: 0.0,
+        failure: None,
+    };
+    let result = session.wait_ready(options.timeout, &running);
+    step.seconds = running.elapsed().as_secs_f64();
+    step.failure = result.err().map(|error| error.to_string());
+    end(running, step.failure.as_deref());
+    let mut failed = step.failure.is_some();
+    reached_init |= !failed;
+    report.steps.push(step);
+
+    for wanted in &options.steps {
+        if failed {
+            break;
+        }
+        let running = progress.start(&wanted.title());
+        let failure = match perform(session, wanted, options.timeout, report, &running) {
+            Ok(failure) => failure,
+            Err(error) => Some(error.to_string()),
+        };
+        report.steps.push(StepReport {
+            step: wanted.title(),
+            seconds: running.elapsed().as_secs_f64(),
+            failure: failure.clone(),
+        });
+        end(running, failure.as_deref());
+        failed = failure.is_some();
+    }
+    reached_init
+}
+
+fn end(running: crate::progress::Running, failure: Option<&str>) {
+    match failure {
+        None => running.done(""),
+        Some(_) => running.failed(),
+    }
+}
+
+/// Does one step; gives the reason if it failed, an error if the guest cannot go on.
+fn perform(
+    session: &mut Session,
+    step: &Step,
+    limit: Duration,
+    report: &mut Report,
+    running: &crate::progress::Running,
+) -> Result<Option<String>, SessionError> {
+    match step {
+        Step::Guest { words, .. } => {
+            let mut reply = session.order(words, limit, running)?;
+            loop {
+                match reply {
+                    Reply::Ended { failure } => return Ok(failure),
+                    Reply::Held { .. } => {
+                        if let Err(error) = ask_device(session, report) {
+                            report.reasons.push(error);
+                        }
+                        reply = session.resume(limit, running)?;
+                    }
+                }
+            }
+        }
+        Step::Reboot => {
+            session.order("reboot", limit, running)?;
+            session.wait_ready(limit, running)?;
+            Ok(None)
+        }
+        Step::PowerOff => {
+            session.order("poweroff", limit, running)?;
+            session.wait_end(limit, running)?;
+            Ok(None)
+        }
+        Step::Control { request } => match session.daemon() {
+            None => Ok(Some("there is no device process to ask".to_owned())),
+            Some(daemon) => Ok(daemon.ask(request).err().map(|error| chain(&error))),
+        },
+    }
+}
+
+/// The device's own view, while the guest holds still.
+fn ask_device(session: &Session, report: &mut Report) -> Result<(), String> {
+    let Some(daemon) = session.daemon() else {
+        return Ok(());
+    };
+    report.stats = Some(daemon.ask("stats").map_err(|error| chain(&error))?);
+    report.page_tables = Some(daemon.ask("page-tables").map_err(|error| chain(&error))?);
+    Ok(())
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}
+
+/// Fills in what the log and the notes say, and judges.
+fn conclude(report: &mut Report, session: &Session, options: &Options, reached_init: bool) {
+    let facts_about = |about: &str| {
+        session
+            .notes()
+            .iter()
+            .filter(move |note| note.about == about)
+            .map(|note| note.facts.clone())
+            .collect::<Vec<_>>()
+    };
+    report.probe_seconds = verdict::probe_times(session.log());
+    report.rings = facts_about("rings")
+        .last()
+        .and_then(|facts| facts.get("names")?.as_array().cloned())
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|name| name.as_str().map(str::to_owned))
+        .collect();
+    report.given_parameters = facts_about("module")
+        .iter()
+        .filter_map(|facts| {
+            let parameters = facts
+                .get("parameters")?
+                .as_str()
+                .filter(|text| !text.is_empty())?;
+            Some(format!("{}: {parameters}", facts.get("name")?.as_str()?))
+        })
+        .collect();
+    report.client = facts_about("client")
+        .into_iter()
+        .map(serde_json::Value::Object)
+        .collect();
+
+    let probes = options.steps.iter().map(Step::probes).sum();
+    let expected = Expectations {
+        probes: if options.gpu { probes } else { 0 },
+        tolerated: options.tolerated.clone(),
+    };
+    report.findings = verdict::judge(session.log(), &expected);
+    let failures = report
+        .steps
+        .iter()
+        .filter_map(|step| Some(format!("step {:?} failed: {}", step.step, step.failure.as_ref()?)));
+    let mut reasons: Vec<_> = failures.collect();
+    reasons.extend(
+        report
+            .findings
+            .iter()
+            .map(|finding| format!("not so: {}: {}", finding.rule.meaning(), finding.detail)),
+    );
+    report.reasons.extend(reasons);
+    report.verdict = match (reached_init, report.reasons.is_empty()) {
+        (false, _) => Verdict::Unknown,
+        (true, true) => Verdict::Pass,
+        (true, false) => Verdict::Fail,
+    };
+    if crate::interrupt::requested() {
+        report.verdict = Verdict::Unknown;
+    }
+}
+
+/// Makes the run folder, and points `latest` beside it at it.
+fn run_folder(given: Option<&Path>, release: &str) -> Result<PathBuf> {
+    if let Some(folder) = given {
+        fs::create_dir_all(folder).with_context(|| format!("making the run folder {}", folder.display()))?;
+        return absolute(folder);
+    }
+    let runs = Path::new("runs");
+    fs::create_dir_all(runs).context("making the folder runs/ in the current directory")?;
+    let base = format!("{}-{release}", stamp(SystemTime::now()));
+    for attempt in 1..=100 {
+        let name = if attempt == 1 {
+            base.clone()
+        } else {
+            format!("{base}-{attempt}")
+        };
+        match fs::create_dir(runs.join(&name)) {
+            Ok(()) => {
+                let latest = runs.join("latest");
+                let _ = fs::remove_file(&latest);
+                // Only a convenience: parallel runs race for it, and one of them wins.
+                let _ = symlink(&name, &latest);
+                return absolute(&runs.join(name));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).with_context(|| format!("making the run folder runs/{name}")),
+        }
+    }
+    anyhow::bail!("runs/ already has a hundred runs of this second")
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    path.canonicalize()
+        .with_context(|| format!("looking for {}", path.display()))
+}
+
+/// `20261122-180501`, UTC.
+fn stamp(time: SystemTime) -> String {
+    let seconds = time
+        .duration_since(UNIX_EPOCH)
+        .map(|since| since.as_secs())
+        .unwrap_or_default();
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil_date(days);
+    format!(
+        "{year:04}{month:02}{day:02}-{:02}{:02}{:02}",
+        rest / 3600,
+        rest / 60 % 60,
+        rest % 60
+    )
+}
+
+/// The Gregorian date of a day counted from 1970-01-01 (years that begin in March make leap days come last).
+const fn civil_date(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let era = shifted / 146_097;
+    let day_of_era = shifted % 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = year_of_era + era * 400 + (month <= 2) as u64;
+    (year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_folders_are_named_by_date_and_time() {
+        let time = UNIX_EPOCH + Duration::from_secs(1_709_210_096);
+        assert_eq!(stamp(time), "20240229-123456");
+        assert_eq!(civil_date(0), (1970, 1, 1));
+        assert_eq!(civil_date(20_513), (2026, 3, 1));
+    }
+}

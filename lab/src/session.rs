@@ -1,0 +1,295 @@
+//! A running guest with its device: what it says, and the orders that it takes.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::console::{Closed, Console, Line, Marker};
+use crate::daemon::Daemon;
+use crate::interrupt;
+use crate::process::Supervised;
+use crate::progress::Running;
+use crate::qemu::{Machine, Qemu};
+
+/// How often anything but the console is looked at.
+const POLL: Duration = Duration::from_millis(100);
+/// After these words in the kernel's log no order will be answered.
+const FATAL: [&str; 2] = ["Kernel panic - not syncing", "---[ end Kernel panic"];
+
+/// Why the guest cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The device process is gone.
+    #[error("the device process ended ({status}); its log ends with:\n{tail}")]
+    DaemonEnded {
+        /// How.
+        status: String,
+        /// The end of its log.
+        tail: String,
+    },
+    /// The machine is gone.
+    #[error("QEMU ended; its log ends with:\n{tail}")]
+    MachineEnded {
+        /// The end of its log.
+        tail: String,
+    },
+    /// The user ended the run.
+    #[error("interrupted")]
+    Interrupted,
+    /// The guest's kernel is dead.
+    #[error("the guest's kernel panicked: {line}")]
+    Panic {
+        /// Its words.
+        line: String,
+    },
+    /// The guest started again without having been told to.
+    #[error("the guest restarted by itself")]
+    Restarted,
+    /// Starting or talking failed.
+    #[error("cannot {what}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It took too long.
+    #[error("{what} took longer than {} s; the console's last line: {last}", limit.as_secs())]
+    TimedOut {
+        /// What.
+        what: String,
+        /// The limit.
+        limit: Duration,
+        /// The last line of the console.
+        last: String,
+    },
+}
+
+/// The guest's answer to an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// It waits for [`Session::resume`].
+    Held {
+        /// What for.
+        why: String,
+    },
+    /// The step is over.
+    Ended {
+        /// Why it failed, if it did.
+        failure: Option<String>,
+    },
+}
+
+/// Facts that the guest reported.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Note {
+    /// What they are about.
+    pub about: String,
+    /// The facts.
+    pub facts: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A running guest. Everything is ended when it is dropped, the machine before its device.
+#[derive(Debug)]
+pub struct Session {
+    qemu: Supervised,
+    console: Console,
+    daemon: Option<Daemon>,
+    log: Vec<Line>,
+    notes: Vec<Note>,
+    next_order: u64,
+    current: (u64, String),
+}
+
+impl Session {
+    /// Starts the machine. Its run folder takes the logs.
+    pub fn start(
+        qemu: &Qemu,
+        machine: &Machine,
+        daemon: Option<Daemon>,
+        folder: &Path,
+    ) -> Result<Self, SessionError> {
+        let error = |source| SessionError::Io {
+            what: "start QEMU",
+            source,
+        };
+        let mut process = qemu.start(machine, folder).map_err(error)?;
+        let (input, output) = process
+            .take_pipes()
+            .ok_or_else(|| error(std::io::Error::from(std::io::ErrorKind::BrokenPipe)))?;
+        let console = Console::start(input, output, &folder.join("console.log")).map_err(error)?;
+        Ok(Self {
+            qemu: process,
+            console,
+            daemon,
+            log: Vec::new(),
+            notes: Vec::new(),
+            next_order: 1,
+            current: (0, String::new()),
+        })
+    }
+
+    /// Everything that the console said, markers included.
+    pub fn log(&self) -> &[Line] {
+        &self.log
+    }
+
+    /// Everything that the guest reported.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
+    /// The device process, if there is one.
+    pub const fn daemon(&self) -> Option<&Daemon> {
+        self.daemon.as_ref()
+    }
+
+    /// Waits until init is up, after the start or a restart.
+    pub fn wait_ready(&mut self, limit: Duration, running: &Running) -> Result<(), SessionError> {
+        self.wait("the start of the guest", limit, running, |marker| {
+            matches!(marker, Marker::Ready { .. }).then_some(Ok(()))
+        })
+    }
+
+    /// Orders a step and waits for the end or for a hold.
+    pub fn order(&mut self, words: &str, limit: Duration, running: &Running) -> Result<Reply, SessionError> {
+        let id = self.next_order;
+        self.next_order += 1;
+        self.current = (id, words.to_owned());
+        self.send(&format!("do {id} {words}"))?;
+        self.wait_reply(limit, running)
+    }
+
+    /// Lets a guest that holds go on, and waits again.
+    pub fn resume(&mut self, limit: Duration, running: &Running) -> Result<Reply, SessionError> {
+        self.send("go")?;
+        self.wait_reply(limit, running)
+    }
+
+    /// Waits until the machine has ended by itself.
+    pub fn wait_end(&mut self, limit: Duration, running: &Running) -> Result<(), SessionError> {
+        let deadline = Instant::now() + limit;
+        loop {
+            match self.console.next(POLL) {
+                Ok(Some(line)) => self.take(line),
+                Ok(None) => {}
+                Err(Closed) => break,
+            }
+            running.tick();
+            self.check_time("switching the guest off", deadline, limit)?;
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if self.qemu.wait(left).is_none() {
+            return Err(self.timed_out("the end of QEMU", limit));
+        }
+        Ok(())
+    }
+
+    /// Sends raw text to the console, for a shell.
+    pub fn send(&mut self, line: &str) -> Result<(), SessionError> {
+        self.console.send(line).map_err(|source| SessionError::Io {
+            what: "write to the guest's console",
+            source,
+        })
+    }
+
+    fn wait_reply(&mut self, limit: Duration, running: &Running) -> Result<Reply, SessionError> {
+        let (current, what) = self.current.clone();
+        let notes_before = self.notes.len();
+        let reply = self.wait(&format!("step {what:?}"), limit, running, |marker| match marker {
+            Marker::Hold { why } => Some(Ok(Reply::Held { why: why.clone() })),
+            Marker::End { id, ok, error } if *id == current => Some(Ok(Reply::Ended {
+                failure: (!ok).then(|| error.clone()),
+            })),
+            Marker::Ready { .. } => Some(Err(SessionError::Restarted)),
+            _ => None,
+        })?;
+        // The reason of a failure is told by the step itself, the end only by init.
+        let told = self
+            .notes
+            .get(notes_before..)
+            .unwrap_or_default()
+            .iter()
+            .rfind(|note| note.about == "failure")
+            .and_then(|note| note.facts.get("error")?.as_str().map(str::to_owned));
+        Ok(match (reply, told) {
+            (Reply::Ended { failure: Some(_) }, Some(told)) => Reply::Ended { failure: Some(told) },
+            (reply, _) => reply,
+        })
+    }
+
+    fn wait<T>(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        running: &Running,
+        mut wanted: impl FnMut(&Marker) -> Option<Result<T, SessionError>>,
+    ) -> Result<T, SessionError> {
+        let deadline = Instant::now() + limit;
+        loop {
+            match self.console.next(POLL) {
+                Ok(Some(line)) => {
+                    let found = line.marker().as_ref().and_then(&mut wanted);
+                    let fatal = FATAL.iter().any(|words| line.text.contains(words));
+                    let text = line.text.clone();
+                    self.take(line);
+                    if fatal {
+                        return Err(SessionError::Panic { line: text });
+                    }
+                    if let Some(result) = found {
+                        return result;
+                    }
+                }
+                Ok(None) => self.check_processes()?,
+                Err(Closed) => {
+                    self.check_processes()?;
+                    return Err(SessionError::MachineEnded {
+                        tail: self.qemu.log_tail(8),
+                    });
+                }
+            }
+            running.tick();
+            self.check_time(what, deadline, limit)?;
+        }
+    }
+
+    fn take(&mut self, line: Line) {
+        if let Some(Marker::Note { about, facts }) = line.marker() {
+            self.notes.push(Note { about, facts });
+        }
+        self.log.push(line);
+    }
+
+    fn check_processes(&mut self) -> Result<(), SessionError> {
+        if let Some(daemon) = &mut self.daemon
+            && let Some(status) = daemon.ended()
+        {
+            return Err(SessionError::DaemonEnded {
+                status,
+                tail: daemon.log_tail(8),
+            });
+        }
+        Ok(())
+    }
+
+    fn check_time(&self, what: &str, deadline: Instant, limit: Duration) -> Result<(), SessionError> {
+        if interrupt::requested() {
+            return Err(SessionError::Interrupted);
+        }
+        if Instant::now() > deadline {
+            return Err(self.timed_out(what, limit));
+        }
+        Ok(())
+    }
+
+    fn timed_out(&self, what: &str, limit: Duration) -> SessionError {
+        SessionError::TimedOut {
+            what: what.to_owned(),
+            limit,
+            last: self
+                .log
+                .last()
+                .map_or_else(|| "(nothing)".to_owned(), |line| line.text.clone()),
+        }
+    }
+}

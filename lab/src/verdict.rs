@@ -1,0 +1,217 @@
+//! What the kernel's log says about the driver: rules that can fail.
+
+use serde::Serialize;
+
+use crate::console::Line;
+
+/// Words of a kernel that is in trouble (lib/bug.c, kernel/panic.c, lib/dump_stack.c).
+const TROUBLE: [&str; 7] = [
+    "------------[ cut here ]------------",
+    "WARNING:",
+    "BUG:",
+    "Call Trace:",
+    "general protection fault",
+    "Oops:",
+    "Kernel panic",
+];
+/// The driver's last line of a probe (amdgpu's entry into drivers/gpu/drm/drm_drv.c, `drm_dev_register`).
+const PROBED: &str = "Initialized amdgpu";
+/// The driver's first line of a probe (amdgpu_device.c, `amdgpu_device_init`).
+const PROBING: &str = "initializing kernel modesetting";
+/// A lost interrupt (amdgpu_fence.c, `amdgpu_fence_fallback`).
+const FALLBACK: &str = "Fence fallback timer expired";
+
+/// What a log has to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expectations {
+    /// How often the driver has to have come up.
+    pub probes: usize,
+    /// Lines with one of these parts are no findings, whatever else they say.
+    pub tolerated: Vec<String>,
+}
+
+/// Something that speaks against the driver or the device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The rule.
+    pub rule: Rule,
+    /// The line, or what is missing.
+    pub detail: String,
+}
+
+/// What a log is judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    /// The driver came up as often as it was asked to.
+    Probed,
+    /// The graphics drivers report no `*ERROR*`.
+    NoDriverError,
+    /// The kernel has no warning, no trace, no bug.
+    NoKernelTrouble,
+    /// No interrupt was lost.
+    NoFenceFallback,
+}
+
+impl Rule {
+    /// The rule in words.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Probed => "the driver came up",
+            Self::NoDriverError => "no *ERROR* line of the driver",
+            Self::NoKernelTrouble => "no warning trace in the kernel's log",
+            Self::NoFenceFallback => "no lost fence interrupt",
+        }
+    }
+}
+
+/// Judges a log. An empty list means that nothing speaks against it.
+pub fn judge(log: &[Line], expected: &Expectations) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for line in log.iter().filter(|line| line.marker().is_none()) {
+        let text = line.text.as_str();
+        if expected.tolerated.iter().any(|part| text.contains(part.as_str())) {
+            continue;
+        }
+        let rule = if text.contains("*ERROR*") {
+            Rule::NoDriverError
+        } else if text.contains(FALLBACK) {
+            Rule::NoFenceFallback
+        } else if TROUBLE.iter().any(|words| text.contains(words)) {
+            Rule::NoKernelTrouble
+        } else {
+            continue;
+        };
+        findings.push(Finding {
+            rule,
+            detail: text.to_owned(),
+        });
+    }
+    let probes = log.iter().filter(|line| line.text.contains(PROBED)).count();
+    if probes != expected.probes {
+        findings.push(Finding {
+            rule: Rule::Probed,
+            detail: format!(
+                "\"{PROBED}\" is in the log {probes} times, not {}",
+                expected.probes
+            ),
+        });
+    }
+    findings
+}
+
+/// How long each probe took, in seconds of the kernel's clock.
+pub fn probe_times(log: &[Line]) -> Vec<f64> {
+    let mut times = Vec::new();
+    let mut began = None;
+    for line in log {
+        if line.text.contains(PROBING) {
+            began = line.time;
+        } else if line.text.contains(PROBED)
+            && let (Some(from), Some(to)) = (began.take(), line.time)
+        {
+            times.push(to - from);
+        }
+    }
+    times
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "[    4.000000] [drm] initializing kernel modesetting (SIENNA_CICHLID 0x1002:0x73BF)\n\
+                        [    4.900000] [drm] Initialized amdgpu 3.49.0 20150101 for 0000:01:00.0 on minor 0\n";
+
+    fn log(text: &str) -> Vec<Line> {
+        text.lines().map(Line::parse).collect()
+    }
+
+    fn once() -> Expectations {
+        Expectations {
+            probes: 1,
+            tolerated: vec![],
+        }
+    }
+
+    fn rules(text: &str) -> Vec<Rule> {
+        judge(&log(text), &once())
+            .into_iter()
+            .map(|finding| finding.rule)
+            .collect()
+    }
+
+    #[test]
+    fn a_clean_probe_passes() {
+        assert_eq!(rules(GOOD), []);
+    }
+
+    #[test]
+    fn a_driver_that_never_came_up_fails() {
+        let text = "[    4.0] [drm] initializing kernel modesetting (SIENNA_CICHLID)";
+        assert_eq!(rules(text), [Rule::Probed]);
+    }
+
+    #[test]
+    fn a_second_probe_that_nobody_asked_for_fails() {
+        assert_eq!(rules(&GOOD.repeat(2)), [Rule::Probed]);
+    }
+
+    #[test]
+    fn an_error_line_fails() {
+        let text = format!(
+            "{GOOD}[    5.0] [drm:amdgpu_ring_test_helper [amdgpu]] *ERROR* ring gfx test failed (-110)"
+        );
+        assert_eq!(rules(&text), [Rule::NoDriverError]);
+    }
+
+    #[test]
+    fn traces_and_warnings_fail() {
+        for line in [
+            "------------[ cut here ]------------",
+            "WARNING: CPU: 0 PID: 1 at kernel/x.c:1 f+0x1/0x2",
+            "BUG: kernel NULL pointer dereference, address: 0",
+            "Call Trace:",
+            "Oops: 0000 [#1] PREEMPT SMP",
+        ] {
+            assert_eq!(
+                rules(&format!("{GOOD}[    5.0] {line}")),
+                [Rule::NoKernelTrouble],
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_lost_interrupt_fails() {
+        let text =
+            format!("{GOOD}[    5.0] amdgpu 0000:01:00.0: amdgpu: Fence fallback timer expired on ring kiq");
+        assert_eq!(rules(&text), [Rule::NoFenceFallback]);
+    }
+
+    #[test]
+    fn what_is_tolerated_does_not_fail() {
+        let text = format!("{GOOD}[    5.0] [drm] *ERROR* ring sdma0 timeout");
+        let expected = Expectations {
+            probes: 1,
+            tolerated: vec!["ring sdma0 timeout".into()],
+        };
+        assert_eq!(judge(&log(&text), &expected), []);
+    }
+
+    #[test]
+    fn our_own_markers_are_not_judged() {
+        let text =
+            format!("{GOOD}[    5.0] @lab {{\"ev\":\"note\",\"about\":\"file\",\"line\":\"*ERROR*\"}}");
+        assert_eq!(rules(&text), []);
+    }
+
+    #[test]
+    fn the_time_of_every_probe_is_taken_from_the_kernels_clock() {
+        let times = probe_times(&log(GOOD));
+        assert!(
+            matches!(times.as_slice(), [time] if (time - 0.9).abs() < 1e-6),
+            "{times:?}"
+        );
+    }
+}
