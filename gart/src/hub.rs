@@ -318,46 +318,70 @@ impl Hub {
         self.space.apertures = Apertures::new(base, top, offset, bot, agp_top, agp_base);
     }
 
-    fn write_l2(&mut self, relative: RegOffset, value: u32, effects: &mut Effects<HubEffect>) {
-        let byte = relative.byte();
-        let hub = self.id;
-        let distance = |first: RegOffset| byte.wrapping_sub(first.byte());
-        match () {
-            () if relative == reg::L2_PROTECTION_FAULT_CNTL => {
-                if value & reg::CLEAR_PROTECTION_FAULT_STATUS_ADDR != 0 {
-                    self.clear_fault();
-                }
+    fn write_l2(&mut self, register: Behaviour, value: u32, effects: &mut Effects<HubEffect>) {
+        match register {
+            Behaviour::FaultCntl if value & reg::CLEAR_PROTECTION_FAULT_STATUS_ADDR != 0 => {
+                self.clear_fault();
             }
-            () if relative == reg::CONTEXTS_DISABLE => {
-                for vmid in Vmid::all() {
-                    self.context_written(vmid, effects);
-                }
-            }
-            () if (reg::CONTEXT_CNTL..reg::CONTEXTS_DISABLE).contains(&relative) => {
-                self.context_written(Vmid::from_field(distance(reg::CONTEXT_CNTL) >> 2), effects);
-            }
-            () if (reg::PAGE_TABLE_BASE.byte()..reg::PAGE_TABLE_LIMIT).contains(&byte) => {
-                // Three arrays of sixteen pairs, one behind the other.
-                self.context_written(Vmid::from_field(distance(reg::PAGE_TABLE_BASE) >> 3), effects);
-            }
-            () if (reg::INVALIDATE_SEM..reg::INVALIDATE_REQ).contains(&relative) => {
-                if value & 1 == 0 {
-                    self.taken &= !InvalidationEngine::from_distance(distance(reg::INVALIDATE_SEM)).bit();
-                }
-            }
-            () if (reg::INVALIDATE_REQ..reg::INVALIDATE_ACK).contains(&relative) => {
-                let engine = InvalidationEngine::from_distance(distance(reg::INVALIDATE_REQ));
+            Behaviour::Context(vmid) => self.context_written(vmid, effects),
+            Behaviour::ContextsDisable => Vmid::all().for_each(|vmid| self.context_written(vmid, effects)),
+            Behaviour::Semaphore(engine) if value & 1 == 0 => self.taken &= !engine.bit(),
+            Behaviour::Request(engine) => {
                 let request = InvalidateRequest::from_bits(value);
                 self.invalidate(engine, request);
-                effects.push(HubEffect::Invalidate { hub, engine, request });
+                effects.push(HubEffect::Invalidate {
+                    hub: self.id,
+                    engine,
+                    request,
+                });
             }
-            () => {}
+            Behaviour::FaultCntl | Behaviour::Semaphore(_) | Behaviour::None => {}
         }
     }
 
     fn context_written(&mut self, vmid: Vmid, effects: &mut Effects<HubEffect>) {
         if self.decode_context(vmid) {
             effects.push(HubEffect::ContextDisabled { hub: self.id, vmid });
+        }
+    }
+}
+
+/// What hangs off a register of the [`L2`](reg::L2) table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Behaviour {
+    /// L2_PROTECTION_FAULT_CNTL.
+    FaultCntl,
+    /// Any register of one context.
+    Context(Vmid),
+    /// CONTEXTS_DISABLE.
+    ContextsDisable,
+    /// INVALIDATE_ENGn_SEM.
+    Semaphore(InvalidationEngine),
+    /// INVALIDATE_ENGn_REQ.
+    Request(InvalidationEngine),
+    /// It only keeps its value.
+    None,
+}
+
+impl Behaviour {
+    fn of(relative: RegOffset) -> Self {
+        let distance = |first: RegOffset| relative.byte().wrapping_sub(first.byte());
+        let within = |first: RegOffset, limit: RegOffset| (first..limit).contains(&relative);
+        if relative == reg::L2_PROTECTION_FAULT_CNTL {
+            Self::FaultCntl
+        } else if relative == reg::CONTEXTS_DISABLE {
+            Self::ContextsDisable
+        } else if within(reg::CONTEXT_CNTL, reg::CONTEXTS_DISABLE) {
+            Self::Context(Vmid::from_field(distance(reg::CONTEXT_CNTL) >> 2))
+        } else if within(reg::PAGE_TABLE_BASE, reg::PAGE_TABLE_LIMIT) {
+            // Three arrays of sixteen pairs, one behind the other.
+            Self::Context(Vmid::from_field(distance(reg::PAGE_TABLE_BASE) >> 3))
+        } else if within(reg::INVALIDATE_SEM, reg::INVALIDATE_REQ) {
+            Self::Semaphore(InvalidationEngine::from_distance(distance(reg::INVALIDATE_SEM)))
+        } else if within(reg::INVALIDATE_REQ, reg::INVALIDATE_ACK) {
+            Self::Request(InvalidationEngine::from_distance(distance(reg::INVALIDATE_REQ)))
+        } else {
+            Self::None
         }
     }
 }
@@ -371,10 +395,8 @@ impl RegisterBlock for Hub {
 
     fn read(&mut self, offset: RegOffset) -> u32 {
         if let Some(relative) = self.l2.relative(offset)
-            && (reg::INVALIDATE_SEM..reg::INVALIDATE_REQ).contains(&relative)
+            && let Behaviour::Semaphore(engine) = Behaviour::of(relative)
         {
-            let bytes = relative.byte().wrapping_sub(reg::INVALIDATE_SEM.byte());
-            let engine = InvalidationEngine::from_distance(bytes);
             let free = self.taken & engine.bit() == 0;
             self.taken |= engine.bit();
             return u32::from(free);
@@ -386,7 +408,7 @@ impl RegisterBlock for Hub {
     fn write(&mut self, offset: RegOffset, value: u32, effects: &mut Effects<HubEffect>) {
         if let Some(relative) = self.l2.relative(offset) {
             self.l2.write(offset, value);
-            self.write_l2(relative, value, effects);
+            self.write_l2(Behaviour::of(relative), value, effects);
         } else if self.mc.write(offset, value).is_some() {
             self.decode_apertures();
         } else {

@@ -51,7 +51,7 @@ pub const PAGE_TABLE_START: RegOffset = at(0x32c);
 /// CONTEXT0_PAGE_TABLE_END_ADDR_LO32, two dwords per context: a page number, inclusive.
 pub const PAGE_TABLE_END: RegOffset = at(0x3ac);
 /// First offset after the last context's END pair.
-pub(crate) const PAGE_TABLE_LIMIT: u32 = 0x42c;
+pub(crate) const PAGE_TABLE_LIMIT: RegOffset = at(0x42c);
 
 /// Bit 0 of L2_PROTECTION_FAULT_CNTL: clear STATUS and ADDR. Acts on the write and reads as 0.
 pub const CLEAR_PROTECTION_FAULT_STATUS_ADDR: u32 = 1 << 0;
