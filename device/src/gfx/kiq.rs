@@ -1,0 +1,110 @@
+//! The packets by which kernel queues (KIQ, HIQ) map and unmap others.
+
+use gart::{GpuVa, VirtualMemory, Vmid};
+
+use super::cp::{Bench, CommandProcessor, Queue, QueueChange, QueueState};
+use super::pm4::{QueueSelection, ReleaseData, UnmapAction};
+use super::spec::fields::hqd;
+use super::{HqdImage, QueueId, QueueKind};
+
+impl CommandProcessor {
+    /// MAP_QUEUES: loads the queue's descriptor from its MQD, and its write pointer from where the driver keeps it.
+    pub(super) fn map_queue<B: VirtualMemory>(
+        &mut self,
+        current: &Queue,
+        bench: &mut Bench<'_, B>,
+        target: Option<QueueId>,
+        mqd: GpuVa,
+        wptr: GpuVa,
+    ) {
+        // An engine that is not the CP's, or the queue that executes this.
+        let Some(target) = target.filter(|target| *target != current.id) else {
+            self.stats.unmodelled += 1;
+            return;
+        };
+        let mut bytes = [0; hqd::WORDS * 4];
+        if bench
+            .bus
+            .read(Vmid::KERNEL, mqd.plus(hqd::MQD_START * 4), &mut bytes)
+            .is_err()
+        {
+            self.stats.faults += 1;
+            return;
+        }
+        let mut words = [0; hqd::WORDS];
+        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+            *word = u32::from_le_bytes(*bytes);
+        }
+        let image = HqdImage::from_mqd(target, &words);
+        let mut pointer = [0; 8];
+        let start = match bench.bus.read(Vmid::KERNEL, wptr, &mut pointer) {
+            Ok(()) if wptr != GpuVa::default() => u64::from_le_bytes(pointer),
+            _ => image.wptr(),
+        };
+        self.install(&image, start);
+        self.note(QueueChange::Mapped(Box::new(image)));
+    }
+
+    /// UNMAP_QUEUES. Nothing of a stream survives: preemption saves pointers only, at a packet's boundary.
+    pub(super) fn unmap_queues<B: VirtualMemory>(
+        &mut self,
+        current: &mut Queue,
+        bench: &mut Bench<'_, B>,
+        action: UnmapAction,
+        selection: QueueSelection,
+    ) {
+        if let UnmapAction::PreemptNoUnmap { fence, value } = action {
+            // Nothing is preempted: what runs goes on, and the fence says that it was.
+            return self.release(bench, Vmid::KERNEL, fence, ReleaseData::Low(value));
+        }
+        let keep_hung = action == UnmapAction::Reset && !bench.config.per_queue_reset;
+        current.unmapped = is_selected(current, &selection);
+        let mut removed = Vec::new();
+        for slot in &mut self.slots {
+            removed.extend(
+                slot.take_if(|queue| is_selected(queue, &selection) && !(keep_hung && is_hung(queue))),
+            );
+        }
+        for queue in &removed {
+            self.stats.queues_unmapped += 1;
+            self.save(bench, queue);
+            self.note(QueueChange::Unmapped(queue.id));
+        }
+    }
+
+    /// Writes back to the MQD what a later MAP_QUEUES reads.
+    fn save<B: VirtualMemory>(&mut self, bench: &mut Bench<'_, B>, queue: &Queue) {
+        let mqd = queue.setup.mqd;
+        if mqd == GpuVa::default() {
+            return;
+        }
+        let wptr = match queue.id.kind() {
+            QueueKind::Graphics => hqd::GFX_MQD_WPTR,
+            QueueKind::Compute => hqd::WPTR,
+        };
+        let words = [
+            (hqd::ACTIVE, 0),
+            (hqd::RPTR, queue.rptr),
+            (wptr, (queue.wptr & 0xffff_ffff) as u32),
+            (wptr + 1, (queue.wptr >> 32) as u32),
+        ];
+        for (index, value) in words {
+            self.store_mqd(bench, mqd, index as u64, value);
+        }
+    }
+}
+
+/// A kernel's queue is only ever named by its doorbell; "all" and a process's queues mean users' queues.
+fn is_selected(queue: &Queue, selection: &QueueSelection) -> bool {
+    match selection {
+        QueueSelection::Doorbells { doorbells, count } => doorbells
+            .iter()
+            .take(usize::from(*count))
+            .any(|doorbell| queue.setup.doorbell == Some(*doorbell)),
+        QueueSelection::Pasid(_) | QueueSelection::All => queue.setup.vmid != Vmid::KERNEL,
+    }
+}
+
+fn is_hung(queue: &Queue) -> bool {
+    queue.state != QueueState::Running || queue.has_work()
+}
