@@ -1,0 +1,132 @@
+//! What a step returns and what it tells the device.
+
+use std::time::Duration;
+
+use gart::{GpuVa, Vmid};
+use mmio::RegOffset;
+use thiserror::Error;
+
+/// How much one step may do. The device gives a fresh one to every step; what is left tells what was used.
+///
+/// Work that is bounded by itself (a fence, a register write) costs a packet; data cost their bytes as well. A step that begins with
+/// less than [`MIN_BYTES`](Self::MIN_BYTES) may get nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Packets that may be begun.
+    pub packets: u32,
+    /// Bytes that may be copied, filled or written.
+    pub bytes: u64,
+}
+
+impl Budget {
+    /// What a transfer needs to move on: one page-table entry.
+    pub const MIN_BYTES: u64 = 8;
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The budget is used up, or registers were written whose effects have to happen first: step again.
+    Progress,
+    /// Nothing to do until a register is written or a doorbell rings: no packet, half a packet, or an INDIRECT while IB_ENABLE is clear.
+    Idle,
+    /// The packet in flight waits: step again after the interval, or earlier if what it waits for may have happened.
+    Waiting(Wait),
+    /// A packet stopped the engine. Only [`Engine::reset`](crate::Engine::reset) helps.
+    Halted(HaltReason),
+}
+
+/// What an engine waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wait {
+    /// Time until the next look.
+    pub interval: Duration,
+    /// When the wait began, on the clock of the steps.
+    pub since: Duration,
+    /// What is looked at.
+    pub target: WaitTarget,
+}
+
+/// What an engine looks at while it waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitTarget {
+    /// Memory: POLL_REGMEM, or an ATOMIC that repeats.
+    Memory {
+        /// Context of the address.
+        vmid: Vmid,
+        /// The address.
+        at: GpuVa,
+    },
+    /// A register: POLL_REGMEM, or the acknowledgement of an invalidation.
+    Register(RegOffset),
+    /// The write pointer's shadow in memory.
+    WritePointer(GpuVa),
+}
+
+/// Why an engine stopped for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum HaltReason {
+    /// An INDIRECT packet in an indirect buffer.
+    #[error("INDIRECT inside an indirect buffer in VMID {vmid}")]
+    NestedIndirect {
+        /// Context of the buffer.
+        vmid: Vmid,
+    },
+    /// An indirect buffer ends inside a packet.
+    #[error("the indirect buffer in VMID {vmid} ends inside the packet {header:#010x}")]
+    TruncatedIb {
+        /// Header of the packet.
+        header: u32,
+        /// Context of the buffer.
+        vmid: Vmid,
+    },
+    /// A packet that the engine does not know.
+    #[error("unknown packet {header:#010x} in VMID {vmid}")]
+    UnknownPacket {
+        /// Its header.
+        header: u32,
+        /// Its context.
+        vmid: Vmid,
+    },
+}
+
+/// What the device has to know about, in the order of execution. Memory that a packet wrote is written when its event is pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineEvent {
+    /// TRAP, with CNTL.TRAP_ENABLE: an interrupt, source 224 (`irqsrcs_sdma0_5_0.h`).
+    Trap {
+        /// INT_CONTEXT.
+        context: u32,
+        /// Context of the packet.
+        vmid: Vmid,
+    },
+    /// A packet wrote what may be page-table entries. For observers: it has happened.
+    PageTableUpdate {
+        /// How they were written.
+        kind: PtePacket,
+        /// Where the first one lies.
+        dst: GpuVa,
+        /// How many.
+        entries: u64,
+        /// Context of the packet: 0.
+        vmid: Vmid,
+    },
+    /// POLL_REGMEM gave up: an interrupt of source 246 on hardware. No driver asks for it.
+    PollTimeout {
+        /// Context of the packet.
+        vmid: Vmid,
+    },
+    /// A packet stopped the engine. Pushed once.
+    Halted(HaltReason),
+}
+
+/// The three ways in which `amdgpu_vm_sdma.c` writes page tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PtePacket {
+    /// PTEPDE: `amdgpu_vm_set_pte_pde`.
+    SetPtePde,
+    /// WRITE_LINEAR: `amdgpu_vm_write_pte`.
+    Write,
+    /// COPY_LINEAR out of the indirect buffer: `amdgpu_vm_copy_pte`.
+    Copy,
+}

@@ -1,0 +1,178 @@
+//! Packets that move data, a slice at a time.
+//!
+//! The first fault at a source or destination ends the packet: nothing behind it is written. So a packet reports one fault and not one
+//! for each of 262144 pages, and what it leaves behind does not depend on how it was cut into slices. (Data of a WRITE_LINEAR that
+//! cannot be fetched are zeros instead, as all of the stream is.)
+
+use gart::{GpuVa, VirtualMemory, Vmid};
+
+use crate::packet::{ConstFill, CopyLinear, PtePde, WriteLinear};
+use crate::stats::{add, bump};
+use crate::stream::Stream;
+use crate::{Budget, SLICE, Stats};
+
+/// Entries and data are put together in a buffer of this size.
+const BUFFER: usize = 4096;
+
+/// A packet that moves data, and how far it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Transfer {
+    /// Context of its addresses.
+    pub(crate) vmid: Vmid,
+    /// What it does.
+    pub(crate) job: Job,
+    /// Bytes written.
+    done: u64,
+}
+
+/// What a transfer does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Job {
+    /// COPY_LINEAR.
+    Copy(CopyLinear),
+    /// CONST_FILL.
+    Fill(ConstFill),
+    /// PTEPDE.
+    Entries(PtePde),
+    /// WRITE_LINEAR, with the stream that holds the data behind the packet.
+    Write {
+        /// The packet.
+        packet: WriteLinear,
+        /// The stream, at the packet.
+        stream: Stream,
+        /// Bytes of the packet before its data.
+        header: u64,
+    },
+}
+
+impl Job {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Copy(copy) => copy.bytes,
+            Self::Fill(fill) => fill.bytes,
+            Self::Entries(entries) => u64::from(entries.entries).saturating_mul(8),
+            Self::Write { packet, .. } => u64::from(packet.dwords).saturating_mul(4),
+        }
+    }
+
+    /// What a slice is a multiple of, unless it is the last: a fill keeps its phase, an entry its two halves.
+    const fn grain(&self) -> u64 {
+        match self {
+            Self::Copy(_) => 1,
+            Self::Fill(_) | Self::Write { .. } => 4,
+            Self::Entries(_) => 8,
+        }
+    }
+
+    /// The longest slice.
+    const fn slice(&self) -> u64 {
+        match self {
+            Self::Copy(_) | Self::Fill(_) => SLICE,
+            Self::Entries(_) | Self::Write { .. } => BUFFER as u64,
+        }
+    }
+}
+
+impl Transfer {
+    pub(crate) const fn new(vmid: Vmid, job: Job) -> Self {
+        Self { vmid, job, done: 0 }
+    }
+
+    /// Moves on as far as the budget allows. Returns whether the transfer is over.
+    pub(crate) fn advance<B: VirtualMemory>(
+        &mut self,
+        bus: &mut B,
+        budget: &mut Budget,
+        stats: &mut Stats,
+    ) -> bool {
+        let total = self.job.bytes();
+        while self.done < total {
+            let left = total.saturating_sub(self.done);
+            let mut length = left.min(self.job.slice()).min(budget.bytes);
+            if length < left {
+                length &= self.job.grain().wrapping_neg();
+            }
+            if length == 0 {
+                return false;
+            }
+            let Some(moved) = self.slice(bus, length, stats) else {
+                bump(&mut stats.faults);
+                return true;
+            };
+            budget.bytes = budget.bytes.saturating_sub(moved);
+            add(&mut self.done, moved);
+        }
+        true
+    }
+
+    /// Moves at most `length` bytes. Returns how many, or `None` after a fault.
+    // A fault that is injected into one kind of transfer (a corrupted entry, a lost write) belongs into its arm here.
+    fn slice<B: VirtualMemory>(&self, bus: &mut B, length: u64, stats: &mut Stats) -> Option<u64> {
+        match self.job {
+            Job::Copy(copy) => self.copy(bus, copy, length),
+            Job::Fill(fill) => {
+                let at = fill.dst.plus(self.done);
+                bus.fill(self.vmid, at, fill.pattern, length)
+                    .ok()
+                    .map(|()| length)
+            }
+            Job::Entries(packet) => self.entries(bus, packet, length),
+            Job::Write {
+                packet,
+                stream,
+                header,
+            } => {
+                let mut buffer = [0; BUFFER];
+                let data = buffer.get_mut(..usize::try_from(length).ok()?)?;
+                // Data that fault read as zeros, and are written: hardware does not know better.
+                if stream.read(bus, header.saturating_add(self.done), data).is_err() {
+                    bump(&mut stats.faults);
+                }
+                let at = packet.dst.plus(self.done);
+                bus.write(self.vmid, at, data).ok().map(|()| length)
+            }
+        }
+    }
+
+    /// Copies upwards, byte by byte as it were. Where the destination begins inside the source, the bytes in between repeat; they are
+    /// copied from the first repetition on, so that the pieces double in length and never overlap.
+    fn copy<B: VirtualMemory>(&self, bus: &mut B, copy: CopyLinear, length: u64) -> Option<u64> {
+        let CopyLinear { src, dst, bytes } = copy;
+        let distance = dst.canonical().get().wrapping_sub(src.canonical().get());
+        let (from, length) = match self.done.checked_rem(distance) {
+            Some(phase) if distance < bytes => {
+                let ready = self.done.saturating_add(distance).saturating_sub(phase);
+                (src.plus(phase), length.min(ready))
+            }
+            _ => (src.plus(self.done), length),
+        };
+        let to = dst.plus(self.done);
+        bus.copy(self.vmid, from, to, length).ok().map(|()| length)
+    }
+
+    fn entries<B: VirtualMemory>(&self, bus: &mut B, packet: PtePde, length: u64) -> Option<u64> {
+        let at = packet.dst.plus(self.done);
+        let length = length.min(to_buffer_boundary(at));
+        let mut buffer = [0; BUFFER];
+        let data = buffer.get_mut(..usize::try_from(length).ok()?)?;
+        let PtePde {
+            flags,
+            increment,
+            addr,
+            ..
+        } = packet;
+        let mut value = addr.wrapping_add(increment.wrapping_mul(self.done >> 3));
+        for entry in data.as_chunks_mut::<8>().0 {
+            *entry = (value | flags).to_le_bytes();
+            value = value.wrapping_add(increment);
+        }
+        bus.write(self.vmid, at, data).ok().map(|()| length)
+    }
+}
+
+/// Bytes to the next multiple of the buffer's size, at least one entry: slices that begin and end with pages are translated once.
+fn to_buffer_boundary(at: GpuVa) -> u64 {
+    let size = BUFFER as u64;
+    let rest = size.saturating_sub(at.get() & size.saturating_sub(1));
+    (rest & !7).max(8)
+}
