@@ -3,293 +3,16 @@
 use gart::{GpuVa, VirtualMemory, Vmid};
 use mmio::{RegOffset, RegisterBus};
 
-use super::pm4::{Compare, Header, Place};
+use super::pm4::{Header, Place};
 use super::spec::fields::hqd;
-use super::{CpEvent, CpStats, HqdImage, QueueId, QueueKind, QueueSetup};
+use super::state::Queue;
+use super::{
+    Budget, CpCommand, CpConfig, CpEvent, CpStats, CpStep, HaltReason, HqdImage, QueueChange, QueueId,
+    QueueKind, QueueState, QueueView,
+};
 
-/// Deepest nesting of indirect buffers: IB1, IB2 and two more.
-pub(super) const MAX_DEPTH: usize = 4;
 /// Packets that one queue may execute before the others get their turn.
 const SLICE: u32 = 64;
-
-/// How much work a step may do.
-///
-/// Packets are never exceeded. Bytes (packet bodies and copies) are checked before each packet, so a step may go over by the body of
-/// its last packet, 64 KiB.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Budget {
-    /// Packets and polls.
-    pub packets: u32,
-    /// Bytes.
-    pub bytes: u64,
-}
-
-impl Budget {
-    /// Whether nothing is left.
-    pub const fn is_empty(&self) -> bool {
-        self.packets == 0 || self.bytes == 0
-    }
-}
-
-/// How a step ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CpStep {
-    /// There is more to do.
-    Progress,
-    /// All that is left are polls that were not met: try again after an interval or a register write.
-    Waiting,
-    /// Nothing to do until a doorbell or a register write.
-    Idle,
-}
-
-/// What the command processor has to know of the registers, taken with
-/// [`GfxRegisters::cp_config`](super::GfxRegisters::cp_config) before each step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct CpConfig {
-    /// CP_INT_CNTL_RINGn.
-    pub gfx_int_cntl: [u32; 2],
-    /// CP_MEn_PIPEm_INT_CNTL, by MEC and pipe.
-    pub mec_int_cntl: [[u32; 4]; 2],
-    /// CP_ME_CNTL halts PFP, ME or CE.
-    pub gfx_halted: bool,
-    /// CP_MEC_CNTL halts MEC1, MEC2.
-    pub mec_halted: [bool; 2],
-    /// CP_PQ_WPTR_POLL_CNTL.EN: write pointers are read from memory without a doorbell.
-    pub wptr_poll: bool,
-    /// Scheduler 0 of RLC_CP_SCHEDULERS.
-    pub kiq: Option<QueueId>,
-    /// See [`GfxRegisters::set_per_queue_reset`](super::GfxRegisters::set_per_queue_reset).
-    pub per_queue_reset: bool,
-}
-
-impl CpConfig {
-    /// The interrupt enables of a queue's pipe.
-    pub fn int_cntl(&self, queue: QueueId) -> u32 {
-        let pipe = usize::from(queue.pipe());
-        match queue.me() {
-            0 => self.gfx_int_cntl.get(pipe).copied(),
-            me => self
-                .mec_int_cntl
-                .get(usize::from(me) - 1)
-                .and_then(|pipes| pipes.get(pipe))
-                .copied(),
-        }
-        .unwrap_or(0)
-    }
-
-    fn halted(&self, queue: QueueId) -> bool {
-        match queue.me() {
-            0 => self.gfx_halted,
-            me => self.mec_halted.get(usize::from(me) - 1).copied().unwrap_or(true),
-        }
-    }
-}
-
-/// What register writes ask of the command processor.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CpCommand {
-    /// CP_HQD_ACTIVE was set: start this queue.
-    Activate(Box<HqdImage>),
-    /// CP_HQD_ACTIVE was cleared, or the queue dequeued: forget it.
-    Deactivate(QueueId),
-    /// The queue's write pointer was written.
-    SetWptr {
-        /// The queue.
-        queue: QueueId,
-        /// The pointer, in dwords.
-        wptr: u64,
-    },
-    /// CP_PQ_WPTR_POLL_CNTL1: read the write pointers of these MEC1 queues (bit 8 * pipe + queue) from memory.
-    PollWptrs(u32),
-    /// CP_VMID_RESET: forget this queue and mark its MQD inactive.
-    Reset(QueueId),
-    /// GRBM_SOFT_RESET: forget all queues of these kinds.
-    SoftReset {
-        /// Graphics queues.
-        graphics: bool,
-        /// Compute queues.
-        compute: bool,
-    },
-}
-
-/// What the command processor has changed that registers show, for [`GfxRegisters::publish`](super::GfxRegisters::publish).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum QueueChange {
-    /// MAP_QUEUES loaded this descriptor.
-    Mapped(Box<HqdImage>),
-    /// UNMAP_QUEUES took the queue off.
-    Unmapped(QueueId),
-    /// The queue's pointers have moved.
-    Pointers {
-        /// The queue.
-        queue: QueueId,
-        /// Read pointer, in dwords within the ring.
-        rptr: u32,
-        /// Write pointer as it was rung.
-        wptr: u64,
-    },
-}
-
-impl QueueChange {
-    fn queue(&self) -> QueueId {
-        match self {
-            Self::Mapped(image) => image.queue,
-            Self::Unmapped(queue) | Self::Pointers { queue, .. } => *queue,
-        }
-    }
-}
-
-/// Why a queue does not go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HaltReason {
-    /// A bad opcode.
-    BadOpcode,
-    /// A user stream touched a register that is not its.
-    PrivilegedRegister,
-    /// The ring itself could not be read.
-    RingFault,
-    /// It was blocked when its context was disabled.
-    ContextDisabled,
-}
-
-/// A poll that has not been met yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wait {
-    /// Context of a memory poll.
-    pub vmid: Vmid,
-    /// What is polled.
-    pub poll: Place,
-    /// 64 bits.
-    pub wide: bool,
-    /// The comparison.
-    pub compare: Compare,
-    /// Its right-hand side.
-    pub reference: u64,
-    /// Bits that take part.
-    pub mask: u64,
-    /// The poll has faulted. It is not repeated, or each try would raise another fault.
-    pub faulted: bool,
-}
-
-/// Whether a queue executes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum QueueState {
-    /// It executes what its ring holds.
-    Running,
-    /// It polls, for as long as it takes.
-    Waiting(Wait),
-    /// It has stopped, until it is mapped anew.
-    Halted(HaltReason),
-}
-
-/// An indirect buffer being executed.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Frame {
-    pub(super) vmid: Vmid,
-    pub(super) base: GpuVa,
-    pub(super) next: u32,
-    pub(super) len: u32,
-    pub(super) skip: u32,
-}
-
-/// What a copy reads.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum TransferSource {
-    Memory(GpuVa),
-    Pattern(u32),
-}
-
-/// A DMA_DATA being executed in slices.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Transfer {
-    pub(super) vmid: Vmid,
-    pub(super) source: TransferSource,
-    pub(super) destination: GpuVa,
-    pub(super) remaining: u64,
-}
-
-/// A queue that is on a pipe.
-#[derive(Debug)]
-pub(super) struct Queue {
-    pub(super) id: QueueId,
-    pub(super) setup: QueueSetup,
-    pub(super) rptr: u32,
-    pub(super) wptr: u64,
-    pub(super) state: QueueState,
-    pub(super) skip: u32,
-    pub(super) frames: Vec<Frame>,
-    pub(super) transfer: Option<Transfer>,
-    /// The ring ends within a packet.
-    pub(super) starved: bool,
-    pub(super) poll_wptr: bool,
-    /// UNMAP_QUEUES has hit this queue while it executes.
-    pub(super) unmapped: bool,
-    reported: u32,
-    dirty: bool,
-}
-
-impl Queue {
-    pub(super) fn new(id: QueueId, setup: QueueSetup, rptr: u32, wptr: u64) -> Self {
-        let rptr = rptr & setup.mask;
-        Self {
-            id,
-            setup,
-            rptr,
-            wptr,
-            state: QueueState::Running,
-            skip: 0,
-            frames: Vec::with_capacity(MAX_DEPTH),
-            transfer: None,
-            starved: false,
-            poll_wptr: false,
-            unmapped: false,
-            reported: rptr,
-            dirty: false,
-        }
-    }
-
-    fn set_wptr(&mut self, wptr: u64) {
-        self.dirty |= self.wptr != wptr;
-        self.wptr = wptr;
-        self.starved = false;
-    }
-
-    /// Dwords in the ring that are yet to be read. Pointers are compared within the ring, as hardware does.
-    pub(super) const fn pending(&self) -> u32 {
-        let wptr = (self.wptr & 0xffff_ffff) as u32;
-        wptr.wrapping_sub(self.rptr) & self.setup.mask
-    }
-
-    /// Context of what is being executed.
-    pub(super) fn vmid(&self) -> Vmid {
-        self.frames.last().map_or(self.setup.vmid, |frame| frame.vmid)
-    }
-
-    pub(super) fn has_work(&self) -> bool {
-        self.transfer.is_some() || !self.frames.is_empty() || (self.pending() != 0 && !self.starved)
-    }
-
-    fn polls(&self) -> bool {
-        matches!(self.state, QueueState::Waiting(wait) if !wait.faulted)
-    }
-}
-
-/// What inspection shows of a queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QueueView {
-    /// Which.
-    pub queue: QueueId,
-    /// Its ring.
-    pub setup: QueueSetup,
-    /// Read pointer, in dwords within the ring.
-    pub rptr: u32,
-    /// Write pointer.
-    pub wptr: u64,
-    /// What it does.
-    pub state: QueueState,
-    /// Contexts of the indirect buffers it is in, outermost first.
-    pub indirect: Vec<Vmid>,
-}
 
 /// What a step works with.
 pub(super) struct Bench<'a, B> {
@@ -476,7 +199,8 @@ impl CommandProcessor {
 
     /// Executes up to `budget` of what the rings hold. `now` is the reference clock, in ticks.
     ///
-    /// Register writes of the streams go through `bus`; what effects they have is for the caller to apply when this returns.
+    /// Register writes of the streams go through `bus`; what effects they have is for the caller to apply when this returns, and if
+    /// there were any, another step may get on where this one said that it waits.
     pub fn step<B: VirtualMemory + RegisterBus>(
         &mut self,
         bus: &mut B,
@@ -557,10 +281,11 @@ impl CommandProcessor {
         }
         queue.reported = queue.rptr;
         queue.dirty = true;
-        let setup = &queue.setup;
-        if setup.rptr_report != GpuVa::default() {
-            let stored = bench.bus.store_u32(setup.vmid, setup.rptr_report, queue.rptr);
-            self.stats.faults += u64::from(stored.is_err());
+        let at = queue.setup.rptr_report;
+        if at != GpuVa::default() && bench.bus.store_u32(queue.setup.vmid, at, queue.rptr).is_err() {
+            self.stats.faults += 1;
+            // Once is enough: each report would raise the fault again.
+            queue.setup.rptr_report = GpuVa::default();
         }
     }
 
@@ -591,7 +316,11 @@ impl CommandProcessor {
     }
 
     fn outcome(&self, config: &CpConfig) -> CpStep {
-        let mut outcome = CpStep::Idle;
+        let mut outcome = if config.wptr_poll && self.slots.iter().flatten().next().is_some() {
+            CpStep::Waiting
+        } else {
+            CpStep::Idle
+        };
         for queue in self
             .slots
             .iter()
@@ -619,6 +348,7 @@ impl CommandProcessor {
     }
 
     pub(super) fn install(&mut self, image: &HqdImage, wptr: u64) {
+        self.changes.retain(|change| change.queue() != image.queue);
         if let Some(slot) = self.slots.get_mut(image.queue.index()) {
             *slot = Some(Box::new(Queue::new(
                 image.queue,

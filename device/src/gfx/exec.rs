@@ -3,28 +3,17 @@
 use gart::{Fault, GpuVa, VirtualMemory, Vmid};
 use mmio::{RegOffset, RegisterBus};
 
-use super::cp::{
-    Bench, CommandProcessor, Frame, HaltReason, MAX_DEPTH, Queue, QueueState, Scratch, Transfer,
-    TransferSource, Wait, next,
-};
+use super::cp::{Bench, CommandProcessor, Scratch, next};
+use super::fetch::Fetch;
 use super::pm4::{CopySource, Destination, DmaSource, Header, Packet, Place, ReleaseData, decode};
 use super::spec::fields::{OPCODE_ERROR_INT_ENABLE, PRIV_REG_INT_ENABLE, TIME_STAMP_INT_ENABLE};
-use super::{CpEvent, QueueSetup};
+use super::state::{Frame, MAX_DEPTH, Queue, Transfer, TransferSource};
+use super::{CpEvent, HaltReason, QueueState, Wait};
 
 /// Bytes of a copy that are done in one go.
 const TRANSFER_SLICE: u64 = 0x1_0000;
 /// Dwords of WRITE_DATA that are written in one go.
 const WRITE_CHUNK: usize = 64;
-
-/// Why the next packet is not there.
-enum Fetch {
-    /// This one, and its body lies in the scratch space.
-    Packet(Header, usize),
-    /// Something was used up without being a packet (a skipped range, the end of an indirect buffer).
-    Again,
-    /// The ring holds no whole packet.
-    Dry,
-}
 
 /// Registers that a user's stream may address: shader, context and user configuration registers. The rest is the kernel's.
 fn is_users(register: RegOffset) -> bool {
@@ -58,79 +47,6 @@ impl CommandProcessor {
         let body = scratch.words.get(..len).unwrap_or_default();
         self.execute(queue, bench, header, decode(header, body));
         true
-    }
-
-    fn fetch<B: VirtualMemory>(
-        &mut self,
-        queue: &mut Queue,
-        bench: &mut Bench<'_, B>,
-        scratch: &mut Scratch,
-    ) -> Fetch {
-        let pending = queue.pending();
-        let (skip, available) = match queue.frames.last_mut() {
-            Some(frame) => (&mut frame.skip, frame.len - frame.next),
-            None => (&mut queue.skip, pending),
-        };
-        let skipped = (*skip).min(available);
-        if skipped != 0 {
-            *skip -= skipped;
-            queue.consume(skipped);
-            return Fetch::Again;
-        }
-        if available == 0 {
-            return match queue.frames.pop() {
-                Some(_) => Fetch::Again,
-                None => Fetch::Dry,
-            };
-        }
-        let mut dword = [0; 4];
-        if queue.read_stream(bench.bus, 0, &mut dword).is_err() {
-            return self.fetch_fault(queue);
-        }
-        let header = Header::new(u32::from_le_bytes(dword));
-        let body = header.body();
-        if body >= available {
-            if queue.frames.is_empty() {
-                queue.starved = true;
-                return Fetch::Dry;
-            }
-            // A packet that its buffer does not hold.
-            queue.consume(available);
-            self.stop_illegal(queue, bench, header);
-            return Fetch::Again;
-        }
-        let mut len = 0;
-        let mut cost = 4;
-        if header.needs_body() {
-            len = body as usize;
-            cost += u64::from(body) * 4;
-            let bytes = scratch.bytes.get_mut(..len * 4).unwrap_or_default();
-            if queue.read_stream(bench.bus, 1, bytes).is_err() {
-                return self.fetch_fault(queue);
-            }
-            let (dwords, _) = bytes.as_chunks();
-            for (word, bytes) in scratch.words.iter_mut().zip(dwords) {
-                *word = u32::from_le_bytes(*bytes);
-            }
-        }
-        self.charge(bench, cost);
-        queue.consume(1 + body);
-        Fetch::Packet(header, len)
-    }
-
-    /// An indirect buffer that cannot be read is left, so that the fence behind it still comes, as with hardware that reads the
-    /// default page; a ring that cannot be read stops its queue.
-    fn fetch_fault(&mut self, queue: &mut Queue) -> Fetch {
-        self.stats.faults += 1;
-        if queue.frames.pop().is_none() {
-            queue.state = QueueState::Halted(HaltReason::RingFault);
-        }
-        Fetch::Again
-    }
-
-    fn charge<B>(&mut self, bench: &mut Bench<'_, B>, bytes: u64) {
-        self.stats.bytes += bytes;
-        bench.budget.bytes = bench.budget.bytes.saturating_sub(bytes);
     }
 
     fn execute<B: VirtualMemory + RegisterBus>(
@@ -247,6 +163,13 @@ impl CommandProcessor {
     pub(super) fn stop_illegal<B>(&mut self, queue: &mut Queue, bench: &mut Bench<'_, B>, header: Header) {
         self.stats.bad_opcodes += 1;
         queue.state = QueueState::Halted(HaltReason::BadOpcode);
+        log::debug!(
+            target: "amdgpu::cp",
+            "guest error: queue {} VMID {}: illegal packet {:#010x}",
+            queue.id,
+            queue.vmid(),
+            header.raw()
+        );
         bench.events.push(CpEvent::BadOpcode {
             queue: queue.id,
             vmid: queue.vmid(),
@@ -263,6 +186,11 @@ impl CommandProcessor {
         }
         self.stats.privileged += 1;
         queue.state = QueueState::Halted(HaltReason::PrivilegedRegister);
+        log::debug!(
+            target: "amdgpu::cp",
+            "guest error: queue {} VMID {vmid}: register {register} is the kernel's",
+            queue.id
+        );
         bench.events.push(CpEvent::PrivilegedRegister {
             queue: queue.id,
             vmid,
@@ -370,7 +298,7 @@ impl CommandProcessor {
         queue: &mut Queue,
         bench: &mut Bench<'_, B>,
         write: Option<RegOffset>,
-        wait: Wait,
+        mut wait: Wait,
     ) {
         if let Place::Register(register) = wait.poll
             && !self.may_access(queue, bench, register)
@@ -384,6 +312,9 @@ impl CommandProcessor {
             bench
                 .bus
                 .write_register(register, (wait.reference & 0xffff_ffff) as u32);
+            // The driver gives one value for both: a whole invalidation request, of which the acknowledge only ever shows the bits in
+            // the mask (6.12 `amdgpu_gmc_fw_reg_write_reg_wait`).
+            wait.reference &= wait.mask;
         }
         self.check_wait(queue, wait, bench);
     }
@@ -535,32 +466,4 @@ fn start_transfer(vmid: Vmid, source: DmaSource, destination: Option<GpuVa>, byt
         destination,
         remaining: bytes.into(),
     })
-}
-
-impl Queue {
-    /// Moves the innermost stream's pointer.
-    fn consume(&mut self, dwords: u32) {
-        match self.frames.last_mut() {
-            Some(frame) => frame.next += dwords,
-            None => self.rptr = self.rptr.wrapping_add(dwords) & self.setup.mask,
-        }
-    }
-
-    /// Reads the innermost stream, `ahead` dwords from its pointer. A ring may wrap.
-    fn read_stream<B: VirtualMemory>(&self, bus: &mut B, ahead: u32, data: &mut [u8]) -> Result<(), Fault> {
-        if let Some(frame) = self.frames.last() {
-            let at = frame.base.plus(u64::from(frame.next + ahead) * 4);
-            return bus.read(frame.vmid, at, data);
-        }
-        let QueueSetup { vmid, base, mask, .. } = self.setup;
-        let start = self.rptr.wrapping_add(ahead) & mask;
-        let before_wrap = (u64::from(mask) + 1 - u64::from(start)) * 4;
-        let split = usize::try_from(before_wrap).unwrap_or(usize::MAX).min(data.len());
-        let (first, second) = data.split_at_mut(split);
-        bus.read(vmid, base.plus(u64::from(start) * 4), first)?;
-        if second.is_empty() {
-            return Ok(());
-        }
-        bus.read(vmid, base, second)
-    }
 }

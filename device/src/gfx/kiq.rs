@@ -1,15 +1,17 @@
 //! The packets by which kernel queues (KIQ, HIQ) map and unmap others.
 
 use gart::{GpuVa, VirtualMemory, Vmid};
+use mmio::RegisterBus;
 
-use super::cp::{Bench, CommandProcessor, Queue, QueueChange, QueueState};
-use super::pm4::{QueueSelection, ReleaseData, UnmapAction};
+use super::cp::{Bench, CommandProcessor};
+use super::pm4::{Place, QueueSelection, ReleaseData, UnmapAction};
 use super::spec::fields::hqd;
-use super::{HqdImage, QueueId, QueueKind};
+use super::state::Queue;
+use super::{HqdImage, QueueChange, QueueId, QueueKind, QueueState};
 
 impl CommandProcessor {
     /// MAP_QUEUES: loads the queue's descriptor from its MQD, and its write pointer from where the driver keeps it.
-    pub(super) fn map_queue<B: VirtualMemory>(
+    pub(super) fn map_queue<B: VirtualMemory + RegisterBus>(
         &mut self,
         current: &Queue,
         bench: &mut Bench<'_, B>,
@@ -36,11 +38,13 @@ impl CommandProcessor {
             *word = u32::from_le_bytes(*bytes);
         }
         let image = HqdImage::from_mqd(target, &words);
-        let mut pointer = [0; 8];
-        let start = match bench.bus.read(Vmid::KERNEL, wptr, &mut pointer) {
-            Ok(()) if wptr != GpuVa::default() => u64::from_le_bytes(pointer),
-            _ => image.wptr(),
+        let kept = if wptr == GpuVa::default() {
+            None
+        } else {
+            self.sample(bench, Vmid::KERNEL, Place::Memory(wptr), true)
         };
+        let start = kept.unwrap_or_else(|| image.wptr());
+        log::debug!(target: "amdgpu::cp", "queue {target} mapped from MQD {mqd}");
         self.install(&image, start);
         self.note(QueueChange::Mapped(Box::new(image)));
     }
@@ -67,6 +71,7 @@ impl CommandProcessor {
         }
         for queue in &removed {
             self.stats.queues_unmapped += 1;
+            log::debug!(target: "amdgpu::cp", "queue {} unmapped", queue.id);
             self.save(bench, queue);
             self.note(QueueChange::Unmapped(queue.id));
         }

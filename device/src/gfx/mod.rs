@@ -3,6 +3,7 @@
 //!
 //! * [`spec`]: register tables, offsets and fields; the only place with numbers of one ASIC
 //! * [`GfxRegisters`]: the registers and what they do at once
+//! * [`HqdImage`], [`QueueSetup`]: a queue descriptor, from registers or from an MQD in memory
 //! * [`pm4`]: packets as values
 //! * [`CommandProcessor`]: queues and the execution of packets, in steps with a [`Budget`]
 //! * [`CpEvent`]: what becomes an interrupt or an invalidation
@@ -36,31 +37,37 @@
 //! * Registers per shader engine: GRBM_GFX_INDEX is stored and selects nothing; all engines have the same configuration.
 //! * SQ_CMD and wave state: there are no waves, SQ_IND_DATA reads 0.
 //!
-//! A few choices are judgement: an indirect buffer that cannot be read is left and its fence comes; a bad opcode, or a user stream's
-//! access to a register that is not its, stops the queue until it is mapped anew.
+//! # Judgement
+//!
+//! An indirect buffer that cannot be read is left and its fence comes; a bad opcode, or a user stream's
+//! access to a register that is not its, stops the queue until it is mapped anew. CP_VMID_RESET acts on the queues it names and not on
+//! its VMID mask. The value of GB_ADDR_CONFIG was not read from a card; kernels only hand
+//! it on to user space, for tiling.
 
 mod cp;
 mod event;
+mod exchange;
 mod exec;
+mod fetch;
 mod kiq;
 pub mod pm4;
 mod queue;
 mod registers;
 pub mod spec;
+mod state;
 mod stats;
 
 #[cfg(test)]
 mod tests;
 
-pub use cp::{
-    Budget, CommandProcessor, CpCommand, CpConfig, CpStep, HaltReason, QueueChange, QueueState, QueueView,
-    Wait,
-};
+pub use cp::CommandProcessor;
 pub use event::{
     CpEvent, CpInterrupt, IH_CLIENT_GRBM_CP, IH_SOURCE_BAD_OPCODE, IH_SOURCE_EOP, IH_SOURCE_KIQ,
     IH_SOURCE_PRIV_INSTR, IH_SOURCE_PRIV_REG,
 };
+pub use exchange::{Budget, CpCommand, CpConfig, CpStep, QueueChange};
 pub use queue::{HqdImage, QueueId, QueueKind, QueueSetup};
 pub use registers::{GfxEffect, GfxRegisters, RlcgRequest};
 pub use spec::GfxLayout;
+pub use state::{HaltReason, QueueState, QueueView, Wait};
 pub use stats::CpStats;

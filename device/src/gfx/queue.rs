@@ -69,7 +69,7 @@ impl QueueId {
         (self.me as usize) << 5 | (self.pipe as usize) << 3 | self.queue as usize
     }
 
-    /// The ring id of this queue's interrupts: pipe in [1:0], me in [3:2], queue in [6:4] (`gfx_v10_0_eop_irq`).
+    /// The ring id of this queue's interrupts: pipe in bits 1:0, me in 3:2, queue in 6:4 (`gfx_v10_0_eop_irq`).
     pub const fn ring_id(self) -> u8 {
         self.pipe | self.me << 2 | self.queue << 4
     }

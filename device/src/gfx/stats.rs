@@ -1,12 +1,16 @@
 //! What the command processor has done, for inspection.
 
+use std::collections::BTreeMap;
+
 use gart::Vmid;
+use serde::{Serialize, Serializer};
 
 use super::pm4;
 
 /// Counters since power-on; resets of the device do not clear them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct CpStats {
+    #[serde(serialize_with = "by_name")]
     opcodes: Vec<u64>,
     indirect_buffers: [u64; Vmid::COUNT],
     /// Packets executed or skipped.
@@ -71,14 +75,26 @@ impl CpStats {
 
     /// Packets by opcode name, those that occurred.
     pub fn opcodes(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        (0..=u8::MAX)
-            .zip(&self.opcodes)
-            .filter(|(_, count)| **count != 0)
-            .map(|(opcode, count)| (pm4::opcode_name(opcode).unwrap_or("illegal"), *count))
+        occurred(&self.opcodes)
     }
 
     /// Indirect buffers started in a context.
     pub fn indirect_buffers(&self, vmid: Vmid) -> u64 {
         self.indirect_buffers.get(vmid.index()).copied().unwrap_or(0)
     }
+}
+
+fn occurred(opcodes: &[u64]) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+    (0..=u8::MAX)
+        .zip(opcodes)
+        .filter(|(_, count)| **count != 0)
+        .map(|(opcode, count)| (pm4::opcode_name(opcode).unwrap_or("illegal"), *count))
+}
+
+fn by_name<S: Serializer>(opcodes: &[u64], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut names = BTreeMap::<_, u64>::new();
+    for (name, count) in occurred(opcodes) {
+        *names.entry(name).or_default() += count;
+    }
+    serializer.collect_map(names)
 }

@@ -45,7 +45,7 @@ pub enum Compare {
 }
 
 impl Compare {
-    /// From FUNCTION [2:0].
+    /// From FUNCTION, bits 2:0.
     pub const fn from_field(field: u32) -> Self {
         match field & 7 {
             1 => Self::Less,

@@ -91,6 +91,29 @@ fn a_poll_that_faults_stays_blocked_and_is_not_repeated() {
 }
 
 #[test]
+fn a_read_pointer_report_that_faults_is_not_repeated() {
+    let mut rig = Rig::up();
+    rig.bus.holes.insert((0, rptr_at(COMPUTE) >> 12));
+    for _ in 0..5 {
+        rig.submit(COMPUTE, &scratch_test());
+        rig.run();
+    }
+    assert_eq!(rig.bus.faults, 1);
+    assert_eq!(rig.cp.queue(COMPUTE).unwrap().rptr, 15);
+}
+
+#[test]
+fn a_queue_whose_mqd_is_out_of_reach_is_not_mapped() {
+    let mut rig = Rig::up();
+    rig.submit(KIQ, &unmap(COMPUTE_DOORBELL, 0));
+    rig.bus.holes.insert((0, mqd_at(COMPUTE) >> 12));
+    rig.submit(KIQ, &[map(COMPUTE, COMPUTE_DOORBELL), scratch_test()].concat());
+    assert_eq!(rig.run(), CpStep::Idle);
+    assert!(rig.cp.queue(COMPUTE).is_none());
+    assert_eq!(rig.bus.read_mmio(SCRATCH_REG0), 0xdead_beef);
+}
+
+#[test]
 fn a_ring_out_of_reach_stops_its_queue() {
     let mut rig = Rig::up();
     rig.bus.holes.insert((0, home(COMPUTE) >> 12));

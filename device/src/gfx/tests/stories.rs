@@ -141,8 +141,8 @@ fn wait_reg_mem_operation_1_writes_the_request_and_waits_for_the_acknowledge() {
         3 | 1 << 6,
         INVALIDATE_REQ / 4,
         INVALIDATE_ACK / 4,
-        1,
-        0xffff,
+        0x00f8_0001,
+        0x0001,
         0x20,
     ];
     rig.submit(
@@ -150,7 +150,7 @@ fn wait_reg_mem_operation_1_writes_the_request_and_waits_for_the_acknowledge() {
         &[packet(opcode::WAIT_REG_MEM, &body), write_memory(SLOT, &[9])].concat(),
     );
     assert_eq!(rig.run(), CpStep::Idle);
-    assert_eq!(rig.bus.others[&INVALIDATE_REQ], 1);
+    assert_eq!(rig.bus.others[&INVALIDATE_REQ], 0x00f8_0001);
     assert_eq!(rig.bus.dword(SLOT), 9);
 }
 
@@ -363,4 +363,79 @@ fn the_write_pointer_comes_from_the_register_or_from_memory_without_a_doorbell()
     rig.place(COMPUTE, &write_memory(SLOT, &[3]));
     rig.run();
     assert_eq!(rig.bus.dword(SLOT), 3);
+}
+
+#[test]
+fn while_write_pointers_are_polled_the_processor_is_never_idle() {
+    let mut rig = Rig::up();
+    rig.mmio(0xc20c, 1 << 31);
+    assert_eq!(rig.run(), CpStep::Waiting);
+}
+
+#[test]
+fn queues_and_counters_are_shown_with_names() {
+    let mut rig = Rig::up();
+    rig.submit(GFX, &wait_memory(SLOT, 7));
+    rig.run();
+    let view = serde_json::to_value(rig.cp.queue(GFX).unwrap()).unwrap();
+    assert_eq!(view["queue"], "0.0.0");
+    assert_eq!(
+        view["state"],
+        "waiting: VMID 0 memory 0x1000 & 0xffffffff Equal 0x7"
+    );
+    let stats = serde_json::to_value(rig.cp.stats()).unwrap();
+    assert_eq!(stats["opcodes"]["MAP_QUEUES"], 2);
+    assert_eq!(stats["opcodes"]["WAIT_REG_MEM"], 1);
+}
+
+/// `hiq_mqd_load_v10_3`: KFD's scheduler queue, mapped with ENGINE_SEL 1 on MEC2 pipe 0.
+#[test]
+fn kfds_hiq_is_mapped_and_answers_a_query() {
+    const HIQ: QueueId = QueueId::new(2, 0, 0);
+    const HIQ_DOORBELL: u32 = 0x3000 / 4;
+    let mut rig = Rig::up();
+    rig.write_mqd(HIQ, HIQ_DOORBELL);
+    let mut packet_map = map(HIQ, HIQ_DOORBELL);
+    packet_map[1] |= 1 << 26;
+    rig.submit(KIQ, &packet_map);
+    rig.run();
+    assert_eq!(rig.cp.queue(HIQ).unwrap().setup.doorbell, Some(HIQ_DOORBELL));
+    rig.place(
+        HIQ,
+        &[
+            packet(opcode::RUN_LIST, &[0; 3]),
+            packet(opcode::QUERY_STATUS, &[2 << 30, 0, lo(SLOT), hi(SLOT), 0x55, 0]),
+        ]
+        .concat(),
+    );
+    assert!(rig.cp.doorbell(HIQ_DOORBELL, rig.wptr[&HIQ]));
+    rig.run();
+    assert_eq!(rig.bus.dword(SLOT), 0x55);
+    // "All" means user queues: the kernel's stay.
+    rig.submit(KIQ, &packet(opcode::UNMAP_QUEUES, &[2 << 4, 0, 0, 0, 0]));
+    rig.run();
+    assert_eq!(rig.cp.queues().count(), 4);
+}
+
+/// `gfx_v10_0_cp_gfx_start`: clear state with its context registers, then SET_BASE.
+#[test]
+fn the_clear_state_preamble_sets_context_registers() {
+    let mut rig = Rig::up();
+    let stream = [
+        packet(opcode::PREAMBLE_CNTL, &[2 << 28]),
+        packet(opcode::CONTEXT_CONTROL, &[0x8000_0000, 0x8000_0000]),
+        packet(opcode::SET_CONTEXT_REG, &[0, 1, 2, 3]),
+        packet(opcode::SET_CONTEXT_REG, &[0x3ff, 4, 5]),
+        packet(opcode::PREAMBLE_CNTL, &[3 << 28]),
+        packet(opcode::CLEAR_STATE, &[0]),
+        packet(opcode::SET_BASE, &[3, 0x8000, 0x8000]),
+        scratch_test(),
+    ]
+    .concat();
+    rig.submit(GFX, &stream);
+    rig.run();
+    assert_eq!(rig.bus.read_mmio(0x2_8008), 3);
+    assert_eq!(rig.bus.read_mmio(0x2_8ffc), 4);
+    assert_eq!(rig.bus.read_mmio(0x2_9000), 0, "beyond the range of the packet");
+    assert_eq!(rig.bus.read_mmio(SCRATCH_REG0), 0xdead_beef);
 }
