@@ -28,7 +28,7 @@ pub const INVALIDATE: InvalidateRegisters = InvalidateRegisters {
 #[derive(Debug, Clone)]
 pub struct Memory {
     pub bytes: Vec<u8>,
-    pub holes: Vec<Range<u64>>,
+    holes: Vec<Range<u64>>,
     pub faults: Vec<Fault>,
     /// Bytes moved by copies, fills and writes.
     pub moved: u64,
@@ -42,6 +42,11 @@ impl Memory {
             faults: Vec::new(),
             moved: 0,
         }
+    }
+
+    /// Makes a range of addresses fault.
+    pub fn hole(&mut self, start: u64, end: u64) {
+        self.holes.push(start..end);
     }
 
     /// Where the bytes of an address are, and how many of `len` there are in its page.

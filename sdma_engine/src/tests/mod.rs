@@ -1,4 +1,5 @@
 //! Driver stories.
+#![expect(clippy::cast_possible_truncation, reason = "test values are small")]
 
 mod decode;
 mod fake;

@@ -417,7 +417,7 @@ fn indirect_waits_until_buffers_are_enabled() {
 #[test]
 fn faulting_destination_ends_its_packet_and_not_the_ring() {
     let mut gpu = Gpu::new();
-    gpu.memory.holes = vec![DATA + 0x1000..DATA + 0x2000];
+    gpu.memory.hole(DATA + 0x1000, DATA + 0x2000);
     gpu.execute(&[fill(DATA, 0x0101_0101, 0x3000, 0), fence(DATA + 0x8000, 1)].concat());
     assert_eq!(gpu.bytes(0, DATA + 0xfff, 1), [1]);
     assert_eq!(gpu.bytes(0, DATA + 0x2000, 1), [0], "dropped from the fault on");
@@ -428,7 +428,7 @@ fn faulting_destination_ends_its_packet_and_not_the_ring() {
 #[test]
 fn page_of_a_buffer_that_faults_reads_as_nops() {
     let mut gpu = Gpu::new();
-    gpu.memory.holes = vec![IB..IB + 0x1000];
+    gpu.memory.hole(IB, IB + 0x1000);
     gpu.poke(1, IB + 0x1000, &fence(DATA, 1));
     assert_eq!(gpu.execute(&indirect(1, IB, 1024 + 4)), Step::Idle);
     assert_eq!(gpu.dword(1, DATA), 1);
@@ -442,7 +442,7 @@ fn page_of_a_buffer_that_faults_reads_as_nops() {
 #[test]
 fn fetching_never_touches_a_page_behind_the_packet() {
     let mut gpu = Gpu::new();
-    gpu.memory.holes = vec![IB + 0x1000..IB + 0x2000];
+    gpu.memory.hole(IB + 0x1000, IB + 0x2000);
     gpu.poke(1, IB + 0xff0, &fence(DATA, 1));
     gpu.execute(&indirect(1, IB + 0xfe0, 8));
     assert_eq!(gpu.dword(1, DATA), 1);

@@ -108,7 +108,7 @@ fn poll_tells_when_to_look_again() {
 #[test]
 fn poll_of_memory_that_faults_looks_rarely() {
     let mut gpu = Gpu::new();
-    gpu.memory.holes = vec![DATA..DATA + 0x1000];
+    gpu.memory.hole(DATA, DATA + 0x1000);
     gpu.submit(&poll_memory(DATA, 3, 1, 1, FOREVER));
     for now in 0..2000 {
         gpu.now = Duration::from_micros(now);
@@ -192,7 +192,8 @@ fn looping_compare_swap_is_a_lock() {
 /// Every way in which a driver gets rid of a hung engine.
 #[test]
 fn halt_disable_and_reset_drop_a_poll() {
-    let ways: [(&str, fn(&mut Gpu)); 3] = [
+    type Way = fn(&mut Gpu);
+    let ways: [(&str, Way); 3] = [
         ("halt", |gpu| gpu.set(offset::F32_CNTL, 1)),
         ("disable", |gpu| {
             let rb_cntl = gpu.get(offset::GFX_RB_CNTL);
