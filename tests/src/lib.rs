@@ -1,1 +1,3 @@
-//! What needs more than one crate.
+//! To come.
+
+pub mod wire;
