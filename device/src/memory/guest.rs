@@ -86,6 +86,11 @@ impl GuestMemory {
         self.ranges.is_empty()
     }
 
+    /// Whether memory that the device may read is mapped at this bus address, whatever the bus-master gate says.
+    pub fn is_reachable(&self, address: u64) -> bool {
+        self.piece(address, 1, Intent::Read).is_some()
+    }
+
     /// Index of the first range that ends after `address`.
     fn first_after(&self, address: u64) -> usize {
         self.ranges
