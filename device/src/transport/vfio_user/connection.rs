@@ -87,7 +87,9 @@ impl Connection {
         self.socket.as_fd()
     }
 
-    /// Carries out what waits, at most `limit` messages, and returns without waiting.
+    /// Carries out what waits, at most `limit` messages, and returns without waiting. If something was carried out and less than
+    /// `limit`, nothing is buffered any more, but the socket may hold more: looking again is for the caller to decide, as it costs
+    /// a system call.
     ///
     /// # Errors
     /// [`Gone`] if the connection is to be dropped.
@@ -122,7 +124,7 @@ impl Connection {
                     messages += 1;
                 }
                 Ok(None) => {
-                    if !self.receive()? {
+                    if messages > 0 || !self.receive()? {
                         return Ok(Served {
                             messages,
                             blocked: false,
