@@ -1,5 +1,11 @@
 //! No descriptor is ever kept. A test binary of its own: it counts those of the whole process.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
+
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::event::EventfdFlags;

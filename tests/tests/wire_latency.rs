@@ -1,6 +1,8 @@
 //! How long an access takes. Not a test: run it with
 //! `cargo test --release -p tests --test wire_latency -- --ignored --nocapture`.
 
+#![expect(clippy::expect_used, reason = "a measurement that cannot go on has failed")]
+
 use std::hint::spin_loop;
 use std::io::Read;
 use std::os::fd::OwnedFd;

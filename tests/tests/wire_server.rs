@@ -1,5 +1,7 @@
 //! The server around the protocol: listening, stopping, the mailbox, clients that come and go.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};

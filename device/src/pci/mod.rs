@@ -1,6 +1,6 @@
 //! Configuration space of the PCI function.
 //!
-//! What every register does is data ([`layout`]): a reset value, the bits that a write sets, the bits that writing one clears.
+//! What every register does is data (`layout.rs`): a reset value, the bits that a write sets, the bits that writing one clears.
 //! Writes with a consequence outside configuration space return it as a [`ConfigEffect`].
 //!
 //! Sources: PCI Local Bus 3.0, PCI Express Base 4.0; names as in Linux `include/uapi/linux/pci_regs.h` without the prefix `PCI_`.

@@ -3,10 +3,14 @@
 //! Everything is little endian: client and server share a host, and this device runs on little-endian hosts only.
 
 use std::ffi::CStr;
+use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use serde::Deserialize;
 use thiserror::Error;
+
+use crate::memory::PAGE_SIZE;
+use crate::transport::DmaRange;
 
 /// Length of a message header in bytes.
 pub const HEADER_SIZE: usize = 16;
@@ -41,6 +45,28 @@ pub const REGION_WRITABLE: u32 = 1 << 1;
 pub const REGION_MAPPABLE: u32 = 1 << 2;
 /// `VFIO_IRQ_INFO_EVENTFD`.
 pub const IRQ_EVENTFD: u32 = 1 << 0;
+
+/// `enum vfio_user_command`: what a client may send.
+mod command {
+    pub(super) const VERSION: u16 = 1;
+    pub(super) const DMA_MAP: u16 = 2;
+    pub(super) const DMA_UNMAP: u16 = 3;
+    pub(super) const DEVICE_GET_INFO: u16 = 4;
+    pub(super) const DEVICE_GET_REGION_INFO: u16 = 5;
+    pub(super) const DEVICE_GET_REGION_IO_FDS: u16 = 6;
+    pub(super) const DEVICE_GET_IRQ_INFO: u16 = 7;
+    pub(super) const DEVICE_SET_IRQS: u16 = 8;
+    pub(super) const REGION_READ: u16 = 9;
+    pub(super) const REGION_WRITE: u16 = 10;
+    pub(super) const DMA_READ: u16 = 11;
+    pub(super) const DMA_WRITE: u16 = 12;
+    pub(super) const DEVICE_RESET: u16 = 13;
+    pub(super) const DIRTY_PAGES: u16 = 14;
+    pub(super) const REGION_WRITE_MULTI: u16 = 15;
+    pub(super) const DEVICE_FEATURE: u16 = 16;
+    pub(super) const MIG_DATA_READ: u16 = 17;
+    pub(super) const MIG_DATA_WRITE: u16 = 18;
+}
 
 /// Why a request is refused before the function hears of it. Becomes an errno in the reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -301,6 +327,19 @@ pub enum IrqAction<'a> {
     Mask,
 }
 
+/// DEVICE_SET_IRQS.
+#[derive(Debug)]
+pub struct SetIrqs<'a> {
+    /// Interrupt index, below [`IRQ_INDEX_COUNT`].
+    pub index: u32,
+    /// First vector.
+    pub start: u32,
+    /// How many vectors.
+    pub count: u32,
+    /// What to do with them.
+    pub action: IrqAction<'a>,
+}
+
 /// A checked request.
 #[derive(Debug)]
 pub enum Request<'a> {
@@ -312,18 +351,7 @@ pub enum Request<'a> {
         capabilities: ClientCapabilities,
     },
     /// DMA_MAP.
-    DmaMap {
-        /// Bus address.
-        address: u64,
-        /// Length in bytes.
-        size: u64,
-        /// The device may read it.
-        readable: bool,
-        /// The device may write it.
-        writable: bool,
-        /// The memory behind it and the offset there.
-        backing: Option<(OwnedFd, u64)>,
-    },
+    DmaMap(DmaRange),
     /// DMA_UNMAP.
     DmaUnmap {
         /// Bus address.
@@ -351,16 +379,7 @@ pub enum Request<'a> {
         index: u32,
     },
     /// DEVICE_SET_IRQS.
-    SetIrqs {
-        /// Interrupt index, below [`IRQ_INDEX_COUNT`].
-        index: u32,
-        /// First vector.
-        start: u32,
-        /// How many vectors.
-        count: u32,
-        /// What to do.
-        action: IrqAction<'a>,
-    },
+    SetIrqs(SetIrqs<'a>),
     /// REGION_READ.
     RegionRead {
         /// Where.
@@ -388,8 +407,8 @@ impl<'a> Request<'a> {
     /// [`ProtocolError`] says what is wrong with it.
     pub fn decode(command: u16, payload: &'a [u8], fds: Vec<OwnedFd>) -> Result<Self, ProtocolError> {
         let expected = match command {
-            2 => 1,
-            8 => MAX_MSG_FDS,
+            command::DMA_MAP => 1,
+            command::DEVICE_SET_IRQS => MAX_MSG_FDS,
             _ => 0,
         };
         if fds.len() > expected {
@@ -397,30 +416,26 @@ impl<'a> Request<'a> {
         }
         let mut fields = Fields::new(payload);
         match command {
-            1 => version(&mut fields),
-            2 => dma_map(&mut fields, fds),
-            3 => dma_unmap(&mut fields),
-            4 => sized(&mut fields, payload, 16).map(|()| Self::DeviceInfo),
-            5 => {
-                sized(&mut fields, payload, 32)?;
-                let _flags = fields.u32()?;
-                let index = below(fields.u32()?, REGION_COUNT, "no such region")?;
+            command::VERSION => version(&mut fields),
+            command::DMA_MAP => dma_map(&mut fields, fds),
+            command::DMA_UNMAP => dma_unmap(&mut fields),
+            command::DEVICE_GET_INFO => sized(&mut fields, 16).map(|()| Self::DeviceInfo),
+            command::DEVICE_GET_REGION_INFO => {
+                let index = query(&mut fields, 32, REGION_COUNT, "no such region")?;
                 Ok(Self::RegionInfo { index })
             }
-            6 => region_io_fds(&mut fields, payload),
-            7 => {
-                sized(&mut fields, payload, 16)?;
-                let _flags = fields.u32()?;
-                let index = below(fields.u32()?, IRQ_INDEX_COUNT, "no such interrupt index")?;
+            command::DEVICE_GET_REGION_IO_FDS => region_io_fds(&mut fields),
+            command::DEVICE_GET_IRQ_INFO => {
+                let index = query(&mut fields, 16, IRQ_INDEX_COUNT, "no such interrupt index")?;
                 Ok(Self::IrqInfo { index })
             }
-            8 => set_irqs(&mut fields, payload, fds),
-            9 => {
+            command::DEVICE_SET_IRQS => set_irqs(&mut fields, fds),
+            command::REGION_READ => {
                 let access = RegionAccess::decode(&mut fields)?;
                 let len = access.len()?;
                 Ok(Self::RegionRead { access, len })
             }
-            10 => {
+            command::REGION_WRITE => {
                 let access = RegionAccess::decode(&mut fields)?;
                 if fields.rest.len() != access.len()? {
                     return Err(ProtocolError::Invalid("length of the data and count disagree"));
@@ -428,25 +443,42 @@ impl<'a> Request<'a> {
                 let data = fields.rest;
                 Ok(Self::RegionWrite { access, data })
             }
-            13 => Ok(Self::Reset),
-            15 => MultiWrite::decode(&mut fields).map(Self::RegionWriteMulti),
-            // DMA_READ and DMA_WRITE go the other way; dirty pages, device features and migration are not modelled.
-            11 | 12 | 14 | 16 | 17 | 18 => Err(ProtocolError::Unsupported(command)),
+            command::DEVICE_RESET => Ok(Self::Reset),
+            command::REGION_WRITE_MULTI => MultiWrite::decode(&mut fields).map(Self::RegionWriteMulti),
+            // The first two go the other way; the rest belongs to migration.
+            command::DMA_READ
+            | command::DMA_WRITE
+            | command::DIRTY_PAGES
+            | command::DEVICE_FEATURE
+            | command::MIG_DATA_READ
+            | command::MIG_DATA_WRITE => Err(ProtocolError::Unsupported(command)),
             _ => Err(ProtocolError::UnknownCommand(command)),
         }
     }
 }
 
 /// Checks that a structure with a leading `argsz` is there, and skips `argsz`.
-fn sized(fields: &mut Fields<'_>, payload: &[u8], size: usize) -> Result<(), ProtocolError> {
-    if payload.len() < size {
-        return Err(ProtocolError::Short { len: payload.len() });
+fn sized(fields: &mut Fields<'_>, size: usize) -> Result<(), ProtocolError> {
+    if fields.len < size {
+        return Err(ProtocolError::Short { len: fields.len });
     }
     let argsz = fields.u32()? as usize;
     if argsz < size || argsz > MAX_DATA {
         return Err(ProtocolError::Invalid("argsz does not suit the request"));
     }
     Ok(())
+}
+
+/// A structure with argsz, flags (not used in a query) and an index.
+fn query(
+    fields: &mut Fields<'_>,
+    size: usize,
+    limit: u32,
+    error: &'static str,
+) -> Result<u32, ProtocolError> {
+    sized(fields, size)?;
+    let _flags = fields.u32()?;
+    below(fields.u32()?, limit, error)
 }
 
 fn below(value: u32, limit: u32, error: &'static str) -> Result<u32, ProtocolError> {
@@ -458,26 +490,24 @@ fn below(value: u32, limit: u32, error: &'static str) -> Result<u32, ProtocolErr
 fn dma_map<'a>(fields: &mut Fields<'a>, fds: Vec<OwnedFd>) -> Result<Request<'a>, ProtocolError> {
     const READ: u32 = 1 << 0;
     const WRITE: u32 = 1 << 1;
-    let payload = fields.rest;
-    sized(fields, payload, 32)?;
+    sized(fields, 32)?;
     let flags = fields.u32()?;
     let (offset, address, size) = (fields.u64()?, fields.u64()?, fields.u64()?);
     if flags & !(READ | WRITE) != 0 {
         return Err(ProtocolError::Invalid("unknown flags in DMA_MAP"));
     }
-    Ok(Request::DmaMap {
+    Ok(Request::DmaMap(DmaRange {
         address,
         size,
         readable: flags & READ != 0,
         writable: flags & WRITE != 0,
-        backing: fds.into_iter().next().map(|fd| (fd, offset)),
-    })
+        backing: fds.into_iter().next().map(|fd| (File::from(fd), offset)),
+    }))
 }
 
 fn dma_unmap<'a>(fields: &mut Fields<'a>) -> Result<Request<'a>, ProtocolError> {
     const ALL: u32 = 1 << 1; // VFIO_DMA_UNMAP_FLAG_ALL; bit 0 asks for a dirty bitmap, which there is not
-    let payload = fields.rest;
-    sized(fields, payload, 24)?;
+    sized(fields, 24)?;
     let flags = fields.u32()?;
     let (address, size) = (fields.u64()?, fields.u64()?);
     let all = flags == ALL;
@@ -490,8 +520,8 @@ fn dma_unmap<'a>(fields: &mut Fields<'a>) -> Result<Request<'a>, ProtocolError> 
     Ok(Request::DmaUnmap { address, size, all })
 }
 
-fn region_io_fds<'a>(fields: &mut Fields<'a>, payload: &[u8]) -> Result<Request<'a>, ProtocolError> {
-    sized(fields, payload, 16)?;
+fn region_io_fds<'a>(fields: &mut Fields<'a>) -> Result<Request<'a>, ProtocolError> {
+    sized(fields, 16)?;
     let (flags, index, count) = (fields.u32()?, fields.u32()?, fields.u32()?);
     if flags != 0 || count != 0 {
         return Err(ProtocolError::Invalid("flags and count of a query must be zero"));
@@ -500,11 +530,7 @@ fn region_io_fds<'a>(fields: &mut Fields<'a>, payload: &[u8]) -> Result<Request<
     Ok(Request::RegionIoFds { index })
 }
 
-fn set_irqs<'a>(
-    fields: &mut Fields<'a>,
-    payload: &[u8],
-    fds: Vec<OwnedFd>,
-) -> Result<Request<'a>, ProtocolError> {
+fn set_irqs<'a>(fields: &mut Fields<'a>, fds: Vec<OwnedFd>) -> Result<Request<'a>, ProtocolError> {
     const DATA_NONE: u32 = 1 << 0;
     const DATA_BOOL: u32 = 1 << 1;
     const DATA_EVENTFD: u32 = 1 << 2;
@@ -514,7 +540,7 @@ fn set_irqs<'a>(
     const ACTION_TRIGGER: u32 = 1 << 5;
     const ACTION: u32 = ACTION_MASK | ACTION_UNMASK | ACTION_TRIGGER;
 
-    sized(fields, payload, 20)?;
+    sized(fields, 20)?;
     let flags = fields.u32()?;
     let index = below(fields.u32()?, IRQ_INDEX_COUNT, "no such interrupt index")?;
     let (start, count) = (fields.u32()?, fields.u32()?);
@@ -545,12 +571,12 @@ fn set_irqs<'a>(
         }
         _ => IrqAction::Mask,
     };
-    Ok(Request::SetIrqs {
+    Ok(Request::SetIrqs(SetIrqs {
         index,
         start,
         count,
         action,
-    })
+    }))
 }
 
 /// What a client says of itself. Unknown members are ignored, so that newer clients can be talked to.
@@ -595,7 +621,7 @@ impl ClientCapabilities {
             return Err(ProtocolError::Invalid("max_msg_fds is beyond reason"));
         }
         if let Some(Migration { pgsize: Some(size) }) = capabilities.migration
-            && (size < crate::memory::PAGE_SIZE || !size.is_power_of_two())
+            && (size < PAGE_SIZE || !size.is_power_of_two())
         {
             return Err(ProtocolError::Invalid("migration.pgsize is no page size"));
         }
@@ -622,7 +648,7 @@ pub fn version_reply(client_minor: u16) -> Vec<u8> {
         "capabilities": {
             "max_msg_fds": MAX_MSG_FDS,
             "max_data_xfer_size": MAX_DATA,
-            "pgsizes": crate::memory::PAGE_SIZE,
+            "pgsizes": PAGE_SIZE,
             "write_multiple": true,
         }
     });

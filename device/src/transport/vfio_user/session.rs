@@ -1,6 +1,5 @@
 //! One client's requests, carried out.
 
-use std::fs::File;
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 
 use mmio::AccessError;
@@ -11,9 +10,9 @@ use vmm_sys_util::eventfd::EventFd;
 use super::framing::Frame;
 use super::protocol::{
     self, ClientCapabilities, HEADER_SIZE, Header, IrqAction, MultiWrite, ProtocolError, REGION_COUNT,
-    RegionAccess, Request,
+    RegionAccess, Request, SetIrqs,
 };
-use crate::transport::{DmaRange, PciFunction, Region, RegionInfo, RequestError};
+use crate::transport::{PciFunction, Region, RegionInfo, RequestError};
 
 /// A reply on its way to the client.
 #[derive(Debug, Default)]
@@ -155,47 +154,25 @@ impl Session {
         request: Request<'_>,
         reply: &mut Reply,
     ) -> Result<(), Failure> {
-        let client = match (&self.client, request) {
-            (None, Request::Version { minor, capabilities }) => {
-                self.negotiate(function, capabilities);
-                reply.push(&protocol::version_reply(minor));
-                return Ok(());
-            }
-            (None, _) => return Err(ProtocolError::Order("VERSION has to come first").into()),
-            (Some(_), Request::Version { .. }) => {
-                return Err(ProtocolError::Order("VERSION was negotiated already").into());
-            }
-            (Some(client), request) => (client, request),
+        let Some(client) = &self.client else {
+            let Request::Version { minor, capabilities } = request else {
+                return Err(ProtocolError::Order("VERSION has to come first").into());
+            };
+            self.negotiate(function, capabilities);
+            reply.push(&protocol::version_reply(minor));
+            return Ok(());
         };
-        match client {
+        match request {
             // The two that are by far the most frequent come first.
-            (_, Request::RegionRead { access, len }) => self.read(function, access, len, reply),
-            (_, Request::RegionWrite { access, data }) => {
+            Request::RegionRead { access, len } => self.read(function, access, len, reply),
+            Request::RegionWrite { access, data } => {
                 self.write(function, access, data)?;
                 reply.push(&access.encode());
                 Ok(())
             }
-            (_, Request::RegionWriteMulti(writes)) => self.write_all(function, &writes, reply),
-            (
-                _,
-                Request::DmaMap {
-                    address,
-                    size,
-                    readable,
-                    writable,
-                    backing,
-                },
-            ) => {
-                let backing = backing.map(|(fd, offset)| (File::from(fd), offset));
-                Ok(function.dma_map(DmaRange {
-                    address,
-                    size,
-                    readable,
-                    writable,
-                    backing,
-                })?)
-            }
-            (_, Request::DmaUnmap { address, size, all }) => {
+            Request::RegionWriteMulti(writes) => self.write_all(function, &writes, reply),
+            Request::DmaMap(range) => Ok(function.dma_map(range)?),
+            Request::DmaUnmap { address, size, all } => {
                 function.dma_unmap(address, size, all)?;
                 // The structure of the request comes back (libvfio-user); QEMU ignores it.
                 reply.push_u32s(&[24, u32::from(all) << 1]);
@@ -203,7 +180,7 @@ impl Session {
                 reply.push(&size.to_le_bytes());
                 Ok(())
             }
-            (_, Request::DeviceInfo) => {
+            Request::DeviceInfo => {
                 reply.push_u32s(&[
                     16,
                     protocol::DEVICE_FLAGS,
@@ -212,38 +189,26 @@ impl Session {
                 ]);
                 Ok(())
             }
-            (client, Request::RegionInfo { index }) => {
-                region_info(function, index, client.takes_descriptors(), reply)
-            }
-            (_, Request::RegionIoFds { index }) => {
+            Request::RegionInfo { index } => region_info(function, index, client.takes_descriptors(), reply),
+            Request::RegionIoFds { index } => {
                 if self.shape(index).size == 0 {
                     return Err(ProtocolError::Invalid("the region does not exist").into());
                 }
                 reply.push_u32s(&[16, 0, index, 0]);
                 Ok(())
             }
-            (_, Request::IrqInfo { index }) => {
+            Request::IrqInfo { index } => {
                 let count = function.irq_count(index);
                 let flags = if count > 0 { protocol::IRQ_EVENTFD } else { 0 };
                 reply.push_u32s(&[16, flags, index, count]);
                 Ok(())
             }
-            (
-                _,
-                Request::SetIrqs {
-                    index,
-                    start,
-                    count,
-                    action,
-                },
-            ) => set_irqs(function, index, start, count, action),
-            (_, Request::Reset) => {
+            Request::SetIrqs(request) => set_irqs(function, request),
+            Request::Reset => {
                 function.reset();
                 Ok(())
             }
-            (_, Request::Version { .. }) => {
-                Err(ProtocolError::Order("VERSION was negotiated already").into())
-            }
+            Request::Version { .. } => Err(ProtocolError::Order("VERSION was negotiated already").into()),
         }
     }
 
@@ -399,13 +364,13 @@ fn region_info<F: PciFunction>(
     Ok(())
 }
 
-fn set_irqs<F: PciFunction>(
-    function: &mut F,
-    index: u32,
-    start: u32,
-    count: u32,
-    action: IrqAction<'_>,
-) -> Result<(), Failure> {
+fn set_irqs<F: PciFunction>(function: &mut F, request: SetIrqs<'_>) -> Result<(), Failure> {
+    let SetIrqs {
+        index,
+        start,
+        count,
+        action,
+    } = request;
     if u64::from(start) + u64::from(count) > u64::from(function.irq_count(index)) {
         return Err(ProtocolError::Invalid("no such interrupt vectors").into());
     }
