@@ -12,9 +12,12 @@
 #![cfg_attr(test, allow(dead_code, reason = "the tests do not start the program"))]
 
 mod agent;
+mod client;
+mod drm;
 mod json;
 mod marker;
 mod module;
+mod pattern;
 mod pci;
 mod steps;
 mod sys;

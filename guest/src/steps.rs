@@ -7,6 +7,8 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::client;
+use crate::drm::Device;
 use crate::json::Object;
 use crate::pci::Gpu;
 use crate::sys::{self, End};
@@ -35,6 +37,14 @@ pub enum Step {
     Bind,
     /// Both, this many times.
     Rebind(u32),
+    /// A client that copies and compares.
+    Client(client::Options),
+    /// Report what the driver says about the device.
+    Info,
+    /// Make the driver reset the GPU.
+    Recover,
+    /// Remove and load the driver, this many times.
+    Reload(u32),
     /// Wait for a line from the host.
     Hold,
     /// Write a file.
@@ -74,6 +84,10 @@ impl Step {
             "unbind" => Self::Unbind,
             "bind" => Self::Bind,
             "rebind" => Self::Rebind(number(0, 1)?),
+            "client" => Self::Client(client::Options::parse(arguments)?),
+            "info" => Self::Info,
+            "recover" => Self::Recover,
+            "reload" => Self::Reload(number(0, 1)?),
             "hold" => Self::Hold,
             "write" => Self::Write {
                 path: required(0, "path")?.to_owned(),
@@ -105,6 +119,26 @@ pub fn perform(step: &Step) -> Result<(), String> {
             }
             Ok(())
         }
+        Step::Client(options) => client::run(&Gpu::find()?.wait_for_render_node(NODE_LIMIT)?, *options),
+        Step::Info => {
+            let node = Gpu::find()?.wait_for_render_node(NODE_LIMIT)?;
+            client::report_device(&Device::open(&node)?).map(|_| ())
+        }
+        // Reading the file is what asks for the reset (amdgpu_fence.c, `gpu_recover_get`).
+        Step::Recover => read(
+            &Gpu::find()?
+                .debugfs()?
+                .join("amdgpu_gpu_recover")
+                .display()
+                .to_string(),
+        ),
+        Step::Reload(times) => {
+            for _ in 0..*times {
+                module::remove("amdgpu")?;
+                modprobe("amdgpu", "")?;
+            }
+            Ok(())
+        }
         Step::Hold => hold("hold"),
         Step::Write { path, value } => crate::pci::write(path, value),
         Step::Read(path) => read(path),
@@ -122,7 +156,8 @@ pub fn perform(step: &Step) -> Result<(), String> {
 pub fn hold(why: &str) -> Result<(), String> {
     marker::send(&Object::new().text("ev", "hold").text("why", why));
     let mut line = String::new();
-    match io::stdin().lock().read_line(&mut line) {
+    let result = io::stdin().lock().read_line(&mut line);
+    match result {
         Ok(0) => Err("the console was closed while the guest waited for the host".to_owned()),
         Ok(_) => Ok(()),
         Err(error) => Err(format!("reading the console: {error}")),

@@ -117,12 +117,6 @@ impl Child {
     }
 }
 
-/// Collects children that init inherited. Children that somebody waits for must not exist at this time.
-pub fn reap() {
-    // SAFETY: a null status pointer is allowed.
-    while unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } > 0 {}
-}
-
 /// Stops the terminal from echoing and from rewriting what passes.
 pub fn make_raw(terminal: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: termios is plain integers, for which all zeros is a value.

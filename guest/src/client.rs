@@ -1,0 +1,451 @@
+//! The client: buffers in both memories, copies and fills by the SDMA engine, every byte compared.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::drm::sdma::Commands;
+use crate::drm::{Buffer, Context, Device, DeviceInfo, Domain, FIRMWARE};
+use crate::json::Object;
+use crate::marker;
+use crate::pattern::{Pattern, compare};
+
+const PAGE: u64 = 0x1000;
+const PAGE_BYTES: usize = 0x1000;
+/// What one entry of the last but one level of page tables covers.
+const BLOCK: u64 = 2 << 20;
+/// What one entry of the level above covers.
+const GIB: u64 = 1 << 30;
+/// A submission that takes longer is lost.
+const LIMIT: Duration = Duration::from_secs(20);
+/// Size of a packet as the kernel chooses it for moves of buffers.
+const CHUNK: u32 = 1 << 22;
+/// Where buffers get their addresses: far above what the kernel keeps for itself, each in its own GiB.
+const FIRST_ADDRESS: u64 = 4 * GIB;
+
+/// What the client is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Seed of all contents.
+    pub seed: u64,
+    /// Size of the largest buffers in MiB.
+    pub large: u64,
+    /// How often the whole set is done.
+    pub rounds: u64,
+    /// Whether to wait for the host while the mappings are there.
+    pub hold: bool,
+}
+
+impl Options {
+    /// Reads `seed=1 large=20 rounds=1 hold=1`.
+    pub fn parse(arguments: &[String]) -> Result<Self, String> {
+        let mut options = Self {
+            seed: 1,
+            large: 20,
+            rounds: 1,
+            hold: true,
+        };
+        for argument in arguments {
+            let (name, value) = argument
+                .split_once('=')
+                .ok_or_else(|| format!("client: {argument:?} is not NAME=NUMBER"))?;
+            let value: u64 = value
+                .parse()
+                .map_err(|_| format!("client: {value:?} is no number"))?;
+            match name {
+                "seed" => options.seed = value,
+                "large" if (4..=512).contains(&value) => options.large = value,
+                "large" => return Err("client: large goes from 4 to 512 MiB".to_owned()),
+                "rounds" => options.rounds = value,
+                "hold" => options.hold = value != 0,
+                _ => return Err(format!("client: there is no {name:?}")),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// Reports what the driver says about the device.
+pub fn report_device(device: &Device) -> Result<DeviceInfo, String> {
+    let info = device.info()?;
+    let (major, minor, patch) = info.version;
+    marker::note(
+        "device",
+        &Object::new()
+            .text("interface", &format!("{major}.{minor}.{patch}"))
+            .text("device_id", &format!("{:#06x}", info.device_id))
+            .number("family", info.family.into())
+            .number("external_rev", info.external_rev.into())
+            .number("active_units", info.active_units.into())
+            .number("vram", info.vram)
+            .number("visible_vram", info.visible_vram)
+            .number("gtt", info.gtt)
+            .text("address_first", &format!("{:#x}", info.address_first))
+            .text(
+                "sdma",
+                &format!("{}.{}", info.sdma_version.0, info.sdma_version.1),
+            )
+            .text("sdma_rings", &format!("{:#x}", info.sdma_rings))
+            .number("vram_lost", device.vram_lost_counter()?.into()),
+    );
+    let firmware = FIRMWARE.iter().try_fold(Object::new(), |object, (name, kind)| {
+        let version = device.firmware(*kind)?;
+        Ok::<_, String>(object.text(name, &format!("{version:#x}")))
+    })?;
+    marker::note("firmware", &firmware);
+    Ok(info)
+}
+
+/// The whole life of a client.
+pub fn run(node: &Path, options: Options) -> Result<(), String> {
+    let started = Instant::now();
+    let device = Device::open(node)?;
+    let info = report_device(&device)?;
+    let context = Context::new(&device)?;
+    let rings: Vec<u32> = (0..32).filter(|ring| info.sdma_rings >> ring & 1 == 1).collect();
+    let Some(first_ring) = rings.first() else {
+        return Err(format!("no SDMA ring: the mask is {:#x}", info.sdma_rings));
+    };
+    let mut client = Client::new(&device, &context, *first_ring, options.large << 20)?;
+    let mut pattern = Pattern::new(options.seed);
+    for round in 0..options.rounds.max(1) {
+        // Every ring gets its turn.
+        let index = usize::try_from(round).unwrap_or(0) % rings.len();
+        client.ring = rings.get(index).copied().unwrap_or(*first_ring);
+        client.everything(&mut pattern)?;
+    }
+    if options.hold {
+        crate::steps::hold("client")?;
+        client.copies(&mut pattern)?;
+    }
+    let totals = client.totals;
+    client.close()?;
+    let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    marker::note(
+        "client",
+        &Object::new()
+            .number("operations", totals.operations)
+            .number("bytes_checked", totals.bytes)
+            .number("rings", u64::try_from(rings.len()).unwrap_or(0))
+            .number("vram_lost", device.vram_lost_counter()?.into())
+            .list("context", &context.state()?.words())
+            .number("ms", milliseconds),
+    );
+    Ok(())
+}
+
+/// A buffer with its address.
+#[derive(Debug)]
+struct Placed<'a> {
+    name: &'static str,
+    buffer: Buffer<'a>,
+    address: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Totals {
+    operations: u64,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+struct Client<'a> {
+    device: &'a Device,
+    context: &'a Context<'a>,
+    ring: u32,
+    commands: Placed<'a>,
+    small_gtt: Placed<'a>,
+    small_vram: Placed<'a>,
+    large_gtt: Placed<'a>,
+    large_vram: Placed<'a>,
+    other_vram: Placed<'a>,
+    totals: Totals,
+}
+
+impl<'a> Client<'a> {
+    fn new(device: &'a Device, context: &'a Context<'a>, ring: u32, large: u64) -> Result<Self, String> {
+        let place = |name, domain, size, address| -> Result<Placed<'a>, String> {
+            let buffer = Buffer::new(device, domain, size)?;
+            buffer.map_at(address)?;
+            Ok(Placed {
+                name,
+                buffer,
+                address,
+            })
+        };
+        Ok(Self {
+            device,
+            context,
+            ring,
+            commands: place("commands", Domain::Gtt, 16 * PAGE, FIRST_ADDRESS)?,
+            small_gtt: place("small gtt", Domain::Gtt, 16 * PAGE, FIRST_ADDRESS + GIB)?,
+            small_vram: place("small vram", Domain::Vram, 16 * PAGE, FIRST_ADDRESS + 2 * GIB)?,
+            // Half of it below a border of two levels of page tables, half above.
+            large_gtt: place(
+                "large gtt",
+                Domain::Gtt,
+                large,
+                FIRST_ADDRESS + 4 * GIB - large / 2,
+            )?,
+            large_vram: place(
+                "large vram",
+                Domain::Vram,
+                large,
+                FIRST_ADDRESS + 6 * GIB - BLOCK / 2,
+            )?,
+            other_vram: place("other vram", Domain::Vram, large, FIRST_ADDRESS + (1 << 38))?,
+            totals: Totals::default(),
+        })
+    }
+
+    fn everything(&mut self, pattern: &mut Pattern) -> Result<(), String> {
+        self.fills(pattern)?;
+        self.copies(pattern)?;
+        self.scattered(pattern)?;
+        self.moved(pattern)
+    }
+
+    /// Fills: aligned, and inside a buffer with untouched bytes around.
+    fn fills(&mut self, pattern: &mut Pattern) -> Result<(), String> {
+        for (target, offset, bytes) in [
+            (&self.small_vram, 0, 16 * PAGE),
+            (&self.small_gtt, 0x124, PAGE + 0x38),
+            (&self.large_vram, PAGE + 8, 3 * BLOCK / 2),
+        ] {
+            let value = (pattern.next() & 0xffff_ffff) as u32;
+            let before = pattern.bytes(length(target.buffer.size())?);
+            target.buffer.write(0, &before)?;
+            let mut commands = Commands::new();
+            commands.fill(target.address + offset, value, bytes, CHUNK);
+            self.totals.add(bytes);
+            let started = Instant::now();
+            self.submit(commands, &[target])?;
+            let payload = value.to_le_bytes().repeat(length(bytes / 4)?);
+            check("fill", "constant", target, before, offset, &payload, started)?;
+        }
+        Ok(())
+    }
+
+    /// Copies between all kinds of memory: odd places, odd sizes, packets of several sizes, whole large buffers.
+    fn copies(&mut self, pattern: &mut Pattern) -> Result<(), String> {
+        let large = self.large_gtt.buffer.size();
+        let mut totals = self.totals;
+        for (source, from, target, to, bytes, chunk) in [
+            (&self.small_gtt, 0, &self.small_vram, 0, 16 * PAGE, CHUNK),
+            (
+                &self.small_vram,
+                0x11,
+                &self.small_gtt,
+                0x213,
+                3 * PAGE + 5,
+                CHUNK,
+            ),
+            (
+                &self.small_gtt,
+                PAGE - 1,
+                &self.small_vram,
+                2 * PAGE - 3,
+                2,
+                CHUNK,
+            ),
+            (&self.large_gtt, 0, &self.large_vram, 0, large, CHUNK),
+            (
+                &self.large_vram,
+                PAGE - 7,
+                &self.other_vram,
+                3 * PAGE + 1,
+                large - 5 * PAGE,
+                CHUNK,
+            ),
+            (&self.other_vram, 0, &self.large_gtt, 0, large, 1 << 20),
+            (&self.large_gtt, 0x40, &self.small_gtt, 0x80, 8 * PAGE, 0x500),
+        ] {
+            let data = pattern.bytes(length(source.buffer.size())?);
+            let before = pattern.bytes(length(target.buffer.size())?);
+            source.buffer.write(0, &data)?;
+            target.buffer.write(0, &before)?;
+            let mut commands = Commands::new();
+            commands.copy(source.address + from, target.address + to, bytes, chunk);
+            let started = Instant::now();
+            self.submit(commands, &[source, target])?;
+            let payload = data
+                .get(length(from)?..length(from + bytes)?)
+                .ok_or_else(|| format!("a copy from {} leaves it", source.name))?;
+            check("copy", source.name, target, before, to, payload, started)?;
+            totals.add(bytes);
+        }
+        self.totals = totals;
+        Ok(())
+    }
+
+    /// A copy from pages of the system's memory that lie in another order in the address space, an entry each.
+    fn scattered(&mut self, pattern: &mut Pattern) -> Result<(), String> {
+        let pages = self.small_gtt.buffer.size() / PAGE;
+        let address = FIRST_ADDRESS + 10 * GIB - 4 * PAGE;
+        // An odd factor permutes the sixteen pages.
+        let page_at = |slot: u64| slot * 7 % pages;
+        for slot in 0..pages {
+            self.small_gtt
+                .buffer
+                .map_part(address + slot * PAGE, page_at(slot) * PAGE, PAGE)?;
+        }
+        let data = pattern.bytes(length(pages * PAGE)?);
+        self.small_gtt.buffer.write(0, &data)?;
+        let before = pattern.bytes(length(self.small_vram.buffer.size())?);
+        self.small_vram.buffer.write(0, &before)?;
+        let mut commands = Commands::new();
+        commands.copy(address, self.small_vram.address, pages * PAGE, CHUNK);
+        let started = Instant::now();
+        self.submit(commands, &[&self.small_gtt, &self.small_vram])?;
+        let payload: Vec<u8> = (0..pages)
+            .flat_map(|slot| {
+                let start = usize::try_from(page_at(slot) * PAGE).unwrap_or(0);
+                data.iter().skip(start).take(PAGE_BYTES).copied()
+            })
+            .collect();
+        check(
+            "copy",
+            "scattered gtt",
+            &self.small_vram,
+            before,
+            0,
+            &payload,
+            started,
+        )?;
+        self.totals.add(pages * PAGE);
+        for slot in 0..pages {
+            self.small_gtt
+                .buffer
+                .unmap_part(address + slot * PAGE, page_at(slot) * PAGE, PAGE)?;
+        }
+        Ok(())
+    }
+
+    /// The same buffer at another address, after its first one was taken away, with another buffer at the old place.
+    fn moved(&mut self, pattern: &mut Pattern) -> Result<(), String> {
+        let old = self.small_vram.address;
+        let new = FIRST_ADDRESS + 12 * GIB + 5 * PAGE;
+        self.small_vram.buffer.unmap_at(old)?;
+        self.small_vram.buffer.map_at(new)?;
+        let stranger = Placed {
+            name: "stranger",
+            buffer: Buffer::new(self.device, Domain::Vram, self.small_vram.buffer.size())?,
+            address: old,
+        };
+        stranger.buffer.map_at(old)?;
+        self.small_vram.address = new;
+
+        let data = pattern.bytes(length(self.small_vram.buffer.size())?);
+        let before = pattern.bytes(data.len());
+        self.small_vram.buffer.write(0, &data)?;
+        stranger.buffer.write(0, &before)?;
+        let bytes = self.small_vram.buffer.size() - 2 * PAGE;
+        let mut commands = Commands::new();
+        commands.copy(new, old + PAGE, bytes, CHUNK);
+        let started = Instant::now();
+        self.submit(commands, &[&self.small_vram, &stranger])?;
+        let payload = data.get(..length(bytes)?).unwrap_or_default();
+        check("copy", "moved vram", &stranger, before, PAGE, payload, started)?;
+        self.totals.add(bytes);
+
+        stranger.buffer.unmap_at(old)?;
+        drop(stranger);
+        self.small_vram.buffer.unmap_at(new)?;
+        self.small_vram.buffer.map_at(old)?;
+        self.small_vram.address = old;
+        Ok(())
+    }
+
+    fn submit(&self, commands: Commands, touched: &[&Placed<'_>]) -> Result<(), String> {
+        let bytes = commands.finish();
+        self.commands.buffer.write(0, &bytes)?;
+        let mut buffers = vec![&self.commands.buffer];
+        buffers.extend(touched.iter().map(|placed| &placed.buffer));
+        let size = u32::try_from(bytes.len()).map_err(|_| "too many commands".to_owned())?;
+        self.context
+            .run_sdma(self.ring, self.commands.address, size, &buffers, LIMIT)
+    }
+
+    fn close(self) -> Result<(), String> {
+        let all = [
+            self.commands,
+            self.small_gtt,
+            self.small_vram,
+            self.large_gtt,
+            self.large_vram,
+            self.other_vram,
+        ];
+        all.iter()
+            .try_for_each(|placed| placed.buffer.unmap_at(placed.address))
+    }
+}
+
+impl Totals {
+    const fn add(&mut self, bytes: u64) {
+        self.operations += 1;
+        self.bytes += bytes;
+    }
+}
+
+/// Compares all of the target: the payload where it belongs, and what was there before everywhere else.
+fn check(
+    operation: &str,
+    source: &str,
+    target: &Placed<'_>,
+    before: Vec<u8>,
+    offset: u64,
+    payload: &[u8],
+    started: Instant,
+) -> Result<(), String> {
+    let milliseconds = started.elapsed().as_micros() as f64 / 1000.0;
+    let mut expected = before;
+    let start = length(offset)?;
+    expected
+        .get_mut(start..start + payload.len())
+        .ok_or_else(|| format!("{operation} to {} leaves it", target.name))?
+        .copy_from_slice(payload);
+    let found = target.buffer.read_all()?;
+    let subject = format!(
+        "{operation} {source} to {} ({:#x} bytes at {:#x})",
+        target.name,
+        payload.len(),
+        target.address + offset
+    );
+    if let Some((at, wanted, got, count)) = compare(&expected, &found) {
+        let place = if at < start {
+            "before the target"
+        } else if at >= start + payload.len() {
+            "behind the target"
+        } else {
+            "in the target"
+        };
+        return Err(format!(
+            "{subject}: {count} wrong bytes, the first {place} at buffer offset {at:#x}: {got:#04x} instead of {wanted:#04x}"
+        ));
+    }
+    marker::note(
+        "copy",
+        &Object::new()
+            .text("what", &subject)
+            .text("ms", &format!("{milliseconds:.1}")),
+    );
+    Ok(())
+}
+
+fn length(bytes: u64) -> Result<usize, String> {
+    usize::try_from(bytes).map_err(|_| format!("{bytes:#x} bytes are too many"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_have_defaults_and_limits() {
+        let parse =
+            |text: &[&str]| Options::parse(&text.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
+        assert_eq!(parse(&[]).unwrap().large, 20);
+        assert_eq!(parse(&["seed=7", "hold=0"]).unwrap().seed, 7);
+        assert!(parse(&["large=1"]).unwrap_err().contains("512"));
+        assert!(parse(&["colour=3"]).unwrap_err().contains("colour"));
+    }
+}

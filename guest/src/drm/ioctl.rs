@@ -1,0 +1,172 @@
+//! The one place where the kernel is called.
+
+#![expect(unsafe_code, reason = "ioctl and mmap have no safe form in std")]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::ptr::NonNull;
+
+use super::uapi::Request;
+
+/// Sends a request; `arguments` says what was asked, for the message of an error.
+///
+/// Pointers in the request are the caller's: the functions of this folder only put addresses of values there that live
+/// through the call, with their true sizes.
+pub(super) fn send<R: Request>(file: &File, request: &mut R, arguments: &str) -> Result<(), Error> {
+    let number = number::<R>();
+    loop {
+        // SAFETY: the descriptor is open, and `request` is a structure of the size that the number tells the kernel.
+        let result = unsafe { libc::ioctl(file.as_raw_fd(), number, std::ptr::from_mut(request)) };
+        if result == 0 {
+            return Ok(());
+        }
+        let source = io::Error::last_os_error();
+        if !matches!(source.raw_os_error(), Some(libc::EINTR | libc::EAGAIN)) {
+            return Err(Error {
+                request: R::NAME,
+                arguments: arguments.to_owned(),
+                source,
+            });
+        }
+    }
+}
+
+/// The number of a request (asm-generic/ioctl.h): direction in 31:30 (1 write, 2 read), size in 29:16, type in 15:8,
+/// number in 7:0.
+const fn number<R: Request>() -> u64 {
+    let direction = if R::READS_BACK { 3 } else { 1 };
+    (direction << 30) | ((size_of::<R>() as u64) << 16) | ((b'd' as u64) << 8) | R::NUMBER as u64
+}
+
+/// A request that the kernel refused.
+#[derive(Debug)]
+pub struct Error {
+    request: &'static str,
+    arguments: String,
+    source: io::Error,
+}
+
+impl Error {
+    /// The error number.
+    pub fn code(&self) -> i32 {
+        self.source.raw_os_error().unwrap_or(0)
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{}({}): errno {}: {}",
+            self.request,
+            self.arguments,
+            self.code(),
+            self.source
+        )
+    }
+}
+
+impl From<Error> for String {
+    fn from(error: Error) -> Self {
+        error.to_string()
+    }
+}
+
+/// A shared mapping of a buffer.
+#[derive(Debug)]
+pub(super) struct Mapping {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+impl Mapping {
+    /// Maps `length` bytes at an offset that the driver gave.
+    pub(super) fn new(file: &File, offset: u64, length: usize) -> io::Result<Self> {
+        let offset =
+            libc::off_t::try_from(offset).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing.
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                length,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                file.as_raw_fd(),
+                offset,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
+        Ok(Self { start, length })
+    }
+
+    /// Copies bytes in. They must fit.
+    pub(super) fn write(&self, offset: usize, bytes: &[u8]) -> Option<()> {
+        self.contains(offset, bytes.len()).then(|| {
+            // SAFETY: the range was checked to lie in the mapping, which no reference points into.
+            unsafe {
+                std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.start.as_ptr().add(offset), bytes.len());
+            };
+        })
+    }
+
+    /// Copies bytes out. They must be there.
+    pub(super) fn read(&self, offset: usize, bytes: &mut [u8]) -> Option<()> {
+        self.contains(offset, bytes.len()).then(|| {
+            // SAFETY: as in `write`; the GPU may write at the same time, which can only give other bytes.
+            unsafe {
+                std::ptr::copy_nonoverlapping(
+                    self.start.as_ptr().add(offset),
+                    bytes.as_mut_ptr(),
+                    bytes.len(),
+                );
+            };
+        })
+    }
+
+    fn contains(&self, offset: usize, length: usize) -> bool {
+        offset.checked_add(length).is_some_and(|end| end <= self.length)
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours and nothing points into it any more.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
+    }
+}
+
+/// The time of the monotonic clock in nanoseconds, which `WAIT_CS` counts in.
+pub(super) fn monotonic_nanoseconds() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `now` is writable.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::uapi::{BoList, Cs, Ctx, GemClose, GemCreate, GemMmap, GemVa, Info, Version, WaitCs};
+    use super::number;
+
+    /// The values that a C compiler gives for include/uapi/drm of Linux 6.1.
+    #[test]
+    fn the_numbers_are_those_of_the_kernels_headers() {
+        assert_eq!(number::<Version>(), 0xc0406400);
+        assert_eq!(number::<GemClose>(), 0x40086409);
+        assert_eq!(number::<GemCreate>(), 0xc0206440);
+        assert_eq!(number::<GemMmap>(), 0xc0086441);
+        assert_eq!(number::<Ctx>(), 0xc0106442);
+        assert_eq!(number::<BoList>(), 0xc0186443);
+        assert_eq!(number::<Cs>(), 0xc0186444);
+        assert_eq!(number::<Info>(), 0x40206445);
+        assert_eq!(number::<GemVa>(), 0x40286448);
+        assert_eq!(number::<WaitCs>(), 0xc0206449);
+    }
+}

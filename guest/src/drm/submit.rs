@@ -1,0 +1,181 @@
+//! Contexts and submissions.
+
+use std::time::Duration;
+
+use super::buffer::Buffer;
+use super::device::Device;
+use super::ioctl;
+use super::uapi::{self, BoList, BoListEntry, Cs, CsChunk, CsChunkIb, Ctx, WaitCs};
+
+/// A context: what submissions belong to.
+#[derive(Debug)]
+pub struct Context<'a> {
+    device: &'a Device,
+    id: u32,
+}
+
+/// What `AMDGPU_CTX_OP_QUERY_STATE2` says about a context.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContextState(pub u32);
+
+impl ContextState {
+    /// The flags in words (amdgpu_drm.h, `AMDGPU_CTX_QUERY2_FLAGS_*`).
+    pub fn words(self) -> Vec<&'static str> {
+        [
+            (1, "reset"),
+            (2, "vram-lost"),
+            (4, "guilty"),
+            (32, "reset-in-progress"),
+        ]
+        .into_iter()
+        .filter(|(bit, _)| self.0 & bit != 0)
+        .map(|(_, word)| word)
+        .collect()
+    }
+}
+
+impl<'a> Context<'a> {
+    /// Makes a context.
+    pub fn new(device: &'a Device) -> Result<Self, String> {
+        let mut request = Ctx {
+            operation: uapi::CTX_ALLOC,
+            ..Ctx::default()
+        };
+        ioctl::send(&device.file, &mut request, "ALLOC_CTX")?;
+        Ok(Self {
+            device,
+            id: request.first_word(),
+        })
+    }
+
+    /// What happened to the device since the context was made.
+    pub fn state(&self) -> Result<ContextState, String> {
+        let mut request = Ctx {
+            operation: uapi::CTX_QUERY_STATE2,
+            id: self.id,
+            ..Ctx::default()
+        };
+        ioctl::send(
+            &self.device.file,
+            &mut request,
+            &format!("QUERY_STATE2, context {}", self.id),
+        )?;
+        Ok(ContextState(request.first_word()))
+    }
+
+    /// Submits a command buffer at `address` to an SDMA ring and waits until it is done.
+    ///
+    /// `buffers` are all that it touches, itself among them.
+    pub fn run_sdma(
+        &self,
+        ring: u32,
+        address: u64,
+        bytes: u32,
+        buffers: &[&Buffer<'_>],
+        limit: Duration,
+    ) -> Result<(), String> {
+        let list = List::new(self.device, buffers)?;
+        let indirect = CsChunkIb {
+            address,
+            bytes,
+            engine: uapi::ENGINE_DMA,
+            ring,
+            ..CsChunkIb::default()
+        };
+        let chunk = CsChunk {
+            id: uapi::CHUNK_IB,
+            length: uapi::CHUNK_IB_DWORDS,
+            data: std::ptr::from_ref(&indirect) as u64,
+        };
+        let chunks = [std::ptr::from_ref(&chunk) as u64];
+        let mut submission = Cs {
+            context: self.id,
+            list: list.handle,
+            chunk_count: 1,
+            flags: 0,
+            chunks: chunks.as_ptr() as u64,
+        };
+        let what = format!(
+            "context {}, sdma ring {ring}, {bytes} bytes of commands at {address:#x}, {} buffers",
+            self.id,
+            buffers.len()
+        );
+        ioctl::send(&self.device.file, &mut submission, &what)?;
+        let sequence = submission.sequence();
+        let nanoseconds = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX / 2);
+        let mut wait = WaitCs {
+            sequence,
+            deadline: ioctl::monotonic_nanoseconds().saturating_add(nanoseconds),
+            engine: uapi::ENGINE_DMA,
+            instance: 0,
+            ring,
+            context: self.id,
+        };
+        ioctl::send(
+            &self.device.file,
+            &mut wait,
+            &format!("{what}, submission {sequence}"),
+        )?;
+        if wait.busy() {
+            return Err(format!(
+                "submission {sequence} ({what}) was not done within {limit:?}"
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Context<'_> {
+    fn drop(&mut self) {
+        let mut request = Ctx {
+            operation: uapi::CTX_FREE,
+            id: self.id,
+            ..Ctx::default()
+        };
+        // The context is ours; a failure would change nothing for us.
+        let _ = ioctl::send(&self.device.file, &mut request, "FREE_CTX");
+    }
+}
+
+/// The buffers of a submission.
+struct List<'a> {
+    device: &'a Device,
+    handle: u32,
+}
+
+impl<'a> List<'a> {
+    fn new(device: &'a Device, buffers: &[&Buffer<'_>]) -> Result<Self, String> {
+        let entries: Vec<_> = buffers
+            .iter()
+            .map(|buffer| BoListEntry {
+                handle: buffer.handle,
+                priority: 0,
+            })
+            .collect();
+        let count = u32::try_from(entries.len()).map_err(|_| "too many buffers".to_owned())?;
+        let mut request = BoList {
+            operation: uapi::BO_LIST_CREATE,
+            list: 0,
+            count,
+            entry_size: uapi::BO_LIST_ENTRY_BYTES,
+            entries: entries.as_ptr() as u64,
+        };
+        ioctl::send(&device.file, &mut request, &format!("CREATE, {count} buffers"))?;
+        Ok(Self {
+            device,
+            handle: request.handle(),
+        })
+    }
+}
+
+impl Drop for List<'_> {
+    fn drop(&mut self) {
+        let mut request = BoList {
+            operation: uapi::BO_LIST_DESTROY,
+            list: self.handle,
+            ..BoList::default()
+        };
+        // The list is ours; a failure would change nothing for us.
+        let _ = ioctl::send(&self.device.file, &mut request, "DESTROY");
+    }
+}

@@ -1,0 +1,334 @@
+//! The structures and numbers of the kernel's interface (include/uapi/drm/drm.h and amdgpu_drm.h; the forms of 6.1, which
+//! later kernels still take).
+//!
+//! Where the kernel has a union of input and output, the structure here is the input, and a method reads the output.
+
+/// A structure that goes with one ioctl number.
+pub trait Request {
+    /// `_IOC` direction, type 'd' and number; the size is the structure's.
+    const NUMBER: u8;
+    /// Whether the kernel writes back.
+    const READS_BACK: bool;
+    /// The name for messages.
+    const NAME: &'static str;
+}
+
+/// First number of a driver's own requests.
+const DRIVER: u8 = 0x40;
+
+macro_rules! request {
+    ($type:ty, $number:expr, $reads_back:expr, $name:literal) => {
+        impl Request for $type {
+            const NUMBER: u8 = $number;
+            const READS_BACK: bool = $reads_back;
+            const NAME: &'static str = $name;
+        }
+    };
+}
+
+/// `drm_version`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Version {
+    pub major: i32,
+    pub minor: i32,
+    pub patch_level: i32,
+    pub pad: i32,
+    pub name_length: u64,
+    pub name: u64,
+    pub date_length: u64,
+    pub date: u64,
+    pub description_length: u64,
+    pub description: u64,
+}
+request!(Version, 0x00, true, "VERSION");
+
+/// `drm_gem_close`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GemClose {
+    pub handle: u32,
+    pub pad: u32,
+}
+request!(GemClose, 0x09, false, "GEM_CLOSE");
+
+/// `drm_amdgpu_gem_create`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GemCreate {
+    pub size: u64,
+    pub alignment: u64,
+    pub domains: u64,
+    pub flags: u64,
+}
+request!(GemCreate, DRIVER, true, "AMDGPU_GEM_CREATE");
+
+impl GemCreate {
+    /// Output: the buffer's handle.
+    pub const fn handle(&self) -> u32 {
+        low(self.size)
+    }
+}
+
+/// The system's memory.
+pub const DOMAIN_GTT: u64 = 2;
+/// The card's memory.
+pub const DOMAIN_VRAM: u64 = 4;
+/// The buffer must be where the processor can reach it.
+pub const CREATE_CPU_ACCESS_REQUIRED: u64 = 1;
+
+/// `drm_amdgpu_gem_mmap`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GemMmap {
+    pub handle: u64,
+}
+request!(GemMmap, DRIVER + 0x01, true, "AMDGPU_GEM_MMAP");
+
+impl GemMmap {
+    /// Output: the offset to map at.
+    pub const fn offset(&self) -> u64 {
+        self.handle
+    }
+}
+
+/// `drm_amdgpu_ctx`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ctx {
+    pub operation: u32,
+    pub flags: u32,
+    pub id: u32,
+    pub priority: i32,
+}
+request!(Ctx, DRIVER + 0x02, true, "AMDGPU_CTX");
+
+impl Ctx {
+    /// Output of an allocation: the context; of a query: the low half of the flags.
+    pub const fn first_word(&self) -> u32 {
+        self.operation
+    }
+}
+
+pub const CTX_ALLOC: u32 = 1;
+pub const CTX_FREE: u32 = 2;
+pub const CTX_QUERY_STATE2: u32 = 4;
+
+/// `drm_amdgpu_bo_list`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BoList {
+    pub operation: u32,
+    pub list: u32,
+    pub count: u32,
+    pub entry_size: u32,
+    pub entries: u64,
+}
+request!(BoList, DRIVER + 0x03, true, "AMDGPU_BO_LIST");
+
+impl BoList {
+    /// Output: the list's handle.
+    pub const fn handle(&self) -> u32 {
+        self.operation
+    }
+}
+
+pub const BO_LIST_CREATE: u32 = 0;
+pub const BO_LIST_DESTROY: u32 = 1;
+
+/// `drm_amdgpu_bo_list_entry`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BoListEntry {
+    pub handle: u32,
+    pub priority: u32,
+}
+
+/// Size of [`BoListEntry`].
+pub const BO_LIST_ENTRY_BYTES: u32 = 8;
+const _: () = assert!(size_of::<BoListEntry>() == BO_LIST_ENTRY_BYTES as usize);
+
+/// `drm_amdgpu_cs`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cs {
+    pub context: u32,
+    pub list: u32,
+    pub chunk_count: u32,
+    pub flags: u32,
+    pub chunks: u64,
+}
+request!(Cs, DRIVER + 0x04, true, "AMDGPU_CS");
+
+impl Cs {
+    /// Output: the number of the submission.
+    pub const fn sequence(&self) -> u64 {
+        (self.context as u64) | ((self.list as u64) << 32)
+    }
+}
+
+/// `drm_amdgpu_cs_chunk`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CsChunk {
+    pub id: u32,
+    pub length: u32,
+    pub data: u64,
+}
+
+/// A chunk that names an indirect buffer.
+pub const CHUNK_IB: u32 = 1;
+
+/// `drm_amdgpu_cs_chunk_ib`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CsChunkIb {
+    pub pad: u32,
+    pub flags: u32,
+    pub address: u64,
+    pub bytes: u32,
+    pub engine: u32,
+    pub instance: u32,
+    pub ring: u32,
+}
+
+/// Length of [`CsChunkIb`] as the kernel counts it.
+pub const CHUNK_IB_DWORDS: u32 = 8;
+const _: () = assert!(size_of::<CsChunkIb>() == 4 * CHUNK_IB_DWORDS as usize);
+
+/// The SDMA engines (`AMDGPU_HW_IP_DMA`).
+pub const ENGINE_DMA: u32 = 2;
+
+/// `drm_amdgpu_info`, with the largest member of its union as plain words.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Info {
+    pub target: u64,
+    pub size: u32,
+    pub query: u32,
+    pub words: [u32; 4],
+}
+request!(Info, DRIVER + 0x05, false, "AMDGPU_INFO");
+
+pub const INFO_HW_IP_INFO: u32 = 0x02;
+pub const INFO_FW_VERSION: u32 = 0x0e;
+pub const INFO_VRAM_GTT: u32 = 0x14;
+pub const INFO_DEV_INFO: u32 = 0x16;
+pub const INFO_VRAM_LOST_COUNTER: u32 = 0x1f;
+
+/// The firmware that is asked for, by `AMDGPU_INFO_FW_*`.
+pub const FIRMWARE: [(&str, u32); 9] = [
+    ("me", 0x04),
+    ("pfp", 0x05),
+    ("ce", 0x06),
+    ("rlc", 0x07),
+    ("mec", 0x08),
+    ("smc", 0x0a),
+    ("sdma", 0x0b),
+    ("sos", 0x0c),
+    ("asd", 0x0d),
+];
+
+/// The start of `drm_amdgpu_info_device`: as much as is reported.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct InfoDevice {
+    pub device_id: u32,
+    pub chip_rev: u32,
+    pub external_rev: u32,
+    pub pci_rev: u32,
+    pub family: u32,
+    pub shader_engines: u32,
+    pub shader_arrays: u32,
+    pub counter_frequency: u32,
+    pub engine_clock: u64,
+    pub memory_clock: u64,
+    pub active_units: u32,
+    pub always_on_mask: u32,
+    pub unit_bitmap: [u32; 16],
+    pub pipes_mask: u32,
+    pub pipes: u32,
+    pub contexts: u32,
+    pub pad: u32,
+    pub flags: u64,
+    pub address_first: u64,
+    pub address_last: u64,
+    pub address_alignment: u32,
+    pub fragment_size: u32,
+}
+
+// The place of `virtual_address_offset` in the kernel's header: everything before it has the right size.
+const _: () = assert!(std::mem::offset_of!(InfoDevice, address_first) == 0x90);
+
+/// `drm_amdgpu_info_vram_gtt`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct InfoVramGtt {
+    pub vram: u64,
+    pub visible_vram: u64,
+    pub gtt: u64,
+}
+
+/// `drm_amdgpu_info_hw_ip`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct InfoHwIp {
+    pub major: u32,
+    pub minor: u32,
+    pub capabilities: u64,
+    pub start_alignment: u32,
+    pub size_alignment: u32,
+    pub rings: u32,
+    pub discovery_version: u32,
+}
+
+/// `drm_amdgpu_info_firmware`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct InfoFirmware {
+    pub version: u32,
+    pub feature: u32,
+}
+
+/// `drm_amdgpu_gem_va`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GemVa {
+    pub handle: u32,
+    pub pad: u32,
+    pub operation: u32,
+    pub flags: u32,
+    pub address: u64,
+    pub offset: u64,
+    pub size: u64,
+}
+request!(GemVa, DRIVER + 0x08, false, "AMDGPU_GEM_VA");
+
+pub const VA_MAP: u32 = 1;
+pub const VA_UNMAP: u32 = 2;
+/// Readable and writable.
+pub const VA_READ_WRITE: u32 = (1 << 1) | (1 << 2);
+
+/// `drm_amdgpu_wait_cs`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WaitCs {
+    pub sequence: u64,
+    pub deadline: u64,
+    pub engine: u32,
+    pub instance: u32,
+    pub ring: u32,
+    pub context: u32,
+}
+request!(WaitCs, DRIVER + 0x09, true, "AMDGPU_WAIT_CS");
+
+impl WaitCs {
+    /// Output: whether it is still busy.
+    pub const fn busy(&self) -> bool {
+        self.sequence != 0
+    }
+}
+
+const fn low(value: u64) -> u32 {
+    (value & 0xffff_ffff) as u32
+}
