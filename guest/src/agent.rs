@@ -121,6 +121,8 @@ fn execute(order: &Order) {
         Ok(step) => in_child(&step),
         Err(error) => Err(error),
     };
+    // A shell leaves the terminal as its user likes it.
+    let _ = sys::make_raw(io::stdin().as_fd());
     let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let end = answer("end")
         .flag("ok", result.is_ok())
@@ -133,6 +135,13 @@ fn execute(order: &Order) {
 
 /// Runs a step in a child and waits for it, but not for ever.
 fn in_child(step: &Step) -> Result<(), String> {
+    // A shell ends when its user wants.
+    let limit = if *step == Step::Shell {
+        Duration::MAX
+    } else {
+        STEP_LIMIT
+    };
+    let started = Instant::now();
     let child = sys::fork(|| match steps::perform(step) {
         Ok(()) => 0,
         Err(error) => {
@@ -141,7 +150,6 @@ fn in_child(step: &Step) -> Result<(), String> {
         }
     })
     .map_err(|error| format!("fork: {error}"))?;
-    let deadline = Instant::now() + STEP_LIMIT;
     loop {
         match child.try_wait() {
             Ok(Some(Exit::Status(0))) => return Ok(()),
@@ -149,7 +157,7 @@ fn in_child(step: &Step) -> Result<(), String> {
                 return Err("the step failed; its reason is in the notes before this".to_owned());
             }
             Ok(Some(Exit::Signal(signal))) => return Err(format!("the step was ended by signal {signal}")),
-            Ok(None) if Instant::now() < deadline => std::thread::sleep(POLL),
+            Ok(None) if started.elapsed() < limit => std::thread::sleep(POLL),
             Ok(None) => {
                 let stack = fs::read_to_string(format!("/proc/{}/stack", child.pid())).unwrap_or_default();
                 marker::note(

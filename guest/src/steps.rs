@@ -1,6 +1,6 @@
 //! The steps that can be ordered.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
@@ -245,21 +245,31 @@ fn read(path: &str) -> Result<(), String> {
 
 fn shell() -> Result<(), String> {
     const BUSYBOX: &str = "/bin/busybox";
-    let console = io::stdin();
+    // A shell needs a real terminal: job control does not work on /dev/console.
+    let name = fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
+    let path = format!("/dev/{}", name.split_whitespace().last().unwrap_or("console"));
+    let open = || OpenOptions::new().read(true).write(true).open(&path);
+    let (console, output, errors) = open()
+        .and_then(|console| Ok((console, open()?, open()?)))
+        .map_err(|error| format!("opening {path}: {error}"))?;
     let _ = fs::create_dir_all("/sbin");
     let _ = fs::create_dir_all("/usr/bin");
     let _ = fs::create_dir_all("/usr/sbin");
     let installed = Command::new(BUSYBOX).args(["--install", "-s"]).status();
     installed.map_err(|error| format!("{BUSYBOX}: {error}; the initramfs was built without a shell"))?;
     sys::take_console(console.as_fd()).map_err(|error| format!("taking the console: {error}"))?;
-    let settings = Command::new(BUSYBOX).args(["stty", "sane"]).status();
+    let settings = Command::new(BUSYBOX).args(["stty", "sane", "-F", &path]).status();
     settings.map_err(|error| format!("stty: {error}"))?;
-    println!("\nThis is the guest. Leave with \"exit\"; the machine is then switched off.");
+    marker::note("shell", &Object::new().text("terminal", &path));
     let error = Command::new(BUSYBOX)
         .args(["sh", "-i"])
         .env("PATH", "/sbin:/usr/sbin:/bin:/usr/bin")
         .env("PS1", "guest# ")
         .env("TERM", "linux")
+        .env("HOME", "/root")
+        .stdin(console)
+        .stdout(output)
+        .stderr(errors)
         .exec();
     Err(format!("{BUSYBOX}: {error}"))
 }

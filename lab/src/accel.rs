@@ -80,8 +80,8 @@ fn known(file: &Path, key: &str) -> Option<bool> {
     let text = fs::read_to_string(file).ok()?;
     text.lines()
         .rev()
-        .find_map(|line| line.strip_prefix(key))
-        .map(|answer| answer.trim() == "yes")
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))
+        .map(|answer| answer == "yes")
 }
 
 fn remember(file: &Path, key: &str, works: bool) -> std::io::Result<()> {

@@ -117,8 +117,12 @@ fn executable(messages: &str, package: &str) -> Option<PathBuf> {
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == package)
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .filter(|message| {
+            message
+                .pointer("/target/name")
+                .is_some_and(|name| name == package)
+        })
+        .find_map(|message| message.get("executable")?.as_str().map(PathBuf::from))
 }
 
 #[cfg(test)]

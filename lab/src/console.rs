@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 use std::process::{ChildStdin, ChildStdout};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -112,6 +114,7 @@ fn is_caller(word: &str) -> bool {
 pub struct Console {
     input: ChildStdin,
     lines: Receiver<Line>,
+    shown: Arc<AtomicBool>,
 }
 
 impl Console {
@@ -119,10 +122,15 @@ impl Console {
     pub fn start(input: ChildStdin, output: ChildStdout, log: &Path) -> io::Result<Self> {
         let log = BufWriter::new(File::create(log)?);
         let (sender, lines) = mpsc::sync_channel(QUEUE);
+        let shown = Arc::new(AtomicBool::new(false));
+        let output = Shown {
+            output,
+            shown: Arc::clone(&shown),
+        };
         std::thread::Builder::new()
             .name("console".to_owned())
             .spawn(move || pump(output, log, |line| sender.send(line).is_ok()))?;
-        Ok(Self { input, lines })
+        Ok(Self { input, lines, shown })
     }
 
     /// The next line; `Ok(None)` if none came in time, an error if the machine has closed its console.
@@ -136,9 +144,39 @@ impl Console {
 
     /// Sends a line to the guest.
     pub fn send(&mut self, line: &str) -> io::Result<()> {
-        self.input.write_all(line.as_bytes())?;
-        self.input.write_all(b"\n")?;
+        self.send_bytes(line.as_bytes())?;
+        self.send_bytes(b"\n")
+    }
+
+    /// Sends bytes to the guest as they are.
+    pub fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.input.write_all(bytes)?;
         self.input.flush()
+    }
+
+    /// Shows what the guest prints on our standard output, or stops showing it.
+    pub fn show(&self, on: bool) {
+        self.shown.store(on, Ordering::Relaxed);
+    }
+}
+
+/// A reader that can show what passes through it.
+struct Shown<R> {
+    output: R,
+    shown: Arc<AtomicBool>,
+}
+
+impl<R: Read> Read for Shown<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.output.read(buffer)?;
+        if self.shown.load(Ordering::Relaxed) {
+            let mut terminal = io::stdout().lock();
+            // A terminal that went away must not stop the run.
+            let _ = terminal
+                .write_all(buffer.get(..count).unwrap_or_default())
+                .and_then(|()| terminal.flush());
+        }
+        Ok(count)
     }
 }
 

@@ -147,7 +147,11 @@ impl Daemon {
 
     /// Sends a request and gives the answer.
     pub fn send(&self, request: &Value) -> Result<Value, DaemonError> {
-        let name = request["request"].as_str().unwrap_or_default().to_owned();
+        let name = request
+            .get("request")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
         let exchange = || -> io::Result<Value> {
             let path = format!("/proc/self/fd/{}/{CONTROL_SOCKET}", self.folder.as_raw_fd());
             let mut stream = UnixStream::connect(path)?;
@@ -162,7 +166,7 @@ impl Daemon {
             request: name.clone(),
             source,
         })?;
-        if answer["ok"] == true {
+        if answer.get("ok").and_then(Value::as_bool) == Some(true) {
             Ok(answer)
         } else {
             Err(DaemonError::Refused {

@@ -248,6 +248,12 @@ fn follow(session: &mut Session, options: &Options, report: &mut Report, progres
         end(running, failure.as_deref());
         failed = failure.is_some();
     }
+    if options.busybox && reached_init && !crate::interrupt::requested() {
+        progress.note("the guest's shell: \"exit\" or Ctrl-] ends the run");
+        if let Err(error) = session.shell() {
+            report.reasons.push(chain(&error));
+        }
+    }
     reached_init
 }
 

@@ -1,5 +1,6 @@
 //! A running guest with its device: what it says, and the orders that it takes.
 
+use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use crate::interrupt;
 use crate::process::Supervised;
 use crate::progress::Running;
 use crate::qemu::{Machine, Qemu};
+use crate::sys::{self, RawTerminal};
 
 /// How often anything but the console is looked at.
 const POLL: Duration = Duration::from_millis(100);
@@ -185,8 +187,77 @@ impl Session {
         Ok(())
     }
 
-    /// Sends raw text to the console, for a shell.
-    pub fn send(&mut self, line: &str) -> Result<(), SessionError> {
+    /// Joins our terminal with the guest's console while the step `shell` runs. Ctrl-] leaves it.
+    pub fn shell(&mut self) -> Result<(), SessionError> {
+        /// Ctrl-].
+        const ESCAPE: u8 = 0x1d;
+        /// Ctrl-D: the end of input for whoever reads the guest's terminal.
+        const END: u8 = 0x04;
+
+        let id = self.next_order;
+        self.next_order += 1;
+        let raw = if io::stdin().is_terminal() {
+            RawTerminal::enter().ok()
+        } else {
+            None
+        };
+        self.console.show(true);
+        self.send(&format!("do {id} shell"))?;
+        let mut input_open = true;
+        let mut begun = false;
+        let mut buffer = [0; 1024];
+        let result = loop {
+            if let Err(error) = self.check_processes() {
+                break Err(error);
+            }
+            if interrupt::requested() {
+                break Err(SessionError::Interrupted);
+            }
+            match self
+                .console
+                .next(Duration::from_millis(if input_open && begun { 0 } else { 50 }))
+            {
+                Ok(Some(line)) => {
+                    let marker = line.marker();
+                    self.take(line);
+                    match marker {
+                        Some(Marker::Note { about, .. }) if about == "shell" => begun = true,
+                        Some(Marker::End { id: ended, .. }) if ended == id => break Ok(()),
+                        _ => {}
+                    }
+                    continue;
+                }
+                Ok(None) => {}
+                Err(Closed) => break Ok(()),
+            }
+            // Orders and what is typed share a line to the guest: nothing is sent before the shell reads it.
+            if !(input_open && begun && sys::wait_for_input(Duration::from_millis(20))) {
+                continue;
+            }
+            let count = io::stdin().lock().read(&mut buffer).unwrap_or(0);
+            let typed = buffer.get(..count).unwrap_or_default();
+            let typed = match typed.iter().position(|byte| *byte == ESCAPE) {
+                Some(_) => break Ok(()),
+                None if typed.is_empty() => {
+                    input_open = false;
+                    &[END]
+                }
+                None => typed,
+            };
+            if let Err(source) = self.console.send_bytes(typed) {
+                break Err(SessionError::Io {
+                    what: "write to the guest's console",
+                    source,
+                });
+            }
+        };
+        self.console.show(false);
+        drop(raw);
+        println!();
+        result
+    }
+
+    fn send(&mut self, line: &str) -> Result<(), SessionError> {
         self.console.send(line).map_err(|source| SessionError::Io {
             what: "write to the guest's console",
             source,

@@ -95,6 +95,18 @@ impl Drop for RawTerminal {
     }
 }
 
+/// Waits until standard input has something to read, or the time is over.
+pub fn wait_for_input(limit: std::time::Duration) -> bool {
+    let mut descriptor = libc::pollfd {
+        fd: 0,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    let milliseconds = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: one valid, exclusively borrowed descriptor record.
+    unsafe { libc::poll(&raw mut descriptor, 1, milliseconds) > 0 }
+}
+
 /// Whether this process runs as the superuser.
 pub fn is_root() -> bool {
     // SAFETY: geteuid always succeeds and touches no memory.

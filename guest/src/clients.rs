@@ -1,0 +1,244 @@
+//! Clients that stay: processes of their own that keep their buffers and mappings between steps, so that something can
+//! happen to the GPU in the meantime.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use crate::client::Options;
+use crate::sys::{self, Child};
+use crate::{client, steps};
+
+/// An answer that takes longer is lost. Longer than any reset with its time limits.
+const LIMIT: Duration = Duration::from_secs(120);
+/// What a client answers when all is well.
+const OK: &str = "ok";
+
+/// What a client that stays can be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Start it; it makes its buffers and does the whole set of copies once.
+    Open {
+        /// Its name.
+        name: String,
+        /// What it does.
+        options: Options,
+    },
+    /// Copy again through the mappings that it has.
+    Use {
+        /// Its name.
+        name: String,
+        /// Whether it makes a new context first.
+        new_context: bool,
+        /// The error number that is expected; none if it has to work.
+        expect: Option<i32>,
+    },
+    /// End it.
+    Close {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl Command {
+    /// Reads the words after `client-`.
+    pub fn parse(verb: &str, arguments: &[String]) -> Result<Self, String> {
+        let (name, rest) = match arguments.split_first() {
+            Some((name, rest)) if !name.contains('=') => (name.clone(), rest),
+            _ => ("main".to_owned(), arguments),
+        };
+        match verb {
+            "open" => Ok(Self::Open {
+                name,
+                options: Options::parse(rest)?,
+            }),
+            "close" => Ok(Self::Close { name }),
+            "use" => {
+                let (mut new_context, mut expect) = (false, None);
+                for word in rest {
+                    match word.split_once('=') {
+                        None if word == "new" => new_context = true,
+                        None if word == "old" => new_context = false,
+                        Some(("expect", number)) => {
+                            expect = Some(number.parse().map_err(|_| format!("client-use: {number:?} is no error number"))?);
+                        }
+                        _ => return Err(format!("client-use: {word:?} is none of new, old, expect=ERRNO")),
+                    }
+                }
+                Ok(Self::Use {
+                    name,
+                    new_context,
+                    expect,
+                })
+            }
+            _ => Err(format!("there is no step \"client-{verb}\"")),
+        }
+    }
+}
+
+/// The clients that are there.
+#[derive(Debug, Default)]
+pub struct Clients {
+    by_name: BTreeMap<String, Served>,
+}
+
+#[derive(Debug)]
+struct Served {
+    child: Child,
+    orders: PipeWriter,
+    answers: BufReader<PipeReader>,
+}
+
+impl Clients {
+    /// Does what the command says.
+    pub fn perform(&mut self, command: &Command) -> Result<(), String> {
+        match command {
+            Command::Open { name, options } => {
+                if self.by_name.contains_key(name) {
+                    return Err(format!("there is a client {name:?} already"));
+                }
+                let mut served = Served::start(*options)?;
+                let answer = served.answer();
+                if answer.is_ok() {
+                    self.by_name.insert(name.clone(), served);
+                } else {
+                    served.child.kill();
+                }
+                answer
+            }
+            Command::Use {
+                name,
+                new_context,
+                expect,
+            } => {
+                let order = if *new_context { "new" } else { "old" };
+                let answer = self.get(name)?.ask(order);
+                match (answer, expect) {
+                    (answer, None) => answer,
+                    (Ok(()), Some(number)) => Err(format!("it worked, but error {number} was expected")),
+                    (Err(error), Some(number)) if error.contains(&format!("errno {number}:")) => Ok(()),
+                    (Err(error), Some(number)) => Err(format!("{error} (error {number} was expected)")),
+                }
+            }
+            Command::Close { name } => {
+                let mut served = self.by_name.remove(name).ok_or_else(|| format!("there is no client {name:?}"))?;
+                let answer = served.ask("close");
+                served.finish();
+                answer
+            }
+        }
+    }
+
+    fn get(&mut self, name: &str) -> Result<&mut Served, String> {
+        self.by_name.get_mut(name).ok_or_else(|| format!("there is no client {name:?}"))
+    }
+}
+
+impl Served {
+    fn start(options: Options) -> Result<Self, String> {
+        let pipe = || io::pipe().map_err(|error| format!("pipe: {error}"));
+        let ((for_client, orders), (answers, from_client)) = (pipe()?, pipe()?);
+        let child = sys::fork(move || serve(options, BufReader::new(for_client), from_client))
+            .map_err(|error| format!("fork: {error}"))?;
+        Ok(Self {
+            child,
+            orders,
+            answers: BufReader::new(answers),
+        })
+    }
+
+    fn ask(&mut self, order: &str) -> Result<(), String> {
+        self.orders
+            .write_all(format!("{order}\n").as_bytes())
+            .map_err(|error| format!("telling the client {order:?}: {error}"))?;
+        self.answer()
+    }
+
+    fn answer(&mut self) -> Result<(), String> {
+        if !sys::wait_readable(self.answers.get_ref().as_fd(), LIMIT) {
+            return Err(format!(
+                "the client did not answer within {} s; it waits in:\n{}",
+                LIMIT.as_secs(),
+                self.child.stack()
+            ));
+        }
+        let mut line = String::new();
+        match self.answers.read_line(&mut line) {
+            Ok(0) => Err("the client has ended".to_owned()),
+            Ok(_) if line.trim_end() == OK => Ok(()),
+            Ok(_) => Err(line.trim_end().to_owned()),
+            Err(error) => Err(format!("reading the client's answer: {error}")),
+        }
+    }
+
+    fn finish(&self) {
+        // It answered that it is done; what is left is its exit.
+        for _ in 0..100 {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.child.kill();
+    }
+}
+
+/// The life of the client's process.
+fn serve(options: Options, mut orders: BufReader<PipeReader>, mut answers: PipeWriter) -> i32 {
+    let mut answer = |result: Result<(), String>| {
+        let text = match result {
+            Ok(()) => OK.to_owned(),
+            Err(error) => error.replace('\n', " "),
+        };
+        answers.write_all(format!("{text}\n").as_bytes()).is_ok()
+    };
+    let result = steps::render_node().and_then(|node| {
+        client::stay(&node, options, |result| {
+            answer(result);
+            let mut line = String::new();
+            // The end of the pipe is init's end: nobody is left to answer.
+            orders.read_line(&mut line).ok().filter(|count| *count > 0)?;
+            client::Order::parse(line.trim_end())
+        })
+    });
+    let failed = result.is_err();
+    answer(result);
+    i32::from(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, String> {
+        let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
+        Command::parse(&words[0], &words[1..])
+    }
+
+    #[test]
+    fn a_client_has_a_name_or_is_the_main_one() {
+        assert_eq!(parse("close"), Ok(Command::Close { name: "main".into() }));
+        assert!(matches!(parse("open a seed=4"), Ok(Command::Open { name, options }) if name == "a" && options.seed == 4));
+        assert!(matches!(parse("open seed=4"), Ok(Command::Open { name, .. }) if name == "main"));
+    }
+
+    #[test]
+    fn using_it_can_expect_an_error() {
+        assert_eq!(
+            parse("use a old expect=125"),
+            Ok(Command::Use {
+                name: "a".into(),
+                new_context: false,
+                expect: Some(125)
+            })
+        );
+        assert!(parse("use a maybe").unwrap_err().contains("maybe"));
+    }
+
+    #[test]
+    fn a_client_that_is_not_there_is_named() {
+        let error = Clients::default().perform(&Command::Close { name: "x".into() }).unwrap_err();
+        assert!(error.contains("\"x\""));
+    }
+}
