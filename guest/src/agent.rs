@@ -8,6 +8,7 @@ use std::io::{self, BufRead};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use crate::clients::Clients;
 use crate::json::Object;
 use crate::marker;
 use crate::steps::{self, Step};
@@ -59,12 +60,13 @@ pub fn run() -> ! {
             .text("kernel", &sys::release())
             .text("cmdline", command_line.trim()),
     );
+    let mut clients = Clients::default();
     match Order::from_command_line(&command_line) {
-        Some(orders) => orders.iter().for_each(execute),
+        Some(orders) => orders.iter().for_each(|order| execute(order, &mut clients)),
         None => {
             for line in io::stdin().lock().lines().map_while(Result::ok) {
                 if let Some(order) = Order::parse(&line) {
-                    execute(&order);
+                    execute(&order, &mut clients);
                 }
             }
         }
@@ -101,7 +103,7 @@ fn prepare() {
     }
 }
 
-fn execute(order: &Order) {
+fn execute(order: &Order, clients: &mut Clients) {
     let Some((name, arguments)) = order.words.split_first() else {
         return;
     };
@@ -118,6 +120,7 @@ fn execute(order: &Order) {
             marker::send(&answer("end").flag("ok", true));
             finish(end)
         }
+        Ok(Step::Clients(command)) => clients.perform(&command),
         Ok(step) => in_child(&step),
         Err(error) => Err(error),
     };
@@ -159,7 +162,7 @@ fn in_child(step: &Step) -> Result<(), String> {
             Ok(Some(Exit::Signal(signal))) => return Err(format!("the step was ended by signal {signal}")),
             Ok(None) if started.elapsed() < limit => std::thread::sleep(POLL),
             Ok(None) => {
-                let stack = fs::read_to_string(format!("/proc/{}/stack", child.pid())).unwrap_or_default();
+                let stack = child.stack();
                 marker::note(
                     "stuck",
                     &Object::new().list("stack", &stack.lines().take(12).collect::<Vec<_>>()),

@@ -95,42 +95,66 @@ pub fn report_device(device: &Device) -> Result<DeviceInfo, String> {
     Ok(info)
 }
 
-/// The whole life of a client.
+/// The whole life of a client that does everything in one step.
 pub fn run(node: &Path, options: Options) -> Result<(), String> {
     let started = Instant::now();
     let device = Device::open(node)?;
-    let info = report_device(&device)?;
-    let context = Context::new(&device)?;
-    let rings: Vec<u32> = (0..32).filter(|ring| info.sdma_rings >> ring & 1 == 1).collect();
-    let Some(first_ring) = rings.first() else {
-        return Err(format!("no SDMA ring: the mask is {:#x}", info.sdma_rings));
-    };
-    let mut client = Client::new(&device, &context, *first_ring, options.large << 20)?;
-    let mut pattern = Pattern::new(options.seed);
-    for round in 0..options.rounds.max(1) {
-        // Every ring gets its turn.
-        let index = usize::try_from(round).unwrap_or(0) % rings.len();
-        client.ring = rings.get(index).copied().unwrap_or(*first_ring);
-        client.everything(&mut pattern)?;
-    }
+    let mut client = Client::start(&device, options)?;
     if options.hold {
         crate::steps::hold("client")?;
-        client.copies(&mut pattern)?;
+        client.copies()?;
     }
-    let totals = client.totals;
-    client.close()?;
-    let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    marker::note(
-        "client",
-        &Object::new()
-            .number("operations", totals.operations)
-            .number("bytes_checked", totals.bytes)
-            .number("rings", u64::try_from(rings.len()).unwrap_or(0))
-            .number("vram_lost", device.vram_lost_counter()?.into())
-            .list("context", &context.state()?.words())
-            .number("ms", milliseconds),
-    );
-    Ok(())
+    client.report(started)?;
+    client.close()
+}
+
+/// What a client that stays is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Copy again, in the context that it has.
+    OldContext,
+    /// Copy again, in a new context.
+    NewContext,
+    /// End.
+    Close,
+}
+
+impl Order {
+    /// Reads an order as [`crate::clients`] sends it.
+    pub fn parse(line: &str) -> Option<Self> {
+        match line {
+            "old" => Some(Self::OldContext),
+            "new" => Some(Self::NewContext),
+            "close" => Some(Self::Close),
+            _ => None,
+        }
+    }
+}
+
+/// The whole life of a client that stays. `next` takes the result of what was done last and gives the next order; without
+/// one the client ends.
+pub fn stay(
+    node: &Path,
+    options: Options,
+    mut next: impl FnMut(Result<(), String>) -> Option<Order>,
+) -> Result<(), String> {
+    let device = Device::open(node)?;
+    let mut client = Client::start(&device, options)?;
+    let mut result = Ok(());
+    loop {
+        let started = Instant::now();
+        result = match next(result) {
+            None | Some(Order::Close) => return client.close(),
+            Some(Order::OldContext) => client.copies(),
+            Some(Order::NewContext) => Context::new(&device).and_then(|context| {
+                client.context = context;
+                client.copies()
+            }),
+        };
+        if let Err(error) = client.report(started) {
+            result = result.and(Err(error));
+        }
+    }
 }
 
 /// A buffer with its address.
@@ -150,8 +174,10 @@ struct Totals {
 #[derive(Debug)]
 struct Client<'a> {
     device: &'a Device,
-    context: &'a Context<'a>,
+    context: Context<'a>,
     ring: u32,
+    rings: Vec<u32>,
+    pattern: Pattern,
     commands: Placed<'a>,
     small_gtt: Placed<'a>,
     small_vram: Placed<'a>,
@@ -162,7 +188,36 @@ struct Client<'a> {
 }
 
 impl<'a> Client<'a> {
-    fn new(device: &'a Device, context: &'a Context<'a>, ring: u32, large: u64) -> Result<Self, String> {
+    /// Makes the buffers and does the whole set, as often as the options say.
+    fn start(device: &'a Device, options: Options) -> Result<Self, String> {
+        let info = report_device(device)?;
+        let rings: Vec<u32> = (0..32).filter(|ring| info.sdma_rings >> ring & 1 == 1).collect();
+        let Some(first_ring) = rings.first().copied() else {
+            return Err(format!("no SDMA ring: the mask is {:#x}", info.sdma_rings));
+        };
+        let mut client = Self::new(
+            device,
+            Context::new(device)?,
+            rings,
+            Pattern::new(options.seed),
+            options.large << 20,
+        )?;
+        for round in 0..options.rounds.max(1) {
+            // Every ring gets its turn.
+            let index = usize::try_from(round).unwrap_or(0) % client.rings.len();
+            client.ring = client.rings.get(index).copied().unwrap_or(first_ring);
+            client.everything()?;
+        }
+        Ok(client)
+    }
+
+    fn new(
+        device: &'a Device,
+        context: Context<'a>,
+        rings: Vec<u32>,
+        pattern: Pattern,
+        large: u64,
+    ) -> Result<Self, String> {
         let place = |name, domain, size, address| -> Result<Placed<'a>, String> {
             let buffer = Buffer::new(device, domain, size)?;
             buffer.map_at(address)?;
@@ -175,7 +230,9 @@ impl<'a> Client<'a> {
         Ok(Self {
             device,
             context,
-            ring,
+            ring: rings.first().copied().unwrap_or_default(),
+            rings,
+            pattern,
             commands: place("commands", Domain::Gtt, 16 * PAGE, FIRST_ADDRESS)?,
             small_gtt: place("small gtt", Domain::Gtt, 16 * PAGE, FIRST_ADDRESS + GIB)?,
             small_vram: place("small vram", Domain::Vram, 16 * PAGE, FIRST_ADDRESS + 2 * GIB)?,
@@ -197,22 +254,22 @@ impl<'a> Client<'a> {
         })
     }
 
-    fn everything(&mut self, pattern: &mut Pattern) -> Result<(), String> {
-        self.fills(pattern)?;
-        self.copies(pattern)?;
-        self.scattered(pattern)?;
-        self.moved(pattern)
+    fn everything(&mut self) -> Result<(), String> {
+        self.fills()?;
+        self.copies()?;
+        self.scattered()?;
+        self.moved()
     }
 
     /// Fills: aligned, and inside a buffer with untouched bytes around.
-    fn fills(&mut self, pattern: &mut Pattern) -> Result<(), String> {
+    fn fills(&mut self) -> Result<(), String> {
         for (target, offset, bytes) in [
             (&self.small_vram, 0, 16 * PAGE),
             (&self.small_gtt, 0x124, PAGE + 0x38),
             (&self.large_vram, PAGE + 8, 3 * BLOCK / 2),
         ] {
-            let value = (pattern.next() & 0xffff_ffff) as u32;
-            let before = pattern.bytes(length(target.buffer.size())?);
+            let value = (self.pattern.next() & 0xffff_ffff) as u32;
+            let before = self.pattern.bytes(length(target.buffer.size())?);
             target.buffer.write(0, &before)?;
             let mut commands = Commands::new();
             commands.fill(target.address + offset, value, bytes, CHUNK);
@@ -226,7 +283,7 @@ impl<'a> Client<'a> {
     }
 
     /// Copies between all kinds of memory: odd places, odd sizes, packets of several sizes, whole large buffers.
-    fn copies(&mut self, pattern: &mut Pattern) -> Result<(), String> {
+    fn copies(&mut self) -> Result<(), String> {
         let large = self.large_gtt.buffer.size();
         let mut totals = self.totals;
         for (source, from, target, to, bytes, chunk) in [
@@ -259,8 +316,8 @@ impl<'a> Client<'a> {
             (&self.other_vram, 0, &self.large_gtt, 0, large, 1 << 20),
             (&self.large_gtt, 0x40, &self.small_gtt, 0x80, 8 * PAGE, 0x500),
         ] {
-            let data = pattern.bytes(length(source.buffer.size())?);
-            let before = pattern.bytes(length(target.buffer.size())?);
+            let data = self.pattern.bytes(length(source.buffer.size())?);
+            let before = self.pattern.bytes(length(target.buffer.size())?);
             source.buffer.write(0, &data)?;
             target.buffer.write(0, &before)?;
             let mut commands = Commands::new();
@@ -278,7 +335,7 @@ impl<'a> Client<'a> {
     }
 
     /// A copy from pages of the system's memory that lie in another order in the address space, an entry each.
-    fn scattered(&mut self, pattern: &mut Pattern) -> Result<(), String> {
+    fn scattered(&mut self) -> Result<(), String> {
         let pages = self.small_gtt.buffer.size() / PAGE;
         let address = FIRST_ADDRESS + 10 * GIB - 4 * PAGE;
         // An odd factor permutes the sixteen pages.
@@ -288,9 +345,9 @@ impl<'a> Client<'a> {
                 .buffer
                 .map_part(address + slot * PAGE, page_at(slot) * PAGE, PAGE)?;
         }
-        let data = pattern.bytes(length(pages * PAGE)?);
+        let data = self.pattern.bytes(length(pages * PAGE)?);
         self.small_gtt.buffer.write(0, &data)?;
-        let before = pattern.bytes(length(self.small_vram.buffer.size())?);
+        let before = self.pattern.bytes(length(self.small_vram.buffer.size())?);
         self.small_vram.buffer.write(0, &before)?;
         let mut commands = Commands::new();
         commands.copy(address, self.small_vram.address, pages * PAGE, CHUNK);
@@ -321,7 +378,7 @@ impl<'a> Client<'a> {
     }
 
     /// The same buffer at another address, after its first one was taken away, with another buffer at the old place.
-    fn moved(&mut self, pattern: &mut Pattern) -> Result<(), String> {
+    fn moved(&mut self) -> Result<(), String> {
         let old = self.small_vram.address;
         let new = FIRST_ADDRESS + 12 * GIB + 5 * PAGE;
         self.small_vram.buffer.unmap_at(old)?;
@@ -334,8 +391,8 @@ impl<'a> Client<'a> {
         stranger.buffer.map_at(old)?;
         self.small_vram.address = new;
 
-        let data = pattern.bytes(length(self.small_vram.buffer.size())?);
-        let before = pattern.bytes(data.len());
+        let data = self.pattern.bytes(length(self.small_vram.buffer.size())?);
+        let before = self.pattern.bytes(data.len());
         self.small_vram.buffer.write(0, &data)?;
         stranger.buffer.write(0, &before)?;
         let bytes = self.small_vram.buffer.size() - 2 * PAGE;
@@ -363,6 +420,22 @@ impl<'a> Client<'a> {
         let size = u32::try_from(bytes.len()).map_err(|_| "too many commands".to_owned())?;
         self.context
             .run_sdma(self.ring, self.commands.address, size, &buffers, LIMIT)
+    }
+
+    /// Reports what was done so far and what became of the context.
+    fn report(&self, started: Instant) -> Result<(), String> {
+        let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        marker::note(
+            "client",
+            &Object::new()
+                .number("operations", self.totals.operations)
+                .number("bytes_checked", self.totals.bytes)
+                .number("rings", u64::try_from(self.rings.len()).unwrap_or(0))
+                .number("vram_lost", self.device.vram_lost_counter()?.into())
+                .list("context", &self.context.state()?.words())
+                .number("ms", milliseconds),
+        );
+        Ok(())
     }
 
     fn close(self) -> Result<(), String> {

@@ -61,7 +61,11 @@ impl Command {
                         None if word == "new" => new_context = true,
                         None if word == "old" => new_context = false,
                         Some(("expect", number)) => {
-                            expect = Some(number.parse().map_err(|_| format!("client-use: {number:?} is no error number"))?);
+                            expect = Some(
+                                number
+                                    .parse()
+                                    .map_err(|_| format!("client-use: {number:?} is no error number"))?,
+                            );
                         }
                         _ => return Err(format!("client-use: {word:?} is none of new, old, expect=ERRNO")),
                     }
@@ -122,7 +126,10 @@ impl Clients {
                 }
             }
             Command::Close { name } => {
-                let mut served = self.by_name.remove(name).ok_or_else(|| format!("there is no client {name:?}"))?;
+                let mut served = self
+                    .by_name
+                    .remove(name)
+                    .ok_or_else(|| format!("there is no client {name:?}"))?;
                 let answer = served.ask("close");
                 served.finish();
                 answer
@@ -131,7 +138,9 @@ impl Clients {
     }
 
     fn get(&mut self, name: &str) -> Result<&mut Served, String> {
-        self.by_name.get_mut(name).ok_or_else(|| format!("there is no client {name:?}"))
+        self.by_name
+            .get_mut(name)
+            .ok_or_else(|| format!("there is no client {name:?}"))
     }
 }
 
@@ -219,7 +228,9 @@ mod tests {
     #[test]
     fn a_client_has_a_name_or_is_the_main_one() {
         assert_eq!(parse("close"), Ok(Command::Close { name: "main".into() }));
-        assert!(matches!(parse("open a seed=4"), Ok(Command::Open { name, options }) if name == "a" && options.seed == 4));
+        assert!(
+            matches!(parse("open a seed=4"), Ok(Command::Open { name, options }) if name == "a" && options.seed == 4)
+        );
         assert!(matches!(parse("open seed=4"), Ok(Command::Open { name, .. }) if name == "main"));
     }
 
@@ -238,7 +249,9 @@ mod tests {
 
     #[test]
     fn a_client_that_is_not_there_is_named() {
-        let error = Clients::default().perform(&Command::Close { name: "x".into() }).unwrap_err();
+        let error = Clients::default()
+            .perform(&Command::Close { name: "x".into() })
+            .unwrap_err();
         assert!(error.contains("\"x\""));
     }
 }

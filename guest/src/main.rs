@@ -13,6 +13,7 @@
 
 mod agent;
 mod client;
+mod clients;
 mod drm;
 mod json;
 mod marker;

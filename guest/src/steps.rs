@@ -4,10 +4,12 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::client;
+use crate::clients;
 use crate::drm::Device;
 use crate::json::Object;
 use crate::pci::Gpu;
@@ -39,6 +41,8 @@ pub enum Step {
     Rebind(u32),
     /// A client that copies and compares.
     Client(client::Options),
+    /// A client that stays.
+    Clients(clients::Command),
     /// Report what the driver says about the device.
     Info,
     /// Make the driver reset the GPU.
@@ -85,6 +89,10 @@ impl Step {
             "bind" => Self::Bind,
             "rebind" => Self::Rebind(number(0, 1)?),
             "client" => Self::Client(client::Options::parse(arguments)?),
+            _ if name.starts_with("client-") => {
+                let verb = name.trim_start_matches("client-");
+                Self::Clients(clients::Command::parse(verb, arguments)?)
+            }
             "info" => Self::Info,
             "recover" => Self::Recover,
             "reload" => Self::Reload(number(0, 1)?),
@@ -119,11 +127,8 @@ pub fn perform(step: &Step) -> Result<(), String> {
             }
             Ok(())
         }
-        Step::Client(options) => client::run(&Gpu::find()?.wait_for_render_node(NODE_LIMIT)?, *options),
-        Step::Info => {
-            let node = Gpu::find()?.wait_for_render_node(NODE_LIMIT)?;
-            client::report_device(&Device::open(&node)?).map(|_| ())
-        }
+        Step::Client(options) => client::run(&render_node()?, *options),
+        Step::Info => client::report_device(&Device::open(&render_node()?)?).map(|_| ()),
         // Reading the file is what asks for the reset (amdgpu_fence.c, `gpu_recover_get`).
         Step::Recover => read(
             &Gpu::find()?
@@ -148,8 +153,13 @@ pub fn perform(step: &Step) -> Result<(), String> {
             Ok(())
         }
         // Init does these itself.
-        Step::End(_) => Ok(()),
+        Step::Clients(_) | Step::End(_) => Ok(()),
     }
+}
+
+/// The GPU's render node, once it can be opened.
+pub fn render_node() -> Result<PathBuf, String> {
+    Gpu::find()?.wait_for_render_node(NODE_LIMIT)
 }
 
 /// Says that it waits, and waits for a line from the host.

@@ -9,6 +9,7 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 fn text(value: &str) -> io::Result<CString> {
     CString::new(value).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
@@ -93,11 +94,6 @@ pub fn fork(work: impl FnOnce() -> i32) -> io::Result<Child> {
 }
 
 impl Child {
-    /// The process number.
-    pub const fn pid(&self) -> i32 {
-        self.0
-    }
-
     /// Whether it has ended, without waiting.
     pub fn try_wait(&self) -> io::Result<Option<Exit>> {
         let mut status = 0;
@@ -110,11 +106,28 @@ impl Child {
         }
     }
 
+    /// Where in the kernel it is.
+    pub fn stack(&self) -> String {
+        std::fs::read_to_string(format!("/proc/{}/stack", self.0)).unwrap_or_default()
+    }
+
     /// Ends it by force.
     pub fn kill(&self) {
         // SAFETY: kill touches no memory; the pid is that of our child, not yet waited for.
         unsafe { libc::kill(self.0, libc::SIGKILL) };
     }
+}
+
+/// Waits until there is something to read, the other end is closed, or the time is over.
+pub fn wait_readable(descriptor: BorrowedFd<'_>, limit: Duration) -> bool {
+    let mut record = libc::pollfd {
+        fd: descriptor.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    let milliseconds = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: one valid, exclusively borrowed record with an open descriptor.
+    unsafe { libc::poll(&raw mut record, 1, milliseconds) > 0 }
 }
 
 /// Stops the terminal from echoing and from rewriting what passes.

@@ -53,7 +53,7 @@ pub enum SessionError {
         /// What was tried.
         what: &'static str,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// It took too long.
     #[error("{what} took longer than {} s; the console's last line: {last}", limit.as_secs())]
@@ -118,7 +118,7 @@ impl Session {
         let mut process = qemu.start(machine, folder).map_err(error)?;
         let (input, output) = process
             .take_pipes()
-            .ok_or_else(|| error(std::io::Error::from(std::io::ErrorKind::BrokenPipe)))?;
+            .ok_or_else(|| error(io::Error::from(io::ErrorKind::BrokenPipe)))?;
         let console = Console::start(input, output, &folder.join("console.log")).map_err(error)?;
         Ok(Self {
             qemu: process,

@@ -1,9 +1,12 @@
 //! The steps of a run, as they are written on the command line: `modprobe,client,reboot`.
 
 /// Steps that the guest does, with whether they bring the driver up once more.
-const GUEST_STEPS: [(&str, Probes); 15] = [
+const GUEST_STEPS: [(&str, Probes); 18] = [
     ("bind", Probes::Once),
     ("client", Probes::None),
+    ("client-close", Probes::None),
+    ("client-open", Probes::None),
+    ("client-use", Probes::None),
     ("hold", Probes::None),
     ("info", Probes::None),
     ("load", Probes::None),
