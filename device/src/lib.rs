@@ -1,6 +1,20 @@
 #![doc = include_str!("../README.md")]
 
+pub mod args;
+pub mod asic;
+pub mod control;
+pub mod function;
 pub mod gfx;
+pub mod gpu;
+pub mod ih;
+pub mod images;
 pub mod memory;
+pub mod nbio;
 pub mod pci;
+pub mod plain;
+pub mod psp;
+pub mod smn;
+pub mod smu;
+#[cfg(test)]
+mod testing;
 pub mod transport;

@@ -1,3 +1,115 @@
-//! The daemon.
+//! The daemon `vhost-device-amdgpu`.
 
-fn main() {}
+use std::io::Write;
+use std::process::ExitCode;
+use std::thread;
+
+use anyhow::Context;
+use clap::Parser;
+use device::args::{Args, Config};
+use device::control::ControlSocket;
+use device::function::GpuFunction;
+use device::transport::vfio_user::{Listener, Options, Server};
+use device::transport::{Mailbox, StopHandle};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+
+/// Unmodelled registers listed in the log.
+const LISTED: usize = 40;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    env_logger::Builder::new()
+        .filter_level(args.log_level)
+        .parse_default_env()
+        .init();
+    let config = match Config::try_from(args) {
+        Ok(config) => config,
+        Err(error) => {
+            // Nothing is left to be told if standard error is gone.
+            let _ = writeln!(
+                std::io::stderr(),
+                "error: {error}\n\nFor more information, try '--help'."
+            );
+            return ExitCode::from(2);
+        }
+    };
+    match run(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(config: &Config) -> anyhow::Result<()> {
+    let mut function = GpuFunction::new(config.asic, config.vram_size, config.sdma_instances)?;
+    let listener = Listener::bind(&config.socket_path)?;
+    let mut server = Server::new(
+        listener,
+        Options {
+            once: config.once,
+            ..Options::default()
+        },
+    )?;
+    let _control = config
+        .control
+        .as_deref()
+        .map(|path| ControlSocket::serve(path, server.mailbox()))
+        .transpose()?;
+    handle_signals(server.stop_handle(), server.mailbox())?;
+    log::info!(
+        "{} with {} MiB of VRAM and {} SDMA engines at {}",
+        config.asic.name,
+        config.vram_size >> 20,
+        config.sdma_instances,
+        config.socket_path.display()
+    );
+    server.serve(&mut function)?;
+    log_unmodelled(&function);
+    Ok(())
+}
+
+fn handle_signals(stop: StopHandle, mailbox: Mailbox<GpuFunction>) -> anyhow::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1]).context("cannot handle signals")?;
+    let handle = move || {
+        for signal in &mut signals {
+            if signal == SIGUSR1 {
+                // The device is gone only when the process is about to end, which lists them anyway.
+                let _ = mailbox.post(|function| log_unmodelled(function));
+            } else {
+                stop.stop();
+            }
+        }
+    };
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(handle)
+        .context("cannot start a thread")?;
+    Ok(())
+}
+
+fn log_unmodelled(function: &GpuFunction) {
+    let unmodelled = function.gpu().unmodelled();
+    if unmodelled.is_empty() {
+        log::info!(target: "amdgpu::mmio", "every register that the guest touched is modelled");
+        return;
+    }
+    log::info!(
+        target: "amdgpu::mmio",
+        "{} registers that the guest touched are not modelled, most frequent first:",
+        unmodelled.len()
+    );
+    for register in unmodelled.iter().take(LISTED) {
+        let last = register
+            .last_write
+            .map(|value| format!(", last written {value:#x}"))
+            .unwrap_or_default();
+        log::info!(
+            target: "amdgpu::mmio",
+            "  {} {:#x}: {} reads, {} writes{last}",
+            register.space, register.offset, register.reads, register.writes
+        );
+    }
+}

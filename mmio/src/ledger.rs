@@ -90,7 +90,7 @@ impl Ledger {
                     value,
                     length: 1,
                     report_at: SPIN_THRESHOLD,
-                })
+                });
             }
         }
         None

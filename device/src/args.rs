@@ -1,0 +1,221 @@
+//! Command line of the daemon, and the checked configuration that comes of it.
+//!
+//! This file uses nothing of the rest of the crate but [`crate::asic`], so that man pages can be made from it.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use thiserror::Error;
+
+use crate::asic::{AsicProfile, NAVI21};
+
+const MIN_VRAM: u64 = 256 << 20;
+const MAX_VRAM: u64 = 64 << 30;
+
+/// An emulated AMD GPU, out of process, for QEMU guests.
+///
+/// Serves one PCI function over vfio-user; QEMU 10.1 or later takes it with
+/// -device '{"driver":"vfio-user-pci","socket":{"type":"unix","path":"PATH"}}'.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_STATUS)]
+pub struct Args {
+    /// UNIX socket to serve vfio-user on. A socket that nobody serves any more is replaced, and removed at the end.
+    #[arg(short, long, value_name = "PATH")]
+    pub socket_path: PathBuf,
+
+    /// The part to be.
+    #[arg(long, value_name = "NAME", default_value = "navi21")]
+    pub asic: String,
+
+    /// Size of VRAM: a power of two from 256M to 64G. Memory that the guest never touches is not allocated.
+    #[arg(long, value_name = "SIZE", default_value = "1G")]
+    pub vram_size: String,
+
+    /// How many SDMA engines the part has, 1 to 4.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub sdma_instances: usize,
+
+    /// UNIX socket for questions about the device (JSON lines).
+    #[arg(long, value_name = "PATH")]
+    pub control: Option<PathBuf>,
+
+    /// End when the first front end disconnects instead of waiting for the next.
+    #[arg(long)]
+    pub once: bool,
+
+    /// Least severe messages to log: error, warn, info, debug or trace. RUST_LOG, where set, wins.
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub log_level: log::LevelFilter,
+}
+
+const EXIT_STATUS: &str = "Exit status: 0 ended by a signal, or by --once; 1 failed; 2 wrong options.\n\
+    Signals: SIGINT and SIGTERM end the daemon, SIGUSR1 logs what the guest touched that is not modelled.";
+
+/// An option that cannot be used.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum ConfigError {
+    /// No such part.
+    #[error("--asic {name}: no such part, expected one of: {known}")]
+    Asic {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// Not a size.
+    #[error(
+        "--vram-size {text}: not a size, expected a number with an optional suffix K, M or G, for example 1G"
+    )]
+    SizeSyntax {
+        /// What was given.
+        text: String,
+    },
+    /// Not a size that a BAR can have.
+    #[error("--vram-size {text}: expected a power of two from 256M to 64G")]
+    SizeRange {
+        /// What was given.
+        text: String,
+    },
+    /// The part does not have so many engines.
+    #[error("--sdma-instances {count}: {asic} has 1 to {max}")]
+    SdmaInstances {
+        /// What was given.
+        count: usize,
+        /// The part.
+        asic: &'static str,
+        /// What it has.
+        max: usize,
+    },
+}
+
+/// A checked configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The part.
+    pub asic: &'static AsicProfile,
+    /// Bytes of VRAM.
+    pub vram_size: u64,
+    /// SDMA engines.
+    pub sdma_instances: usize,
+    /// Where vfio-user is served.
+    pub socket_path: PathBuf,
+    /// Where questions are answered.
+    pub control: Option<PathBuf>,
+    /// End with the first front end.
+    pub once: bool,
+}
+
+impl TryFrom<Args> for Config {
+    type Error = ConfigError;
+
+    fn try_from(args: Args) -> Result<Self, ConfigError> {
+        let asic = profile(&args.asic)?;
+        let vram_size = parse_size(&args.vram_size)?;
+        if !(1..=asic.sdma.len()).contains(&args.sdma_instances) {
+            return Err(ConfigError::SdmaInstances {
+                count: args.sdma_instances,
+                asic: asic.name,
+                max: asic.sdma.len(),
+            });
+        }
+        Ok(Self {
+            asic,
+            vram_size,
+            sdma_instances: args.sdma_instances,
+            socket_path: args.socket_path,
+            control: args.control,
+            once: args.once,
+        })
+    }
+}
+
+fn profile(name: &str) -> Result<&'static AsicProfile, ConfigError> {
+    let known = [&NAVI21];
+    known
+        .into_iter()
+        .find(|asic| asic.name == name)
+        .ok_or_else(|| ConfigError::Asic {
+            name: name.to_owned(),
+            known: known.map(|asic| asic.name).join(", "),
+        })
+}
+
+fn parse_size(text: &str) -> Result<u64, ConfigError> {
+    let syntax = || ConfigError::SizeSyntax {
+        text: text.to_owned(),
+    };
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let shift = match text.get(digits.len()..).unwrap_or_default() {
+        "" => 0,
+        "K" | "k" => 10,
+        "M" | "m" => 20,
+        "G" | "g" => 30,
+        _ => return Err(syntax()),
+    };
+    let number: u64 = digits.parse().map_err(|_| syntax())?;
+    number
+        .checked_mul(1 << shift)
+        .filter(|size| size.is_power_of_two() && (MIN_VRAM..=MAX_VRAM).contains(size))
+        .ok_or_else(|| ConfigError::SizeRange {
+            text: text.to_owned(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(options: &[&str]) -> Result<Config, ConfigError> {
+        let argv = ["vhost-device-amdgpu", "--socket-path", "gpu.sock"]
+            .iter()
+            .chain(options);
+        Config::try_from(Args::try_parse_from(argv).expect("the options parse"))
+    }
+
+    #[test]
+    fn the_socket_is_the_only_option_that_must_be_given() {
+        let config = config(&[]).unwrap();
+        assert_eq!(
+            (config.asic.name, config.vram_size, config.sdma_instances),
+            ("navi21", 1 << 30, 2)
+        );
+        Args::try_parse_from(["vhost-device-amdgpu"]).unwrap_err();
+    }
+
+    #[test]
+    fn sizes_take_suffixes() {
+        assert_eq!(config(&["--vram-size", "256M"]).unwrap().vram_size, 256 << 20);
+        assert_eq!(config(&["--vram-size", "16G"]).unwrap().vram_size, 16 << 30);
+        assert_eq!(config(&["--vram-size", "1073741824"]).unwrap().vram_size, 1 << 30);
+    }
+
+    #[test]
+    fn every_wrong_option_is_named_with_what_was_expected() {
+        for (options, message) in [
+            (["--vram-size", "much"], "--vram-size much: not a size"),
+            (["--vram-size", "1T"], "--vram-size 1T: not a size"),
+            (
+                ["--vram-size", "768M"],
+                "--vram-size 768M: expected a power of two",
+            ),
+            (
+                ["--vram-size", "99999999999G"],
+                "--vram-size 99999999999G: expected a power of two",
+            ),
+            (
+                ["--vram-size", "128M"],
+                "--vram-size 128M: expected a power of two",
+            ),
+            (
+                ["--asic", "vega10"],
+                "--asic vega10: no such part, expected one of: navi21",
+            ),
+            (["--sdma-instances", "0"], "--sdma-instances 0: navi21 has 1 to 4"),
+            (["--sdma-instances", "5"], "--sdma-instances 5: navi21 has 1 to 4"),
+        ] {
+            let error = config(&options).unwrap_err().to_string();
+            assert!(error.starts_with(message), "{options:?} gave: {error}");
+        }
+        Args::try_parse_from(["x", "-s", "a", "--log-level", "loud"]).unwrap_err();
+    }
+}

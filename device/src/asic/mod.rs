@@ -1,0 +1,102 @@
+//! ASIC profiles: what differs from one part to the next, as data.
+//!
+//! A profile names the blocks of the part (they are published to the driver in the IP discovery binary), where their registers
+//! are, and the numbers that a board's firmware would know. Blocks take what they need from it when they are built; nothing asks
+//! a profile its name.
+
+mod navi21;
+
+pub use navi21::NAVI21;
+
+use gart::{ClientId, FrameBuffer, GpuVa, HubLayout};
+use sdma_engine::Placement;
+
+use crate::gfx::GfxLayout;
+use crate::pci::PciIdentity;
+
+/// A hardware IP as the discovery binary lists it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IpBlock {
+    /// Name in AMD's headers.
+    pub name: &'static str,
+    /// Hardware id (`include/soc15_hw_ip.h`).
+    pub hw_id: u16,
+    /// Instance number.
+    pub instance: u8,
+    /// Major, minor, revision.
+    pub version: (u8, u8, u8),
+    /// Register bases, in dwords, by segment.
+    pub bases: &'static [u32],
+}
+
+/// Shader array configuration, published in the discovery binary's GC table. Every field is a divisor somewhere in the
+/// driver (6.1 `amdgpu_discovery_get_gfx_info`): none may be zero.
+#[derive(Debug, Clone, Copy)]
+pub struct GcInfo {
+    /// Shader engines.
+    pub num_se: u32,
+    /// Work-group processors of the first kind per shader array.
+    pub wgp0_per_sa: u32,
+    /// Work-group processors of the second kind per shader array.
+    pub wgp1_per_sa: u32,
+    /// Render back ends per shader engine.
+    pub rb_per_se: u32,
+    /// L2 cache channels.
+    pub gl2c: u32,
+    /// Shader arrays per shader engine.
+    pub sa_per_se: u32,
+}
+
+/// Register base, doorbell and interrupt identity of one SDMA instance.
+#[derive(Debug, Clone, Copy)]
+pub struct SdmaInstance {
+    /// Where its registers are.
+    pub placement: Placement,
+    /// Client id of its interrupts (`include/soc15_ih_clientid.h`).
+    pub ih_client: u8,
+    /// Client id of its memory accesses on the graphics hub.
+    pub hub_client: ClientId,
+    /// Discovery entry.
+    pub ip: IpBlock,
+}
+
+/// One part.
+#[derive(Debug)]
+pub struct AsicProfile {
+    /// Name on the command line.
+    pub name: &'static str,
+    /// PCI identity on bare metal.
+    pub pci: PciIdentity,
+    /// Every IP except SDMA, in the order of the discovery binary.
+    pub ips: &'static [IpBlock],
+    /// IPs that are listed and fused off: (hardware id, instance).
+    pub harvested: &'static [(u16, u8)],
+    /// SDMA instances, of which a device has the first one to four.
+    pub sdma: &'static [SdmaInstance],
+    /// Shader configuration.
+    pub gc: GcInfo,
+    /// MC address of VRAM's first byte.
+    pub frame_buffer_base: u64,
+    /// Registers of the graphics hub.
+    pub gfxhub: HubLayout,
+    /// Registers of the multimedia hub.
+    pub mmhub: HubLayout,
+    /// Registers of the graphics block.
+    pub gfx: GfxLayout,
+    /// Id of the power-play table inside the SMU firmware file that the VBIOS points the driver to.
+    pub pptable_id: u32,
+    /// Answer to the SMU's GetSmuVersion: decides whether the driver trusts the SMU with a MODE1 reset.
+    pub smu_version: u32,
+    /// Answer to the SMU's GetDriverIfVersion.
+    pub smu_driver_if: u32,
+}
+
+impl AsicProfile {
+    /// Where VRAM of this size lies in the MC address space.
+    pub const fn frame_buffer(&self, size: u64) -> FrameBuffer {
+        FrameBuffer {
+            base: GpuVa::new(self.frame_buffer_base),
+            size,
+        }
+    }
+}

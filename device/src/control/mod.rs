@@ -1,0 +1,142 @@
+//! The control socket: questions about the device, asked by other processes.
+//!
+//! One JSON object a line, in and out; see [`Request`] and `docs/control.md`. Each client has a thread of its own and reaches the
+//! device through the server's mailbox, so that a client that stalls delays nobody.
+
+mod request;
+
+pub use request::{Request, RequestError, VERSION, reply};
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::function::GpuFunction;
+use crate::transport::Mailbox;
+
+/// Longest request line in bytes.
+const MAX_LINE: u64 = 64 << 10;
+/// How long a client may take to read a reply before it is dropped.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The socket cannot be served.
+#[derive(Debug, Error)]
+pub enum ControlError {
+    /// Somebody listens there already.
+    #[error("{} is in use by another process", .0.display())]
+    InUse(PathBuf),
+    /// The path cannot be listened at.
+    #[error("cannot listen at {}", path.display())]
+    Listen {
+        /// The path.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The socket; its file goes with it.
+#[derive(Debug)]
+pub struct ControlSocket {
+    path: PathBuf,
+}
+
+impl ControlSocket {
+    /// Serves questions at `path` until the process ends. A socket file that nobody listens at any more is replaced.
+    ///
+    /// # Errors
+    /// [`ControlError`] if the path is in use or cannot be listened at.
+    pub fn serve(path: &Path, mailbox: Mailbox<GpuFunction>) -> Result<Self, ControlError> {
+        let failed = |source| ControlError::Listen {
+            path: path.to_owned(),
+            source,
+        };
+        match UnixStream::connect(path) {
+            Ok(_) => return Err(ControlError::InUse(path.to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                std::fs::remove_file(path).map_err(failed)?;
+            }
+            Err(_) => {}
+        }
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        let accept = move || {
+            for stream in listener.incoming().flatten() {
+                let mailbox = mailbox.clone();
+                let client = thread::Builder::new().name("control-client".to_owned());
+                if let Err(error) = client.spawn(move || serve_client(&stream, &mailbox)) {
+                    log::warn!(target: "amdgpu::control", "cannot serve another client: {error}");
+                }
+            }
+        };
+        thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(accept)
+            .map_err(failed)?;
+        Ok(Self {
+            path: path.to_owned(),
+        })
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        // Somebody else may have removed it; there is nothing left to do then.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn serve_client(stream: &UnixStream, mailbox: &Mailbox<GpuFunction>) {
+    let outcome = stream
+        .set_write_timeout(Some(WRITE_TIMEOUT))
+        .and_then(|()| converse(stream, mailbox));
+    if let Err(error) = outcome {
+        log::debug!(target: "amdgpu::control", "client dropped: {error}");
+    }
+}
+
+fn converse(stream: &UnixStream, mailbox: &Mailbox<GpuFunction>) -> io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    let mut writer = stream;
+    loop {
+        let mut line = String::new();
+        let length = reader.by_ref().take(MAX_LINE).read_line(&mut line)?;
+        if length == 0 {
+            return Ok(());
+        }
+        if !line.ends_with('\n') && length as u64 == MAX_LINE {
+            return Err(io::Error::other("a request is longer than 64 KiB"));
+        }
+        let outcome = Request::parse(&line).and_then(|request| answer(request, mailbox));
+        let mut reply = reply(&line, outcome);
+        reply.push('\n');
+        writer.write_all(reply.as_bytes())?;
+    }
+}
+
+fn answer(request: Request, mailbox: &Mailbox<GpuFunction>) -> Result<Value, RequestError> {
+    let value = mailbox.call(move |function| {
+        let gpu = function.gpu();
+        match request {
+            Request::Stats => serde_json::to_value(gpu.stats()),
+            Request::PageTables(vmid) => serde_json::to_value(gpu.page_tables(vmid)),
+            Request::Unmodelled => serde_json::to_value(gpu.unmodelled()),
+        }
+    });
+    match value {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(RequestError {
+            field: "request",
+            message: error.to_string(),
+        }),
+        Err(closed) => Err(RequestError {
+            field: "request",
+            message: closed.to_string(),
+        }),
+    }
+}

@@ -1,0 +1,379 @@
+//! The GPU as a PCI function: what a transport drives.
+//!
+//! Bytes become register and doorbell accesses here, configuration effects become resets and gates, and an interrupt that is due
+//! becomes a signal on an event descriptor. This is the only place that looks at the clock.
+
+use std::time::Instant;
+
+use gart::PhysicalMemory;
+use mmio::{AccessError, check_dword};
+use vmm_sys_util::eventfd::EventFd;
+
+use crate::asic::AsicProfile;
+use crate::gpu::{Gpu, GpuConfig, GpuError, Work};
+use crate::images::vbios;
+use crate::memory::{DeviceMemory, Vram, VramError};
+use crate::pci::{Bar, BarKind, ConfigEffect, ConfigSpace, Layout, LayoutError, PowerState};
+use crate::transport::{Activity, DmaRange, PciFunction, Region, RegionInfo, RequestError};
+
+/// VRAM.
+const VRAM_BAR: u8 = 0;
+/// Doorbells.
+const DOORBELL_BAR: u8 = 2;
+/// Registers.
+const REGISTER_BAR: u8 = 5;
+
+const DOORBELL_BYTES: u64 = 2 << 20;
+const REGISTER_BYTES: u64 = 1 << 20;
+
+/// `VFIO_PCI_MSI_IRQ_INDEX`
+const MSI_INDEX: u32 = 1;
+
+/// A function that cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// No VRAM.
+    #[error("cannot provide VRAM")]
+    Vram(#[from] VramError),
+    /// The BARs do not fit.
+    #[error("cannot lay out the PCI function")]
+    Layout(#[from] LayoutError),
+    /// The part contradicts itself.
+    #[error("cannot build the GPU")]
+    Gpu(#[from] GpuError),
+}
+
+/// The GPU behind its PCI function.
+#[derive(Debug)]
+pub struct GpuFunction {
+    gpu: Gpu,
+    config: ConfigSpace,
+    rom: Vec<u8>,
+    vram_size: u64,
+    msi: Option<EventFd>,
+    epoch: Instant,
+    refused: u64,
+}
+
+impl GpuFunction {
+    /// The function after power-on.
+    ///
+    /// # Errors
+    /// [`BuildError`] if the host has no memory for it.
+    pub fn new(
+        asic: &'static AsicProfile,
+        vram_size: u64,
+        sdma_instances: usize,
+    ) -> Result<Self, BuildError> {
+        let memory = DeviceMemory::new(Vram::new(vram_size)?);
+        let rom = vbios::build(asic);
+        let config = ConfigSpace::new(&Layout {
+            identity: asic.pci,
+            bars: vec![
+                Bar {
+                    index: VRAM_BAR,
+                    size: vram_size,
+                    kind: BarKind::Memory64Prefetchable,
+                },
+                Bar {
+                    index: DOORBELL_BAR,
+                    size: DOORBELL_BYTES,
+                    kind: BarKind::Memory64Prefetchable,
+                },
+                Bar {
+                    index: REGISTER_BAR,
+                    size: REGISTER_BYTES,
+                    kind: BarKind::Memory32,
+                },
+            ],
+            rom_size: u32::try_from(rom.len()).unwrap_or(u32::MAX),
+        })?;
+        Ok(Self {
+            gpu: Gpu::new(GpuConfig { asic, sdma_instances }, memory)?,
+            config,
+            rom,
+            vram_size,
+            msi: None,
+            epoch: Instant::now(),
+            refused: 0,
+        })
+    }
+
+    /// The GPU, for questions about it.
+    pub const fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// Accesses that did not suit their region, since the start.
+    pub const fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    fn tick(&mut self) {
+        self.gpu.set_time(self.epoch.elapsed());
+    }
+
+    /// Sends the interrupt if one has become due. With MSI off, or nobody listening, it is lost, as on the bus.
+    fn deliver(&mut self) {
+        if self.gpu.take_interrupt()
+            && let Some(msi) = &self.msi
+            && let Err(error) = msi.write(1)
+        {
+            log::warn!(target: "amdgpu::ih", "cannot signal the interrupt: {error}");
+        }
+    }
+
+    fn refuse(&mut self, error: AccessError) -> RequestError {
+        self.refused += 1;
+        log::debug!(target: "amdgpu::vfio", "refused: {error}");
+        error.into()
+    }
+
+    /// Everything as after power-on, configuration space included. VRAM keeps its contents.
+    fn function_reset(&mut self) {
+        self.config.reset();
+        self.gpu.memory_mut().guest.set_bus_master(false);
+        self.gpu.reset();
+    }
+
+    fn apply(&mut self, effect: ConfigEffect) {
+        match effect {
+            ConfigEffect::BusMaster(enabled) => self.gpu.memory_mut().guest.set_bus_master(enabled),
+            ConfigEffect::FunctionLevelReset => {
+                log::info!(target: "amdgpu::reset", "function level reset");
+                self.function_reset();
+            }
+            ConfigEffect::PowerState(PowerState::D3Hot) => {
+                log::info!(target: "amdgpu::pci", "unimplemented: D3hot keeps everything running");
+            }
+            // The front end routes memory accesses and messages itself.
+            ConfigEffect::PowerState(PowerState::D0)
+            | ConfigEffect::MemoryEnable(_)
+            | ConfigEffect::MsiChanged => {}
+        }
+    }
+
+    fn write_doorbell(&mut self, offset: u64, data: &[u8]) -> Result<(), RequestError> {
+        let len = data.len();
+        let value = match *data {
+            [a, b, c, d] => u64::from(u32::from_le_bytes([a, b, c, d])),
+            [a, b, c, d, e, f, g, h] => u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+            _ => return Err(self.refuse(AccessError::Size { offset, len })),
+        };
+        if !offset.is_multiple_of(4) {
+            return Err(self.refuse(AccessError::Unaligned { offset, len }));
+        }
+        match u32::try_from(offset / 4) {
+            Ok(index) if offset + len as u64 <= DOORBELL_BYTES => {
+                self.gpu.write_doorbell(index, value);
+                Ok(())
+            }
+            _ => Err(self.refuse(AccessError::OutOfRange {
+                offset,
+                len,
+                size: DOORBELL_BYTES,
+            })),
+        }
+    }
+
+    /// A register access of one dword, or of two that are done low first.
+    fn for_each_dword(
+        &mut self,
+        offset: u64,
+        len: usize,
+        mut access: impl FnMut(&mut Gpu, mmio::RegOffset, usize),
+    ) -> Result<(), RequestError> {
+        let first = if len == 8 { 4 } else { len };
+        let check = check_dword(offset, first, REGISTER_BYTES)
+            .and_then(|_| check_dword(offset + (len - first) as u64, 4, REGISTER_BYTES));
+        if let Err(error) = check {
+            return Err(self.refuse(error));
+        }
+        for at in (0..len).step_by(4) {
+            if let Ok(register) = check_dword(offset + at as u64, 4, REGISTER_BYTES) {
+                access(&mut self.gpu, register, at);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Copies from a region that is plain bytes; beyond its end it reads as zero.
+fn read_bytes(source: &[u8], offset: u64, data: &mut [u8]) {
+    data.fill(0);
+    let Some(rest) = usize::try_from(offset)
+        .ok()
+        .and_then(|offset| source.get(offset..))
+    else {
+        return;
+    };
+    for (to, from) in data.iter_mut().zip(rest) {
+        *to = *from;
+    }
+}
+
+impl PciFunction for GpuFunction {
+    fn region(&self, region: Region) -> Result<RegionInfo, RequestError> {
+        let trapped = |size| RegionInfo {
+            size,
+            readable: size != 0,
+            writable: size != 0,
+            mmap: None,
+        };
+        Ok(match region {
+            Region::Bar(VRAM_BAR) => {
+                let file = self
+                    .gpu
+                    .memory()
+                    .vram
+                    .share()
+                    .map_err(|source| RequestError::Host {
+                        what: "cannot share VRAM",
+                        source,
+                    })?;
+                RegionInfo {
+                    mmap: Some((file, 0)),
+                    ..trapped(self.vram_size)
+                }
+            }
+            Region::Bar(DOORBELL_BAR) => trapped(DOORBELL_BYTES),
+            Region::Bar(REGISTER_BAR) => trapped(REGISTER_BYTES),
+            Region::Bar(_) => trapped(0),
+            Region::Rom => RegionInfo {
+                writable: false,
+                ..trapped(self.rom.len() as u64)
+            },
+            Region::Config => trapped(crate::pci::CONFIG_SIZE as u64),
+        })
+    }
+
+    fn irq_count(&self, index: u32) -> u32 {
+        u32::from(index == MSI_INDEX)
+    }
+
+    fn read(&mut self, region: Region, offset: u64, data: &mut [u8]) -> Result<(), RequestError> {
+        match region {
+            Region::Bar(REGISTER_BAR) => {
+                self.tick();
+                self.for_each_dword(offset, data.len(), |gpu, register, at| {
+                    let value = gpu.read_register(register);
+                    if let Some(lane) = data.get_mut(at..at + 4) {
+                        lane.copy_from_slice(&value.to_le_bytes());
+                    }
+                })?;
+                self.deliver();
+            }
+            Region::Bar(VRAM_BAR) => {
+                let at = gart::Location::Vram(gart::VramOffset::new(offset));
+                if self.gpu.memory().read(at, data).is_err() {
+                    let (len, size) = (data.len(), self.vram_size);
+                    return Err(self.refuse(AccessError::OutOfRange { offset, len, size }));
+                }
+            }
+            Region::Bar(_) => data.fill(0),
+            Region::Rom => read_bytes(&self.rom, offset, data),
+            Region::Config => self.config.read(offset, data)?,
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, region: Region, offset: u64, data: &[u8]) -> Result<(), RequestError> {
+        self.tick();
+        match region {
+            Region::Bar(REGISTER_BAR) => {
+                self.for_each_dword(offset, data.len(), |gpu, register, at| {
+                    if let Some(lane) = data.get(at..at + 4).and_then(|lane| lane.try_into().ok()) {
+                        gpu.write_register(register, u32::from_le_bytes(lane));
+                    }
+                })?;
+            }
+            Region::Bar(DOORBELL_BAR) => self.write_doorbell(offset, data)?,
+            Region::Bar(VRAM_BAR) => {
+                let at = gart::Location::Vram(gart::VramOffset::new(offset));
+                if self.gpu.memory().write(at, data).is_err() {
+                    let (len, size) = (data.len(), self.vram_size);
+                    return Err(self.refuse(AccessError::OutOfRange { offset, len, size }));
+                }
+            }
+            Region::Bar(_) | Region::Rom => {}
+            Region::Config => {
+                for effect in self.config.write(offset, data)? {
+                    self.apply(effect);
+                }
+            }
+        }
+        self.deliver();
+        Ok(())
+    }
+
+    fn dma_map(&mut self, range: DmaRange) -> Result<(), RequestError> {
+        self.gpu.memory_mut().guest.add(range)
+    }
+
+    fn dma_unmap(&mut self, address: u64, size: u64, all: bool) -> Result<(), RequestError> {
+        let guest = &mut self.gpu.memory_mut().guest;
+        if all {
+            guest.remove_all();
+            return Ok(());
+        }
+        guest.remove(address, size)
+    }
+
+    fn set_irqs(
+        &mut self,
+        index: u32,
+        first: u32,
+        mut vectors: Vec<Option<EventFd>>,
+    ) -> Result<(), RequestError> {
+        if vectors.is_empty() && first == 0 {
+            if index == MSI_INDEX {
+                self.msi = None;
+            }
+            return Ok(());
+        }
+        if index != MSI_INDEX || first != 0 || vectors.len() != 1 {
+            return Err(RequestError::Invalid(
+                "the function has one interrupt vector: MSI 0",
+            ));
+        }
+        self.msi = vectors.pop().flatten();
+        Ok(())
+    }
+
+    fn trigger_irqs(&mut self, index: u32, first: u32, count: u32) -> Result<(), RequestError> {
+        if index != MSI_INDEX || first != 0 || count != 1 {
+            return Err(RequestError::Invalid(
+                "the function has one interrupt vector: MSI 0",
+            ));
+        }
+        if let Some(msi) = &self.msi {
+            msi.write(1).map_err(|source| RequestError::Host {
+                what: "cannot signal the interrupt",
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn reset(&mut self) {
+        log::info!(target: "amdgpu::reset", "device reset by the front end");
+        self.function_reset();
+    }
+
+    fn disconnected(&mut self) {
+        self.gpu.memory_mut().guest.clear();
+        self.msi = None;
+        self.function_reset();
+    }
+
+    fn run(&mut self) -> Activity {
+        self.tick();
+        let work = self.gpu.run();
+        self.deliver();
+        match work {
+            Work::Busy => Activity::Busy,
+            Work::Wait(pause) => Activity::Until(Instant::now() + pause),
+            Work::Idle => Activity::Idle,
+        }
+    }
+}

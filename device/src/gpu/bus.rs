@@ -1,0 +1,94 @@
+//! The fabric as an engine sees it.
+
+use gart::{ClientId, Fault, FaultSink, GpuVa, Hub, Space, VirtualMemory, Vmid};
+use mmio::{RegOffset, RegisterBus};
+
+use super::fabric::Fabric;
+use crate::memory::DeviceMemory;
+
+/// What an engine on the graphics hub reaches: memory through its contexts, and all registers.
+#[derive(Debug)]
+pub(super) struct EngineBus<'a> {
+    fabric: &'a mut Fabric,
+    client: ClientId,
+}
+
+impl<'a> EngineBus<'a> {
+    pub(super) const fn new(fabric: &'a mut Fabric, client: ClientId) -> Self {
+        Self { fabric, client }
+    }
+
+    fn space(&mut self) -> Space<'_, DeviceMemory> {
+        let Fabric {
+            gfxhub,
+            memory,
+            faults,
+            ..
+        } = &mut *self.fabric;
+        Space::new(gfxhub, memory, self.client, faults)
+    }
+}
+
+/// Memory as the blocks on the multimedia hub see it (interrupt handler, security processor).
+pub(super) const fn mm_space<'a>(
+    mmhub: &'a mut Hub,
+    memory: &'a DeviceMemory,
+    client: ClientId,
+    faults: &'a mut FaultSink,
+) -> Space<'a, DeviceMemory> {
+    Space::new(mmhub, memory, client, faults)
+}
+
+impl VirtualMemory for EngineBus<'_> {
+    fn read(&mut self, vmid: Vmid, va: GpuVa, data: &mut [u8]) -> Result<(), Fault> {
+        self.space().read(vmid, va, data)
+    }
+
+    fn write(&mut self, vmid: Vmid, va: GpuVa, data: &[u8]) -> Result<(), Fault> {
+        self.space().write(vmid, va, data)
+    }
+
+    fn copy(&mut self, vmid: Vmid, from: GpuVa, to: GpuVa, len: u64) -> Result<(), Fault> {
+        self.space().copy(vmid, from, to, len)
+    }
+
+    fn fill(&mut self, vmid: Vmid, va: GpuVa, pattern: u32, len: u64) -> Result<(), Fault> {
+        self.space().fill(vmid, va, pattern, len)
+    }
+
+    fn store_u32(&mut self, vmid: Vmid, va: GpuVa, value: u32) -> Result<(), Fault> {
+        self.space().store_u32(vmid, va, value)
+    }
+
+    fn store_u64(&mut self, vmid: Vmid, va: GpuVa, value: u64) -> Result<(), Fault> {
+        self.space().store_u64(vmid, va, value)
+    }
+
+    fn update_u32(
+        &mut self,
+        vmid: Vmid,
+        va: GpuVa,
+        update: &mut dyn FnMut(u32) -> u32,
+    ) -> Result<u32, Fault> {
+        self.space().update_u32(vmid, va, update)
+    }
+
+    fn update_u64(
+        &mut self,
+        vmid: Vmid,
+        va: GpuVa,
+        update: &mut dyn FnMut(u64) -> u64,
+    ) -> Result<u64, Fault> {
+        self.space().update_u64(vmid, va, update)
+    }
+}
+
+impl RegisterBus for EngineBus<'_> {
+    fn read_register(&mut self, offset: RegOffset) -> u32 {
+        self.fabric.read(offset)
+    }
+
+    fn write_register(&mut self, offset: RegOffset, value: u32) {
+        self.fabric.write(offset, value);
+    }
+}

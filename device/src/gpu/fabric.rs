@@ -1,0 +1,364 @@
+//! Everything that is reached by an address: register blocks, hubs, memory, the interrupt ring.
+//!
+//! Engines are not part of it, so that an engine can be stepped with the whole fabric in its hands: its packets reach every
+//! register, its own included.
+
+use gart::{Access, Backing, FaultSink, GpuVa, Hub, HubEffect, Location, PhysicalMemory, Translation, Vmid};
+use mmio::{Direction, Effects, Ledger, Overlap, RegOffset, RegisterBlock, RegisterFile, Router};
+use sdma_engine::{HaltAtReset, SdmaEffect, SdmaRegisters};
+
+use crate::asic::AsicProfile;
+use crate::gfx::{GfxEffect, GfxRegisters};
+use crate::ih::{IhEffect, InterruptHandler};
+use crate::memory::DeviceMemory;
+use crate::nbio::{self, Nbio, Window};
+use crate::plain::Plain;
+use crate::psp::{Psp, PspEffect};
+use crate::smn::Smn;
+use crate::smu::{Smu, SmuEffect};
+
+/// Who owns a register.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Nbio,
+    Plain,
+    Ih,
+    Psp,
+    Smu,
+    GfxHub,
+    MmHub,
+    Gfx,
+    Sdma(usize),
+}
+
+/// What register writes asked for, in the order in which they did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Effect {
+    Ih(IhEffect),
+    Hub(HubEffect),
+    Psp(PspEffect),
+    Smu(SmuEffect),
+    Gfx(GfxEffect),
+    Sdma(usize, SdmaEffect),
+}
+
+/// Registers and memory.
+#[derive(Debug)]
+pub(super) struct Fabric {
+    pub(super) memory: DeviceMemory,
+    pub(super) gfxhub: Hub,
+    pub(super) mmhub: Hub,
+    pub(super) ih: InterruptHandler,
+    pub(super) psp: Psp,
+    pub(super) smu: Smu,
+    pub(super) gfx: GfxRegisters,
+    pub(super) sdma: Vec<SdmaRegisters>,
+    nbio: Nbio,
+    plain: Plain,
+    smn: Smn,
+    router: Router<Owner>,
+    pub(super) ledger: Ledger,
+    pub(super) smn_ledger: Ledger,
+    pub(super) effects: Effects<Effect>,
+    /// Faults that wait to become interrupts.
+    pub(super) faults: FaultSink,
+    /// 100 MHz ticks.
+    clock: u64,
+}
+
+impl Fabric {
+    pub(super) fn new(
+        asic: &AsicProfile,
+        sdma_instances: usize,
+        memory: DeviceMemory,
+    ) -> Result<Self, Overlap> {
+        let vram_size = memory.vram_size();
+        let frame_buffer = asic.frame_buffer(vram_size);
+        let gfxhub = Hub::new(asic.gfxhub, frame_buffer);
+        let mmhub = Hub::new(asic.mmhub, frame_buffer);
+        let nbio = Nbio::new(vram_size, asic.pci.revision);
+        let plain = Plain::new();
+        let ih = InterruptHandler::new();
+        let psp = Psp::new();
+        let smu = Smu::new(asic.smu_version, asic.smu_driver_if);
+        let gfx = GfxRegisters::new(asic.gfx);
+        let sdma: Vec<SdmaRegisters> = asic
+            .sdma
+            .iter()
+            .take(sdma_instances)
+            .map(|instance| SdmaRegisters::new(instance.placement, HaltAtReset::Set))
+            .collect();
+
+        let mut claims: Vec<(RegOffset, Owner)> = Vec::new();
+        let mut claim = |files: Vec<&RegisterFile>, owner: Owner| {
+            for file in files {
+                claims.extend(file.offsets().map(|offset| (offset, owner)));
+            }
+        };
+        claim(nbio.files(), Owner::Nbio);
+        claim(plain.files(), Owner::Plain);
+        claim(ih.files(), Owner::Ih);
+        claim(psp.files(), Owner::Psp);
+        claim(smu.files(), Owner::Smu);
+        claim(gfxhub.files(), Owner::GfxHub);
+        claim(mmhub.files(), Owner::MmHub);
+        claim(gfx.files(), Owner::Gfx);
+        for (index, registers) in sdma.iter().enumerate() {
+            claim(registers.files(), Owner::Sdma(index));
+        }
+        Ok(Self {
+            router: Router::new(claims)?,
+            memory,
+            gfxhub,
+            mmhub,
+            ih,
+            psp,
+            smu,
+            gfx,
+            sdma,
+            nbio,
+            plain,
+            smn: Smn::new(),
+            ledger: Ledger::default(),
+            smn_ledger: Ledger::default(),
+            effects: Effects::default(),
+            faults: FaultSink::default(),
+            clock: 0,
+        })
+    }
+
+    /// All register files, for names and documentation.
+    pub(super) fn files(&self) -> Vec<&RegisterFile> {
+        let mut files = vec![];
+        files.extend(self.nbio.files());
+        files.extend(self.plain.files());
+        files.extend(self.ih.files());
+        files.extend(self.psp.files());
+        files.extend(self.smu.files());
+        files.extend(self.gfxhub.files());
+        files.extend(self.mmhub.files());
+        files.extend(self.gfx.files());
+        for registers in &self.sdma {
+            files.extend(registers.files());
+        }
+        files
+    }
+
+    /// The name of a modelled register, or its offset.
+    pub(super) fn name(&self, offset: RegOffset) -> String {
+        self.files()
+            .iter()
+            .find_map(|file| file.name(offset))
+            .unwrap_or_else(|| offset.to_string())
+    }
+
+    pub(super) const fn clock(&self) -> u64 {
+        self.clock
+    }
+
+    pub(super) fn set_clock(&mut self, ticks: u64) {
+        self.clock = ticks;
+        self.plain.set_clock(ticks);
+        self.gfx.set_clock(ticks);
+    }
+
+    pub(super) fn read(&mut self, offset: RegOffset) -> u32 {
+        let Some(owner) = self.router.owner(offset) else {
+            if self.ledger.unmodelled(offset, Direction::Read) {
+                log::info!(target: "amdgpu::mmio", "unimplemented: read of register {offset}, gives 0");
+            }
+            return 0;
+        };
+        match owner {
+            Owner::Nbio => self.read_nbio(offset),
+            Owner::Plain => self.plain.read(offset),
+            Owner::Ih => self.ih.read(offset),
+            Owner::Psp => self.psp.read(offset),
+            Owner::Smu => self.smu.read(offset),
+            Owner::GfxHub => self.gfxhub.read(offset),
+            Owner::MmHub => self.mmhub.read(offset),
+            Owner::Gfx => self.gfx.read(offset),
+            Owner::Sdma(index) => self
+                .sdma
+                .get_mut(index)
+                .map_or(0, |registers| registers.read(offset)),
+        }
+    }
+
+    /// The index/data windows; everything else of the bus interface reads from its file.
+    fn read_nbio(&mut self, offset: RegOffset) -> u32 {
+        match offset {
+            nbio::MM_DATA => match self.nbio.window() {
+                Window::Vram(at) => {
+                    let mut bytes = [0xff; 4];
+                    // Beyond VRAM nothing answers: all ones, as a read on the bus gives.
+                    let _ = self.memory.read(Location::Vram(at), &mut bytes);
+                    u32::from_le_bytes(bytes)
+                }
+                // The window does not reach itself.
+                Window::Register(nbio::MM_DATA) => 0,
+                Window::Register(register) => self.read(register),
+            },
+            nbio::PCIE_DATA2 => {
+                let address = self.nbio.smn_address();
+                self.smn.read(address).unwrap_or_else(|| {
+                    if self.smn_ledger.unmodelled(address, Direction::Read) {
+                        log::info!(target: "amdgpu::mmio", "unimplemented: read of SMN register {address}, gives 0");
+                    }
+                    0
+                })
+            }
+            _ => self.nbio.read(offset),
+        }
+    }
+
+    pub(super) fn write(&mut self, offset: RegOffset, value: u32) {
+        let Some(owner) = self.router.owner(offset) else {
+            if self.ledger.unmodelled(offset, Direction::Write(value)) {
+                log::info!(target: "amdgpu::mmio", "unimplemented: write of {value:#x} to register {offset}, dropped");
+            }
+            return;
+        };
+        match owner {
+            Owner::Nbio => self.write_nbio(offset, value),
+            Owner::Plain => self.plain.write(offset, value, &mut Effects::default()),
+            Owner::Ih => forward(&mut self.ih, offset, value, &mut self.effects, Effect::Ih),
+            Owner::Psp => forward(&mut self.psp, offset, value, &mut self.effects, Effect::Psp),
+            Owner::Smu => forward(&mut self.smu, offset, value, &mut self.effects, Effect::Smu),
+            Owner::GfxHub => forward(&mut self.gfxhub, offset, value, &mut self.effects, Effect::Hub),
+            Owner::MmHub => forward(&mut self.mmhub, offset, value, &mut self.effects, Effect::Hub),
+            Owner::Gfx => forward(&mut self.gfx, offset, value, &mut self.effects, Effect::Gfx),
+            Owner::Sdma(index) => {
+                if let Some(registers) = self.sdma.get_mut(index) {
+                    forward(registers, offset, value, &mut self.effects, |effect| {
+                        Effect::Sdma(index, effect)
+                    });
+                }
+            }
+        }
+    }
+
+    fn write_nbio(&mut self, offset: RegOffset, value: u32) {
+        match offset {
+            nbio::MM_DATA => match self.nbio.window() {
+                Window::Vram(at) => {
+                    // Beyond VRAM the write goes nowhere, as on the bus.
+                    let _ = self.memory.write(Location::Vram(at), &value.to_le_bytes());
+                }
+                Window::Register(nbio::MM_DATA) => {}
+                Window::Register(register) => self.write(register, value),
+            },
+            nbio::PCIE_DATA2 => {
+                let address = self.nbio.smn_address();
+                if !self.smn.write(address, value)
+                    && self.smn_ledger.unmodelled(address, Direction::Write(value))
+                {
+                    log::info!(
+                        target: "amdgpu::mmio",
+                        "unimplemented: write of {value:#x} to SMN register {address}, dropped"
+                    );
+                }
+            }
+            _ => self.nbio.write(offset, value, &mut Effects::default()),
+        }
+    }
+
+    /// Where an address of the graphics hub leads, if it leads anywhere.
+    pub(super) fn locate(&self, vmid: Vmid, va: GpuVa) -> Option<Location> {
+        match self.gfxhub.translate(&self.memory, vmid, va, Access::Write) {
+            Ok(Translation {
+                backing: Backing::Memory(location),
+                ..
+            }) => Some(location),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// Whether a place lies in the table of context 0.
+    pub(super) fn is_gart_table(&self, place: Location) -> bool {
+        let Some(context) = self
+            .gfxhub
+            .context(Vmid::KERNEL)
+            .filter(|context| context.enabled)
+        else {
+            return false;
+        };
+        let (Location::Vram(table), Location::Vram(place)) = (
+            context.root.location(self.gfxhub.space().apertures.fb_offset),
+            place,
+        ) else {
+            return false;
+        };
+        let pages = context
+            .end_page
+            .saturating_sub(context.start_page)
+            .saturating_add(1);
+        place
+            .get()
+            .checked_sub(table.get())
+            .is_some_and(|distance| distance / 8 < pages)
+    }
+
+    /// Graphics, its hub and SDMA back to the state after power-on (MODE2).
+    pub(super) fn reset_graphics(&mut self) {
+        self.gfxhub.reset();
+        self.gfx.reset();
+        for registers in &mut self.sdma {
+            registers.reset();
+        }
+        self.effects.take();
+        self.faults.take();
+    }
+
+    /// Every register back to the state after power-on. Memory, counters and the ledger stay.
+    pub(super) fn reset(&mut self) {
+        let Self {
+            memory: _,
+            gfxhub,
+            mmhub,
+            ih,
+            psp,
+            smu,
+            gfx,
+            sdma,
+            nbio,
+            plain,
+            smn,
+            router: _,
+            ledger: _,
+            smn_ledger: _,
+            effects,
+            faults,
+            clock: _,
+        } = self;
+        gfxhub.reset();
+        mmhub.reset();
+        ih.reset();
+        psp.reset();
+        smu.reset();
+        gfx.reset();
+        for registers in sdma {
+            registers.reset();
+        }
+        nbio.reset();
+        plain.reset();
+        smn.reset();
+        effects.take();
+        faults.take();
+    }
+}
+
+/// Writes a register of one block and files its effects under the device's.
+fn forward<B: RegisterBlock>(
+    block: &mut B,
+    offset: RegOffset,
+    value: u32,
+    effects: &mut Effects<Effect>,
+    wrap: impl Fn(B::Effect) -> Effect,
+) {
+    let mut own = Effects::default();
+    block.write(offset, value, &mut own);
+    for effect in own.take() {
+        effects.push(wrap(effect));
+    }
+}

@@ -1,0 +1,98 @@
+//! Resets, and what is there after power-on.
+
+use gart::{Location, PhysicalMemory, VramOffset};
+use sdma_engine::InvalidateRegisters;
+
+use super::{Gpu, Turn};
+use crate::asic::AsicProfile;
+use crate::images::discovery;
+
+/// What a reset is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ResetKind {
+    /// Everything but the PCI function; VRAM is lost.
+    Mode1,
+    /// Graphics and SDMA.
+    Mode2,
+}
+
+/// Resets so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub(super) struct ResetCounts {
+    /// MODE1, through the SMU or the PSP.
+    pub(super) mode1: u64,
+    /// MODE2.
+    pub(super) mode2: u64,
+    /// From the bus: function level reset, DEVICE_RESET.
+    pub(super) function: u64,
+}
+
+impl Gpu {
+    /// As after power-on, whoever asked for it on the bus. The contents of VRAM stay.
+    pub fn reset(&mut self) {
+        self.resets.function += 1;
+        self.cold();
+    }
+
+    /// Carries out a reset that a register write asked for. Not inside that write: its reply must not wait for it.
+    pub(super) fn carry_out(&mut self, kind: ResetKind) {
+        log::info!(target: "amdgpu::reset", "{kind:?} reset");
+        match kind {
+            ResetKind::Mode1 => {
+                self.resets.mode1 += 1;
+                self.lose_vram();
+                self.cold();
+            }
+            ResetKind::Mode2 => {
+                self.resets.mode2 += 1;
+                self.fabric.reset_graphics();
+                self.stop_engines();
+            }
+        }
+    }
+
+    /// The contents of VRAM are gone; its memory goes back to the host.
+    fn lose_vram(&mut self) {
+        let vram = &self.fabric.memory.vram;
+        if let Err(error) = vram.discard(0, vram.size()) {
+            log::error!(target: "amdgpu::reset", "VRAM keeps its contents over a reset that loses them: {error}");
+        }
+    }
+
+    fn cold(&mut self) {
+        self.fabric.reset();
+        self.stop_engines();
+        self.interrupt = false;
+        self.pending_reset = None;
+        self.boot();
+    }
+
+    /// Nothing of what ran before touches memory after this.
+    fn stop_engines(&mut self) {
+        for slot in &mut self.sdma {
+            slot.engine.reset();
+            slot.turn = Turn::None;
+        }
+        self.cp.reset();
+        self.cp_turn = Turn::None;
+    }
+
+    /// What the board's firmware does before any driver: it leaves the discovery binary at the top of VRAM.
+    pub(super) fn boot(&mut self) {
+        let binary = discovery::build(self.config.asic, self.config.sdma_instances);
+        let memory = &self.fabric.memory;
+        let at = memory.vram_size().saturating_sub(discovery::OFFSET_FROM_TOP);
+        if let Err(error) = memory.write(Location::Vram(VramOffset::new(at)), &binary) {
+            log::error!(target: "amdgpu::boot", "no room for the discovery binary: {error}");
+        }
+    }
+}
+
+/// Where the engines find the graphics hub's invalidation registers, for their VM_INVALIDATION packet.
+pub(super) const fn invalidate_registers(asic: &AsicProfile) -> InvalidateRegisters {
+    InvalidateRegisters {
+        gfx_req: asic.gfxhub.l2(gart::registers::INVALIDATE_REQ),
+        gfx_ack: asic.gfxhub.l2(gart::registers::INVALIDATE_ACK),
+        stride: 4,
+    }
+}

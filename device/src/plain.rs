@@ -1,0 +1,109 @@
+//! Blocks of which nothing but the registers exists: values are kept, and a few read as the board would have them.
+//!
+//! Offsets: the register headers of Linux 6.1 (`hdp_5_0_0`, `athub_2_1_0`, `smuio_11_0_6`, `thm_11_0_2`).
+
+use mmio::{Effects, RegOffset, RegSpec, RegisterBlock, RegisterFile};
+
+const fn at(byte: u32) -> RegOffset {
+    RegOffset::from_byte(byte)
+}
+
+/// Low half of the reference clock counter (SMUIO).
+const GOLDEN_TSC_COUNT_LOWER: RegOffset = at(0x5_a898);
+/// High half of the reference clock counter (SMUIO).
+const GOLDEN_TSC_COUNT_UPPER: RegOffset = at(0x5_a894);
+
+static SPECS: &[RegSpec] = &[
+    // ATHUB
+    RegSpec::stored("ATHUB_MISC_CNTL", at(0x3024)),
+    RegSpec::stored("ATC_VMID{}_PASID_MAPPING", at(0x311c)).array(16, 4),
+    // HDP: caches nothing here, so there is nothing to flush or invalidate.
+    RegSpec::stored("HDP_NONSURFACE_BASE", at(0x3d80)),
+    RegSpec::stored("HDP_NONSURFACE_BASE_HI", at(0x3d88)),
+    RegSpec::stored("HDP_HOST_PATH_CNTL", at(0x3fb0)),
+    RegSpec::stored("HDP_READ_CACHE_INVALIDATE", at(0x3fc4)).write_mask(0),
+    RegSpec::stored("HDP_MISC_CNTL", at(0x3fcc)),
+    RegSpec::stored("HDP_MEM_POWER_CTRL", at(0x3fd0)),
+    RegSpec::stored("HDP_CLK_CNTL", at(0x3fe0)),
+    // THM: no sensor.
+    RegSpec::stored("THM_THERMAL_INT_ENA", at(0x5_9828)),
+    RegSpec::stored("THM_THERMAL_INT_CTRL", at(0x5_982c)),
+    RegSpec::stored("CG_FDO_CTRL0", at(0x5_999c)),
+    RegSpec::stored("CG_FDO_CTRL1", at(0x5_99a0)),
+    RegSpec::stored("CG_FDO_CTRL2", at(0x5_99a4)),
+    RegSpec::stored("CG_TACH_CTRL", at(0x5_99a8)),
+    RegSpec::constant("CG_TACH_STATUS", at(0x5_99ac), 0),
+    RegSpec::constant("CG_THERMAL_STATUS", at(0x5_99b0), 0),
+    RegSpec::stored("THM_BACO_CNTL", at(0x5_9a04)),
+    // SMUIO
+    RegSpec::stored("CGTT_ROM_CLK_CTRL0", at(0x5_a390)),
+    RegSpec::modelled("GOLDEN_TSC_COUNT_UPPER", GOLDEN_TSC_COUNT_UPPER).write_mask(0),
+    RegSpec::modelled("GOLDEN_TSC_COUNT_LOWER", GOLDEN_TSC_COUNT_LOWER).write_mask(0),
+];
+
+/// The blocks without behaviour.
+#[derive(Debug)]
+pub struct Plain {
+    file: RegisterFile,
+}
+
+impl Default for Plain {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Plain {
+    /// In the state after power-on.
+    pub fn new() -> Self {
+        Self {
+            file: RegisterFile::new("", RegOffset::from_byte(0), SPECS),
+        }
+    }
+
+    /// The reference clock counter as of now (100 MHz ticks).
+    pub fn set_clock(&mut self, ticks: u64) {
+        self.file
+            .set(GOLDEN_TSC_COUNT_LOWER, (ticks & 0xffff_ffff) as u32);
+        self.file.set(GOLDEN_TSC_COUNT_UPPER, (ticks >> 32) as u32);
+    }
+}
+
+impl RegisterBlock for Plain {
+    type Effect = std::convert::Infallible;
+
+    fn files(&self) -> Vec<&RegisterFile> {
+        vec![&self.file]
+    }
+
+    fn read(&mut self, offset: RegOffset) -> u32 {
+        self.file.read(offset).unwrap_or(0)
+    }
+
+    fn write(&mut self, offset: RegOffset, value: u32, _effects: &mut Effects<Self::Effect>) {
+        self.file.write(offset, value);
+    }
+
+    fn reset(&mut self) {
+        let Self { file } = self;
+        file.reset();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_no_defects() {
+        assert_eq!(RegisterFile::table_defects(SPECS), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_clock_is_read_in_two_halves() {
+        let mut plain = Plain::new();
+        plain.set_clock(0x1_2345_6789);
+        assert_eq!(plain.read(GOLDEN_TSC_COUNT_LOWER), 0x2345_6789);
+        assert_eq!(plain.read(GOLDEN_TSC_COUNT_UPPER), 1);
+    }
+}

@@ -1,0 +1,262 @@
+//! The platform security processor (MP0 11.0.7): bootloader handshake, ring, command buffers.
+//!
+//! Fidelity: every handshake that the driver makes is modelled; firmware and trusted applications are acknowledged and never
+//! executed or verified. Trusted applications have no state but their session; the one that the driver checks at start-up (the one
+//! with a status dword behind its command, RAP) finds "success" there.
+
+mod command;
+pub mod registers;
+
+pub use command::{Command, Frame, Response};
+
+use std::collections::BTreeMap;
+
+use command::{COMMAND_BYTES, FRAME_BYTES, NOT_SUPPORTED};
+use gart::{GpuVa, VirtualMemory, Vmid};
+use mmio::{Effects, RegOffset, RegisterBlock, RegisterFile};
+use registers::{
+    C2PMSG_33, C2PMSG_35, C2PMSG_64, C2PMSG_67, C2PMSG_69, C2PMSG_70, C2PMSG_71, C2PMSG_81, RESPONSE, SPECS,
+};
+
+/// What the sign-of-life register reads once the secure OS runs: a version, as on a real board.
+const SOS_ALIVE: u32 = 0x0021_1164;
+/// Size of the trusted memory region that LOAD_TOC answers with.
+const TMR_BYTES: u32 = 8 << 20;
+/// Frames in a ring of the largest size that is honoured (64 KiB): the bound on work per kick.
+const MAX_FRAMES: u32 = 1024;
+/// Sessions kept at once.
+const MAX_SESSIONS: usize = 64;
+
+const BOOTLOADER_LOAD_SOSDRV: u32 = 0x2_0000;
+const CMD_MODE1_RESET: u32 = 0x7_0000;
+const CMD_DESTROY_RINGS: u32 = 0x3_0000;
+
+/// What a register write asks of the rest of the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PspEffect {
+    /// Frames are waiting: call [`Psp::process`].
+    Kick,
+    /// MODE1 reset of the whole part.
+    Mode1Reset,
+}
+
+/// What a command asks of the rest of the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PspRequest {
+    /// The RLC and everything behind it is up.
+    RlcRunning,
+}
+
+/// How far the secure OS has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SecureOs {
+    /// Not loaded: the bootloader answers.
+    Absent,
+    /// Loaded and starting. The driver reads the sign of life once, 20 ms after the command, and then waits for a *different* value
+    /// (`psp_v11_0_bootloader_load_sos`): the first read still finds 0, however late it comes.
+    Starting,
+    /// Running.
+    Alive,
+}
+
+/// The security processor.
+#[derive(Debug)]
+pub struct Psp {
+    file: RegisterFile,
+    secure_os: SecureOs,
+    /// Next frame to execute, in dwords.
+    read: u32,
+    sessions: BTreeMap<u32, GpuVa>,
+    next_session: u32,
+    commands: BTreeMap<&'static str, u64>,
+}
+
+impl Default for Psp {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Psp {
+    /// In the state after power-on.
+    pub fn new() -> Self {
+        Self {
+            file: RegisterFile::new("", RegOffset::from_byte(0), SPECS),
+            secure_os: SecureOs::Absent,
+            read: 0,
+            sessions: BTreeMap::new(),
+            next_session: 1,
+            commands: BTreeMap::new(),
+        }
+    }
+
+    /// Commands executed since the start, by name.
+    pub const fn commands(&self) -> &BTreeMap<&'static str, u64> {
+        &self.commands
+    }
+
+    fn start_secure_os(&mut self) {
+        self.secure_os = SecureOs::Starting;
+        self.file.set(C2PMSG_64, RESPONSE);
+    }
+
+    fn ring_control(&mut self, value: u32, effects: &mut Effects<PspEffect>) {
+        match value {
+            CMD_MODE1_RESET => effects.push(PspEffect::Mode1Reset),
+            CMD_DESTROY_RINGS => {}
+            // INIT: the ring's address and size are in their registers; both pointers start at 0.
+            _ => {
+                self.read = 0;
+                self.file.set(C2PMSG_67, 0);
+            }
+        }
+        self.file.set(C2PMSG_64, RESPONSE);
+    }
+
+    /// Executes the frames between the read and the write pointer.
+    pub fn process(&mut self, memory: &mut impl VirtualMemory) -> Vec<PspRequest> {
+        let mut requests = Vec::new();
+        let ring_dwords = (self.file.get(C2PMSG_71) / 4).min(MAX_FRAMES * FRAME_BYTES / 4);
+        let frame_dwords = FRAME_BYTES / 4;
+        if self.secure_os != SecureOs::Alive || ring_dwords < frame_dwords {
+            return requests;
+        }
+        let base = GpuVa::new(self.file.get_pair(C2PMSG_69, C2PMSG_70));
+        let write = self.file.get(C2PMSG_67) % ring_dwords / frame_dwords * frame_dwords;
+        for _ in 0..MAX_FRAMES {
+            if self.read == write {
+                break;
+            }
+            let mut bytes = [0; FRAME_BYTES as usize];
+            let at = base.plus(u64::from(self.read) * 4);
+            self.read = (self.read + frame_dwords) % (ring_dwords / frame_dwords * frame_dwords);
+            if memory.read(Vmid::KERNEL, at, &mut bytes).is_err() {
+                continue;
+            }
+            self.execute(&Frame::decode(&bytes), memory, &mut requests);
+        }
+        requests
+    }
+
+    fn execute(&mut self, frame: &Frame, memory: &mut impl VirtualMemory, requests: &mut Vec<PspRequest>) {
+        let mut buffer = [0; COMMAND_BYTES];
+        if memory.read(Vmid::KERNEL, frame.command, &mut buffer).is_err() {
+            return;
+        }
+        let command = Command::decode(&buffer);
+        *self.commands.entry(command.name()).or_default() += 1;
+        log::debug!(target: "amdgpu::psp", "{command:x?}");
+        let response = self.answer(command, memory, requests);
+        // The response and then the fence: the driver reads the response as soon as it sees the fence. A fault in between has been
+        // reported, and the fence is what the driver times out on.
+        let answered = memory.write(Vmid::KERNEL, frame.command.plus(Response::AT), &response.encode());
+        if answered.is_ok() {
+            let _reported = memory.store_u32(Vmid::KERNEL, frame.fence, frame.fence_value);
+        }
+    }
+
+    fn answer(
+        &mut self,
+        command: Command,
+        memory: &mut impl VirtualMemory,
+        requests: &mut Vec<PspRequest>,
+    ) -> Response {
+        let mut response = Response::default();
+        match command {
+            Command::LoadToc => response.tmr_size = TMR_BYTES,
+            Command::LoadAsd => response.session = self.open_session(GpuVa::default()),
+            Command::LoadTa { shared, .. } => response.session = self.open_session(shared),
+            Command::UnloadTa { session } => {
+                self.sessions.remove(&session);
+            }
+            Command::InvokeTa { session, .. } => self.invoke(session, memory),
+            Command::AutoloadRlc => requests.push(PspRequest::RlcRunning),
+            Command::SetupTmr
+            | Command::DestroyTmr
+            | Command::LoadIpFirmware { .. }
+            | Command::ProgramRegister { .. }
+            | Command::GetFirmwareAttestation
+            | Command::BootConfig => {}
+            Command::Unknown { id } => {
+                log::warn!(target: "amdgpu::psp", "unimplemented: command {id:#x}, answered as not supported");
+                response.status = NOT_SUPPORTED;
+            }
+        }
+        response
+    }
+
+    fn open_session(&mut self, shared: GpuVa) -> u32 {
+        if self.sessions.len() >= MAX_SESSIONS {
+            self.sessions.pop_first();
+        }
+        let session = self.next_session;
+        self.next_session = self.next_session.wrapping_add(1).max(1);
+        self.sessions.insert(session, shared);
+        session
+    }
+
+    /// Calls a trusted application. None is executed: its shared buffer stays as the driver filled it, but for the status dword
+    /// of RAP (`ta_rap_if.h`: `rap_status`, 1 = success).
+    fn invoke(&self, session: u32, memory: &mut impl VirtualMemory) {
+        const RAP_STATUS_AT: u64 = 12;
+        const RAP_SUCCESS: u32 = 1;
+        if let Some(shared) = self.sessions.get(&session).filter(|shared| shared.get() != 0) {
+            let _reported = memory.store_u32(Vmid::KERNEL, shared.plus(RAP_STATUS_AT), RAP_SUCCESS);
+        }
+    }
+}
+
+impl RegisterBlock for Psp {
+    type Effect = PspEffect;
+
+    fn files(&self) -> Vec<&RegisterFile> {
+        vec![&self.file]
+    }
+
+    fn read(&mut self, offset: RegOffset) -> u32 {
+        let value = self.file.read(offset).unwrap_or(0);
+        if offset == C2PMSG_81 && self.secure_os == SecureOs::Starting {
+            self.secure_os = SecureOs::Alive;
+            self.file.set(C2PMSG_81, SOS_ALIVE);
+        }
+        value
+    }
+
+    fn write(&mut self, offset: RegOffset, value: u32, effects: &mut Effects<PspEffect>) {
+        let Some(_) = self.file.write(offset, value) else {
+            return;
+        };
+        match offset {
+            C2PMSG_33 => self.file.set(C2PMSG_33, RESPONSE),
+            C2PMSG_35 => {
+                // Every component is taken at once; the bootloader is ready for the next.
+                self.file.set(C2PMSG_35, RESPONSE);
+                if value == BOOTLOADER_LOAD_SOSDRV && self.secure_os == SecureOs::Absent {
+                    self.start_secure_os();
+                }
+            }
+            C2PMSG_64 if self.secure_os != SecureOs::Absent => self.ring_control(value, effects),
+            C2PMSG_67 => effects.push(PspEffect::Kick),
+            _ => {}
+        }
+    }
+
+    fn reset(&mut self) {
+        let Self {
+            file,
+            secure_os,
+            read,
+            sessions,
+            next_session,
+            commands: _,
+        } = self;
+        file.reset();
+        *secure_os = SecureOs::Absent;
+        *read = 0;
+        sessions.clear();
+        *next_session = 1;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+//! The system management unit (MP1 11.0.7): its mailbox.
+//!
+//! The driver writes 0 to C2PMSG_90, the argument to C2PMSG_82 and the message to C2PMSG_66, then polls C2PMSG_90 for the result
+//! (1 = OK) and reads the reply from C2PMSG_82 (Linux 6.1 `pm/swsmu/smu_cmn.c`). Message numbers: `pm/swsmu/inc/pmfw_if/
+//! smu_v11_0_7_ppsmc.h`.
+//!
+//! Fidelity: the handshake and the reset messages are modelled. No feature is running (mask 0), so the driver keeps single-level
+//! clock tables; tables that it uploads are taken and forgotten, tables that it asks for stay as they are in memory.
+
+use std::collections::BTreeMap;
+
+use mmio::{Effects, RegOffset, RegSpec, RegisterBlock, RegisterFile};
+
+const C2PMSG_66: RegOffset = RegOffset::from_byte(0x58a08);
+const C2PMSG_82: RegOffset = RegOffset::from_byte(0x58a48);
+const C2PMSG_90: RegOffset = RegOffset::from_byte(0x58a68);
+
+const RESULT_OK: u32 = 1;
+
+static SPECS: &[RegSpec] = &[
+    RegSpec::modelled("MP1_SMN_C2PMSG_66", C2PMSG_66),
+    RegSpec::modelled("MP1_SMN_C2PMSG_82", C2PMSG_82),
+    RegSpec::modelled("MP1_SMN_C2PMSG_90", C2PMSG_90).reset(RESULT_OK),
+    RegSpec::stored("MP1_SMN_IH_SW_INT", RegOffset::from_byte(0x58b08)),
+    RegSpec::stored("MP1_SMN_IH_SW_INT_CTRL", RegOffset::from_byte(0x58b0c)),
+];
+
+const MSG_TEST: u32 = 0x1;
+const MSG_GET_SMU_VERSION: u32 = 0x2;
+const MSG_GET_DRIVER_IF_VERSION: u32 = 0x3;
+const MSG_GET_MIN_DPM_FREQ: u32 = 0x1d;
+const MSG_GET_MAX_DPM_FREQ: u32 = 0x1e;
+const MSG_MODE1_RESET: u32 = 0x30;
+const MSG_GET_PPT_LIMIT: u32 = 0x33;
+const MSG_MODE2_RESET: u32 = 0x5d;
+
+/// Highest message number of this SMU's interface.
+const LAST_MESSAGE: u32 = 0x60;
+
+/// What a message asks of the rest of the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SmuEffect {
+    /// Mode1Reset: the whole part.
+    Mode1Reset,
+    /// DriverMode2Reset: graphics and SDMA.
+    Mode2Reset,
+}
+
+/// The system management unit.
+#[derive(Debug)]
+pub struct Smu {
+    file: RegisterFile,
+    version: u32,
+    driver_if: u32,
+    messages: BTreeMap<u32, u64>,
+}
+
+impl Smu {
+    /// In the state after power-on, with firmware of this version and interface.
+    pub fn new(version: u32, driver_if: u32) -> Self {
+        Self {
+            file: RegisterFile::new("", RegOffset::from_byte(0), SPECS),
+            version,
+            driver_if,
+            messages: BTreeMap::new(),
+        }
+    }
+
+    /// Messages since the start, by number. Numbers beyond the interface are counted under [`u32::MAX`].
+    pub const fn messages(&self) -> &BTreeMap<u32, u64> {
+        &self.messages
+    }
+
+    fn message(&mut self, message: u32, effects: &mut Effects<SmuEffect>) {
+        let counted = if message <= LAST_MESSAGE {
+            message
+        } else {
+            u32::MAX
+        };
+        *self.messages.entry(counted).or_default() += 1;
+        let argument = self.file.get(C2PMSG_82);
+        log::debug!(target: "amdgpu::smu", "message {message:#x} argument {argument:#x}");
+        let reply = match message {
+            MSG_TEST => argument.wrapping_add(1),
+            MSG_GET_SMU_VERSION => self.version,
+            MSG_GET_DRIVER_IF_VERSION => self.driver_if,
+            MSG_GET_MIN_DPM_FREQ => 500,
+            MSG_GET_MAX_DPM_FREQ => 2000,
+            MSG_GET_PPT_LIMIT => 255,
+            MSG_MODE1_RESET => {
+                effects.push(SmuEffect::Mode1Reset);
+                0
+            }
+            MSG_MODE2_RESET => {
+                effects.push(SmuEffect::Mode2Reset);
+                0
+            }
+            // Every other message changes a state that is not modelled, or asks for the mask of running features: none.
+            _ => 0,
+        };
+        self.file.set(C2PMSG_82, reply);
+        self.file.set(C2PMSG_90, RESULT_OK);
+    }
+}
+
+impl RegisterBlock for Smu {
+    type Effect = SmuEffect;
+
+    fn files(&self) -> Vec<&RegisterFile> {
+        vec![&self.file]
+    }
+
+    fn read(&mut self, offset: RegOffset) -> u32 {
+        self.file.read(offset).unwrap_or(0)
+    }
+
+    fn write(&mut self, offset: RegOffset, value: u32, effects: &mut Effects<SmuEffect>) {
+        if self.file.write(offset, value).is_some() && offset == C2PMSG_66 {
+            self.message(value, effects);
+        }
+    }
+
+    fn reset(&mut self) {
+        let Self {
+            file,
+            version: _,
+            driver_if: _,
+            messages: _,
+        } = self;
+        file.reset();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn send(smu: &mut Smu, message: u32, argument: u32) -> (u32, Vec<SmuEffect>) {
+        let mut effects = Effects::default();
+        assert_ne!(smu.read(C2PMSG_90), 0, "the driver waits for the previous result");
+        smu.write(C2PMSG_90, 0, &mut effects);
+        smu.write(C2PMSG_82, argument, &mut effects);
+        smu.write(C2PMSG_66, message, &mut effects);
+        assert_eq!(smu.read(C2PMSG_90), RESULT_OK);
+        (smu.read(C2PMSG_82), effects.take())
+    }
+
+    #[test]
+    fn the_table_has_no_defects() {
+        assert_eq!(RegisterFile::table_defects(SPECS), Vec::<String>::new());
+    }
+
+    #[test]
+    fn versions_are_answered() {
+        let mut smu = Smu::new(0x3a_5b00, 0x40);
+        assert_eq!(send(&mut smu, MSG_GET_SMU_VERSION, 0), (0x3a_5b00, vec![]));
+        assert_eq!(send(&mut smu, MSG_GET_DRIVER_IF_VERSION, 0), (0x40, vec![]));
+    }
+
+    #[test]
+    fn a_reset_message_is_acknowledged_and_handed_on() {
+        let mut smu = Smu::new(0, 0);
+        assert_eq!(send(&mut smu, MSG_MODE1_RESET, 0).1, [SmuEffect::Mode1Reset]);
+        assert_eq!(send(&mut smu, MSG_MODE2_RESET, 0).1, [SmuEffect::Mode2Reset]);
+    }
+
+    #[test]
+    fn a_guest_cannot_make_the_counters_grow_without_bound() {
+        let mut smu = Smu::new(0, 0);
+        for message in 0..1000 {
+            send(&mut smu, message, 0);
+        }
+        assert!(smu.messages().len() <= LAST_MESSAGE as usize + 2);
+    }
+}
