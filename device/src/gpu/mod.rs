@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use gart::{ClientId, FaultInterrupt, FaultSink, HubEffect, Vmid};
 use mmio::{Overlap, RegOffset};
-use sdma_engine::{Budget, Engine, EngineEvent, SdmaEffect, Step};
+use sdma_engine::{Budget, Engine, EngineEvent, SdmaEffect, Step, Wait, WaitTarget};
 use thiserror::Error;
 
 use crate::asic::AsicProfile;
@@ -43,6 +43,8 @@ const CP_BUDGET: gfx::Budget = gfx::Budget {
 /// Shortest pause before a poll is looked at again, and the longest: between them a poll that has waited for long is looked at
 /// less often.
 const POLL_PAUSE: (Duration, Duration) = (Duration::from_micros(20), Duration::from_millis(1));
+/// A wait that is worth a line in the log.
+const LONG_WAIT: Duration = Duration::from_secs(1);
 /// IH source of an SDMA trap (`ivsrcid/sdma0/irqsrcs_sdma0_5_0.h`).
 const IH_SOURCE_SDMA_TRAP: u8 = 224;
 
@@ -102,6 +104,10 @@ pub struct Gpu {
 struct SdmaSlot {
     engine: Engine,
     turn: Turn,
+    /// What it waits for, if it does.
+    wait: Option<Wait>,
+    /// Start of the wait that was logged last.
+    logged: Option<Duration>,
 }
 
 impl Gpu {
@@ -117,6 +123,8 @@ impl Gpu {
             .map(|_| SdmaSlot {
                 engine: Engine::new(reset::invalidate_registers(config.asic)),
                 turn: Turn::None,
+                wait: None,
+                logged: None,
             })
             .collect();
         let mut gpu = Self {
@@ -290,9 +298,34 @@ impl Gpu {
         };
         if let Some(slot) = self.sdma.get_mut(index) {
             slot.turn = turn;
+            slot.wait = if let Step::Waiting(wait) = step { Some(wait) } else { None };
         }
+        self.notice_long_wait(index);
         for event in events {
             self.sdma_event(index, event);
+        }
+    }
+
+    /// Says once per wait that an engine has stood still for long: the driver is about to notice too.
+    fn notice_long_wait(&mut self, index: usize) {
+        let now = self.now;
+        let Some(slot) = self.sdma.get_mut(index) else { return };
+        let Some(wait) = slot.wait.filter(|wait| now.saturating_sub(wait.since) >= LONG_WAIT) else { return };
+        if slot.logged != Some(wait.since) {
+            slot.logged = Some(wait.since);
+            log::warn!(
+                target: "amdgpu::sdma",
+                "SDMA{index} has waited for {} s: {}", LONG_WAIT.as_secs(), self.describe(&wait.target)
+            );
+        }
+    }
+
+    /// What an engine looks at, in words.
+    fn describe(&self, target: &WaitTarget) -> String {
+        match target {
+            WaitTarget::Register(offset) => format!("register {} ({offset})", self.fabric.name(*offset)),
+            WaitTarget::Memory { vmid, at } => format!("memory at {at} in VMID {vmid}"),
+            WaitTarget::WritePointer(at) => format!("write pointer at {at}"),
         }
     }
 
