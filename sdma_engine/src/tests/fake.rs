@@ -245,7 +245,7 @@ pub const RPTR: u64 = 0x2000;
 pub const WPTR: u64 = 0x2020;
 /// A budget that the stories do not exhaust.
 pub const PLENTY: Budget = Budget {
-    packets: 100_000,
+    packets: 10_000,
     bytes: 64 << 20,
 };
 
@@ -362,7 +362,7 @@ impl Gpu {
 
     /// Steps while there is progress.
     pub fn run(&mut self) -> Step {
-        for _ in 0..10_000 {
+        for _ in 0..200 {
             let step = self.step(&mut PLENTY.clone());
             if step != Step::Progress {
                 return step;
