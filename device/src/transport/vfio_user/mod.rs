@@ -1,6 +1,7 @@
 //! The vfio-user protocol, server side: how QEMU's `vfio-user-pci` reaches a [`PciFunction`](super::PciFunction).
 //!
-//! * [`protocol`]: messages as values; decoding checks everything that can be checked without the function.
+//! * [`protocol`]: what is common to all messages.
+//! * [`request`], [`version`]: requests as values; decoding checks everything that can be checked without the function.
 //! * [`framing`]: messages out of a byte stream, with the descriptors that travelled with each.
 //! * [`session`]: one client's requests, carried out.
 //! * [`connection`]: the socket of one client.
@@ -26,7 +27,9 @@
 pub mod connection;
 pub mod framing;
 pub mod protocol;
+pub mod request;
 pub mod server;
 pub mod session;
+pub mod version;
 
 pub use server::{Listener, Options, ServeError, Server};

@@ -8,10 +8,9 @@ use thiserror::Error;
 use vmm_sys_util::eventfd::EventFd;
 
 use super::framing::Frame;
-use super::protocol::{
-    self, ClientCapabilities, HEADER_SIZE, Header, IrqAction, MultiWrite, ProtocolError, REGION_COUNT,
-    RegionAccess, Request, SetIrqs,
-};
+use super::protocol::{self, HEADER_SIZE, Header, MultiWrite, ProtocolError, REGION_COUNT, RegionAccess};
+use super::request::{IrqAction, Request, SetIrqs};
+use super::version::{ClientCapabilities, version_reply};
 use crate::transport::{PciFunction, Region, RegionInfo, RequestError};
 
 /// A reply on its way to the client.
@@ -159,11 +158,10 @@ impl Session {
                 return Err(ProtocolError::Order("VERSION has to come first").into());
             };
             self.negotiate(function, capabilities);
-            reply.push(&protocol::version_reply(minor));
+            reply.push(&version_reply(minor));
             return Ok(());
         };
         match request {
-            // The two that are by far the most frequent come first.
             Request::RegionRead { access, len } => self.read(function, access, len, reply),
             Request::RegionWrite { access, data } => {
                 self.write(function, access, data)?;
