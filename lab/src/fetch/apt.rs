@@ -91,12 +91,17 @@ impl AptRoot {
     }
 
     /// The packages that installing `names` on an empty system would take.
-    pub fn resolve(&self, names: &[&str], target: Option<&str>) -> Result<Vec<Package>, FetchError> {
+    pub fn resolve(
+        &self,
+        names: &[&str],
+        target: Option<&str>,
+        progress: &Progress,
+    ) -> Result<Vec<Package>, FetchError> {
         let mut arguments = vec!["--simulate", "--no-install-recommends"];
         arguments.extend(target.iter().flat_map(|target| ["-t", target]));
         arguments.push("install");
         arguments.extend(names);
-        let output = self.run(&arguments, "resolving packages", &Progress::silent())?;
+        let output = self.run(&arguments, &format!("resolving {}", names.join(" ")), progress)?;
         Ok(output.lines().filter_map(parse_install_line).collect())
     }
 
@@ -264,6 +269,7 @@ fn configuration(folder: &Path, carried_over: &str) -> String {
          APT::Architectures {{ \"{ARCHITECTURE}\"; }};\n\
          Acquire::Languages \"none\";\n\
          Acquire::Retries \"3\";\n\
+         Acquire::GzipIndexes \"true\";\n\
          Debug::NoLocking \"true\";\n"
     );
     if sys::is_root() {

@@ -304,7 +304,7 @@ impl Cache {
 
     fn fetch(&self, want: &Want<'_>) -> Result<Item, FetchError> {
         let root = self.apt_root(want.root)?;
-        let resolved = root.resolve(&[want.install], want.target)?;
+        let resolved = root.resolve(&[want.install], want.target, &self.progress)?;
         let packages: Vec<_> = resolved
             .into_iter()
             .filter(|package| want.takes(package))
