@@ -141,7 +141,9 @@ impl RegisterBlock for Nbio {
 
     fn write(&mut self, offset: RegOffset, value: u32, _effects: &mut Effects<Self::Effect>) {
         if self.file.write(offset, value).is_some() && offset == GPU_HDP_FLUSH_REQ {
-            self.file.set(GPU_HDP_FLUSH_DONE, value);
+            // A bit per client, and a flush takes no time. Another client's request must not take back what this one waits for.
+            let done = self.file.get(GPU_HDP_FLUSH_DONE);
+            self.file.set(GPU_HDP_FLUSH_DONE, done | value);
         }
     }
 
@@ -199,5 +201,14 @@ mod tests {
         let mut nbio = nbio();
         nbio.write(GPU_HDP_FLUSH_REQ, 0x400, &mut Effects::default());
         assert_eq!(nbio.read(GPU_HDP_FLUSH_DONE), 0x400);
+    }
+
+    /// Two engines request and then poll, each for its own bit.
+    #[test]
+    fn a_clients_flush_stays_done_when_another_client_requests_one() {
+        let mut nbio = nbio();
+        nbio.write(GPU_HDP_FLUSH_REQ, 0x400, &mut Effects::default());
+        nbio.write(GPU_HDP_FLUSH_REQ, 0x800, &mut Effects::default());
+        assert_eq!(nbio.read(GPU_HDP_FLUSH_DONE), 0xc00);
     }
 }

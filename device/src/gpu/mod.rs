@@ -298,9 +298,15 @@ impl Gpu {
         };
         if let Some(slot) = self.sdma.get_mut(index) {
             slot.turn = turn;
-            slot.wait = if let Step::Waiting(wait) = step { Some(wait) } else { None };
+            slot.wait = if let Step::Waiting(wait) = step {
+                Some(wait)
+            } else {
+                None
+            };
         }
         self.notice_long_wait(index);
+        // Effects of the packets' own register writes come before what the packets announce.
+        self.settle();
         for event in events {
             self.sdma_event(index, event);
         }
@@ -309,8 +315,15 @@ impl Gpu {
     /// Says once per wait that an engine has stood still for long: the driver is about to notice too.
     fn notice_long_wait(&mut self, index: usize) {
         let now = self.now;
-        let Some(slot) = self.sdma.get_mut(index) else { return };
-        let Some(wait) = slot.wait.filter(|wait| now.saturating_sub(wait.since) >= LONG_WAIT) else { return };
+        let Some(slot) = self.sdma.get_mut(index) else {
+            return;
+        };
+        let Some(wait) = slot
+            .wait
+            .filter(|wait| now.saturating_sub(wait.since) >= LONG_WAIT)
+        else {
+            return;
+        };
         if slot.logged != Some(wait.since) {
             slot.logged = Some(wait.since);
             log::warn!(
@@ -381,13 +394,17 @@ impl Gpu {
         if step != CpStep::Waiting {
             self.cp_waits_since = None;
         }
-        for event in events {
-            self.cp_event(&event);
+        // Commands from the packets' own register writes are older than what the processor changed itself; both come before what
+        // the packets announce. If there were any, a queue that waits may have been waiting for them.
+        if !self.fabric.effects.is_empty() {
+            self.cp_turn = Turn::Now;
         }
-        // Commands from register writes are older than what the processor changed itself.
         self.settle();
         for change in self.cp.take_changes() {
             self.fabric.gfx.publish(&change);
+        }
+        for event in events {
+            self.cp_event(&event);
         }
     }
 
