@@ -4,7 +4,7 @@
 //! same number.
 
 use std::fs;
-use std::io::{self, BufRead};
+use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -64,10 +64,13 @@ pub fn run() -> ! {
     match Order::from_command_line(&command_line) {
         Some(orders) => orders.iter().for_each(|order| execute(order, &mut clients)),
         None => {
-            for line in io::stdin().lock().lines().map_while(Result::ok) {
+            let mut line = String::new();
+            // Not `lines()`: that would keep standard input locked, and a step's process would inherit the lock.
+            while io::stdin().read_line(&mut line).is_ok_and(|count| count > 0) {
                 if let Some(order) = Order::parse(&line) {
                     execute(&order, &mut clients);
                 }
+                line.clear();
             }
         }
     }
