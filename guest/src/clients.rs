@@ -45,7 +45,9 @@ impl Command {
     /// Reads the words after `client-`.
     pub fn parse(verb: &str, arguments: &[String]) -> Result<Self, String> {
         let (name, rest) = match arguments.split_first() {
-            Some((name, rest)) if !name.contains('=') => (name.clone(), rest),
+            Some((name, rest)) if !name.contains('=') && !matches!(name.as_str(), "old" | "new") => {
+                (name.clone(), rest)
+            }
             _ => ("main".to_owned(), arguments),
         };
         match verb {
@@ -243,6 +245,9 @@ mod tests {
                 new_context: false,
                 expect: Some(125)
             })
+        );
+        assert!(
+            matches!(parse("use new"), Ok(Command::Use { name, new_context: true, .. }) if name == "main")
         );
         assert!(parse("use a maybe").unwrap_err().contains("maybe"));
     }

@@ -120,6 +120,9 @@ pub struct RunArgs {
     /// Folder with the driver's firmware, the one that holds amdgpu/ [default: fetched]
     #[arg(long, value_name = "DIR")]
     pub firmware: Option<PathBuf>,
+    /// Hangs and resets are expected: something does that to the GPU on purpose
+    #[arg(long)]
+    pub expect_resets: bool,
     /// Do not hold lines of the kernel's log with this text against the driver; may be repeated
     #[arg(long, value_name = "TEXT")]
     pub tolerate: Vec<String>,
@@ -219,6 +222,7 @@ impl RunArgs {
             gpu: !self.no_gpu,
             busybox: self.shell,
             steps,
+            resets: self.expect_resets,
             tolerated: self.tolerate.clone(),
         })
     }

@@ -18,5 +18,6 @@ pub mod report;
 pub mod run;
 pub mod session;
 pub mod steps;
+pub mod summary;
 mod sys;
 pub mod verdict;

@@ -24,6 +24,8 @@ use crate::verdict::{self, Expectations};
 const MODULES: [&str; 1] = ["amdgpu"];
 /// The ASICs that the device can be.
 const FIRMWARE_PREFIXES: [&str; 1] = ["sienna_cichlid_"];
+/// More reasons than these do not make a report clearer.
+const MOST_REASONS: usize = 12;
 const INITRAMFS: &str = "initramfs.cpio";
 
 /// Where the kernel comes from.
@@ -77,6 +79,8 @@ pub struct Options {
     pub busybox: bool,
     /// The steps.
     pub steps: Vec<Step>,
+    /// Whether hangs and resets are expected: something does that to the GPU on purpose.
+    pub resets: bool,
     /// Lines of the log with one of these parts are not judged.
     pub tolerated: Vec<String>,
 }
@@ -248,6 +252,9 @@ fn follow(session: &mut Session, options: &Options, report: &mut Report, progres
         end(running, failure.as_deref());
         failed = failure.is_some();
     }
+    if failed && let Err(error) = ask_device(session, report) {
+        report.reasons.push(error);
+    }
     if options.busybox && reached_init && !crate::interrupt::requested() {
         progress.note("the guest's shell: \"exit\" or Ctrl-] ends the run");
         if let Err(error) = session.shell() {
@@ -358,9 +365,17 @@ fn conclude(report: &mut Report, session: &Session, options: &Options, reached_i
         .map(serde_json::Value::Object)
         .collect();
 
-    let probes = options.steps.iter().map(Step::probes).sum();
+    // The first entry is the boot; a step that failed need not have come to its probe.
+    let done = report
+        .steps
+        .iter()
+        .skip(1)
+        .filter(|step| step.failure.is_none())
+        .count();
+    let probes = options.steps.iter().take(done).map(Step::probes).sum();
     let expected = Expectations {
         probes: if options.gpu { probes } else { 0 },
+        resets: options.resets || options.steps.iter().any(Step::resets),
         tolerated: options.tolerated.clone(),
     };
     report.findings = verdict::judge(session.log(), &expected);
@@ -376,6 +391,8 @@ fn conclude(report: &mut Report, session: &Session, options: &Options, reached_i
             .map(|finding| format!("not so: {}: {}", finding.rule.meaning(), finding.detail)),
     );
     report.reasons.extend(reasons);
+    // One bad thing may be said in many lines; all of them are in the findings.
+    report.reasons.truncate(MOST_REASONS);
     report.verdict = match (reached_init, report.reasons.is_empty()) {
         (false, _) => Verdict::Unknown,
         (true, true) => Verdict::Pass,

@@ -122,6 +122,14 @@ impl Step {
         }
     }
 
+    /// Whether it makes the driver reset the GPU.
+    pub fn resets(&self) -> bool {
+        match self {
+            Self::Guest { words, .. } => words.starts_with("recover"),
+            Self::Reboot | Self::PowerOff | Self::Control { .. } => false,
+        }
+    }
+
     /// How often the driver comes up in it.
     pub const fn probes(&self) -> usize {
         match self {

@@ -18,6 +18,10 @@ const TROUBLE: [&str; 7] = [
 const PROBED: &str = "Initialized amdgpu";
 /// The driver's first line of a probe (amdgpu_device.c, `amdgpu_device_init`).
 const PROBING: &str = "initializing kernel modesetting";
+/// A translation that failed (gmc_v10_0.c, `gmc_v10_0_process_interrupt`).
+const PAGE_FAULT: &str = "page fault";
+/// A hang or what is done about one (amdgpu_job.c, `amdgpu_job_timedout`; amdgpu_device.c, `amdgpu_device_gpu_recover`).
+const RECOVERY: [&str; 3] = ["timeout, signaled seq", "GPU reset begin", "ring reset"];
 /// A lost interrupt (amdgpu_fence.c, `amdgpu_fence_fallback`).
 const FALLBACK: &str = "Fence fallback timer expired";
 
@@ -26,6 +30,8 @@ const FALLBACK: &str = "Fence fallback timer expired";
 pub struct Expectations {
     /// How often the driver has to have come up.
     pub probes: usize,
+    /// Whether the GPU was made to be reset.
+    pub resets: bool,
     /// Lines with one of these parts are no findings, whatever else they say.
     pub tolerated: Vec<String>,
 }
@@ -51,6 +57,10 @@ pub enum Rule {
     NoKernelTrouble,
     /// No interrupt was lost.
     NoFenceFallback,
+    /// No access of the GPU failed.
+    NoPageFault,
+    /// Nothing hung and nothing was reset, unless that was the point.
+    NoRecovery,
 }
 
 impl Rule {
@@ -61,6 +71,8 @@ impl Rule {
             Self::NoDriverError => "no *ERROR* line of the driver",
             Self::NoKernelTrouble => "no warning trace in the kernel's log",
             Self::NoFenceFallback => "no lost fence interrupt",
+            Self::NoPageFault => "no page fault of the GPU",
+            Self::NoRecovery => "no hang and no reset that nobody asked for",
         }
     }
 }
@@ -77,6 +89,10 @@ pub fn judge(log: &[Line], expected: &Expectations) -> Vec<Finding> {
             Rule::NoDriverError
         } else if text.contains(FALLBACK) {
             Rule::NoFenceFallback
+        } else if text.contains("amdgpu") && text.contains(PAGE_FAULT) {
+            Rule::NoPageFault
+        } else if !expected.resets && RECOVERY.iter().any(|words| text.contains(words)) {
+            Rule::NoRecovery
         } else if TROUBLE.iter().any(|words| text.contains(words)) {
             Rule::NoKernelTrouble
         } else {
@@ -130,6 +146,7 @@ mod tests {
     fn once() -> Expectations {
         Expectations {
             probes: 1,
+            resets: false,
             tolerated: vec![],
         }
     }
@@ -190,10 +207,33 @@ mod tests {
     }
 
     #[test]
+    fn a_page_fault_fails() {
+        let text = format!(
+            "{GOOD}[    5.0] amdgpu 0000:01:00.0: amdgpu: [gfxhub] page fault (src_id:0 ring:0 vmid:1)"
+        );
+        assert_eq!(rules(&text), [Rule::NoPageFault]);
+    }
+
+    #[test]
+    fn a_hang_fails_unless_it_was_asked_for() {
+        let text = format!(
+            "{GOOD}[    5.0] amdgpu 0000:01:00.0: ring sdma1 timeout, signaled seq=7, emitted seq=9\n\
+             [    5.1] amdgpu 0000:01:00.0: amdgpu: GPU reset begin!"
+        );
+        assert_eq!(rules(&text), [Rule::NoRecovery, Rule::NoRecovery]);
+        let asked = Expectations {
+            resets: true,
+            ..once()
+        };
+        assert_eq!(judge(&log(&text), &asked), []);
+    }
+
+    #[test]
     fn what_is_tolerated_does_not_fail() {
         let text = format!("{GOOD}[    5.0] [drm] *ERROR* ring sdma0 timeout");
         let expected = Expectations {
             probes: 1,
+            resets: false,
             tolerated: vec!["ring sdma0 timeout".into()],
         };
         assert_eq!(judge(&log(&text), &expected), []);
