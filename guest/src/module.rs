@@ -35,9 +35,26 @@ pub fn load(name: &str, parameters: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Removes one module.
+/// Removes one module. Core dumps of its devices go before it: each holds a reference for five minutes
+/// (drivers/base/devcoredump.c, `DEVCD_TIMEOUT`).
 pub fn remove(name: &str) -> Result<(), String> {
-    sys::delete_module(name).map_err(|error| format!("delete_module({name}): {error}"))
+    let discarded = discard_core_dumps();
+    if discarded > 0 {
+        marker::note("coredump", &Object::new().number("discarded", discarded));
+    }
+    sys::delete_module(name).map_err(|error| {
+        let users = fs::read_to_string(format!("/sys/module/{name}/refcnt")).unwrap_or_default();
+        format!("delete_module({name}): {error}; it has {} users", users.trim())
+    })
+}
+
+/// Discards all device core dumps; writing anything to one is how that is said.
+fn discard_core_dumps() -> u64 {
+    let dumps = fs::read_dir("/sys/class/devcoredump").into_iter().flatten();
+    let discarded = dumps
+        .filter_map(|entry| fs::write(entry.ok()?.path().join("data"), "0").ok())
+        .count();
+    u64::try_from(discarded).unwrap_or(u64::MAX)
 }
 
 /// The parameters as the kernel shows them, `name=value`.

@@ -1,4 +1,4 @@
-//! Boots guests on the emulated GPU, runs clients in them, reads the evidence, reports.
+#![doc = include_str!("../README.md")]
 
 pub mod accel;
 pub mod cargo;
