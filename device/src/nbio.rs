@@ -32,6 +32,9 @@ static SPECS: &[RegSpec] = &[
     RegSpec::modelled("MM_INDEX", MM_INDEX),
     RegSpec::modelled("MM_DATA", MM_DATA),
     RegSpec::modelled("MM_INDEX_HI", MM_INDEX_HI),
+    // Before the driver has found the scratch registers it looks for number 7 from dword 0 on, and must find "not posted"
+    // (6.1 `amdgpu_device_need_post`).
+    RegSpec::constant("dword 7", at(0x1c), 0),
     RegSpec::modelled("PCIE_INDEX2", PCIE_INDEX2),
     RegSpec::modelled("PCIE_DATA2", PCIE_DATA2),
     // Scratch 7 has ASIC_INIT_COMPLETE: 0 makes the driver post the card.

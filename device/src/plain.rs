@@ -25,6 +25,11 @@ static SPECS: &[RegSpec] = &[
     RegSpec::stored("HDP_MISC_CNTL", at(0x3fcc)),
     RegSpec::stored("HDP_MEM_POWER_CTRL", at(0x3fd0)),
     RegSpec::stored("HDP_CLK_CNTL", at(0x3fe0)),
+    // MMHUB's data fabric port: clock gating (6.1 `mmhub_v2_0.c`, Sienna Cichlid's offset).
+    RegSpec::stored("DAGB0_CNTL_MISC2", at(0x6_81c0)),
+    // SPI: trap handler configuration for KFD's debugger. No shader runs.
+    RegSpec::stored("SPI_GDBG_TRAP_CONFIG", at(0xc748)),
+    RegSpec::stored("SPI_GDBG_TRAP_DATA{}", at(0xc760)).array(2, 4),
     // THM: no sensor.
     RegSpec::stored("THM_THERMAL_INT_ENA", at(0x5_9828)),
     RegSpec::stored("THM_THERMAL_INT_CTRL", at(0x5_982c)),

@@ -1,7 +1,7 @@
 //! The system management network: registers beyond the register BAR, reached through PCIE_INDEX2/PCIE_DATA2.
 //!
-//! Fidelity: the MP1 firmware flags read "firmware running"; every other address reads 0, forgets what is written, and is counted as
-//! unmodelled.
+//! Fidelity: the MP1 firmware flags read "firmware running", the memory controllers' error counters keep what is written. Every other
+//! address reads 0, forgets what is written, and is counted as unmodelled.
 
 use mmio::{RegOffset, RegSpec, RegisterFile};
 
@@ -10,9 +10,22 @@ const MP1_FIRMWARE_FLAGS: RegOffset = RegOffset::from_byte(0x03b1_0024);
 /// `smnPCIE_CONFIG_CNTL` (`nbio_v2_3.c`): bus parameters, kept without effect.
 const PCIE_CONFIG_CNTL: RegOffset = RegOffset::from_byte(0x1118_0044);
 
+/// `smnMP1_PMI_3_START`: whether the SMU has a trace buffer (6.12 `sienna_cichlid_ppt.c`, `smu_context.stb_context`).
+const MP1_PMI_3_START: RegOffset = RegOffset::from_byte(0x03b3_0204);
+/// `EccErrCntSel` of the first channel of the first memory controller (6.1 `umc_v8_7.c`); a controller every 1 MiB, two channels each.
+const UMC0_ECC_ERR_CNT_SEL: RegOffset = RegOffset::from_byte(0x5_0ca0);
+/// The second channel's.
+const UMC1_ECC_ERR_CNT_SEL: RegOffset = RegOffset::from_byte(0x5_1ca0);
+
 static SPECS: &[RegSpec] = &[
     RegSpec::constant("MP1_FIRMWARE_FLAGS", MP1_FIRMWARE_FLAGS, 1),
+    RegSpec::constant("MP1_PMI_3_START", MP1_PMI_3_START, 0),
     RegSpec::stored("PCIE_CONFIG_CNTL", PCIE_CONFIG_CNTL),
+    // Memory controllers: no error ever occurs, so a counter keeps what it was set to.
+    RegSpec::stored("UMC{}_CH0_EccErrCntSel", UMC0_ECC_ERR_CNT_SEL).array(8, 0x10_0000),
+    RegSpec::stored("UMC{}_CH0_EccErrCnt", UMC0_ECC_ERR_CNT_SEL.plus(4)).array(8, 0x10_0000),
+    RegSpec::stored("UMC{}_CH1_EccErrCntSel", UMC1_ECC_ERR_CNT_SEL).array(8, 0x10_0000),
+    RegSpec::stored("UMC{}_CH1_EccErrCnt", UMC1_ECC_ERR_CNT_SEL.plus(4)).array(8, 0x10_0000),
 ];
 
 /// The network's registers.

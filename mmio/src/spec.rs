@@ -34,7 +34,7 @@ pub struct RegSpec {
     /// How many registers the entry describes; 1 for a plain register.
     pub count: u16,
     /// Bytes from one element of an array to the next.
-    pub stride: u16,
+    pub stride: u32,
     /// Value after a reset.
     pub reset: u32,
     /// Bits that a write sets.
@@ -101,7 +101,7 @@ impl RegSpec {
 
     /// The same as an array of `count` registers, `stride` bytes apart.
     #[must_use]
-    pub const fn array(self, count: u16, stride: u16) -> Self {
+    pub const fn array(self, count: u16, stride: u32) -> Self {
         Self {
             count,
             stride,
@@ -111,7 +111,7 @@ impl RegSpec {
 
     /// Offset of element `index`, relative to the block's base.
     pub const fn element(&self, index: u16) -> RegOffset {
-        self.offset.plus(index as u32 * self.stride as u32)
+        self.offset.plus((index as u32).wrapping_mul(self.stride))
     }
 
     /// Name of element `index`, with the instance prefix.

@@ -253,7 +253,7 @@ macro_rules! stored_queue {
 }
 
 /// Bytes from one RLC queue's registers to the next one's.
-const QUEUE_STRIDE: u16 = 0x58 * 4;
+const QUEUE_STRIDE: u32 = 0x58 * 4;
 
 /// The page queue: no driver of this generation uses it; 6.12 and 7.3 dump it.
 pub(crate) static PAGE: &[RegSpec] = stored_queue!("PAGE_", 0xd8, 1);
