@@ -1,3 +1,6 @@
-//! To come.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
 
+pub mod driver;
+pub mod guest;
 pub mod wire;
