@@ -4,7 +4,7 @@ mod common;
 
 use common::{ENGINES, everywhere};
 use gart::GpuVa;
-use tests::driver::packet::sdma as packet;
+use tests::driver::packet::{pm4, sdma as packet};
 use tests::driver::regs::{self, gc};
 use tests::driver::smu;
 use tests::driver::{Domain, Driver, Kernel, ResetMethod, expect_cold};
@@ -130,6 +130,68 @@ fn a_blocked_job_does_not_survive_a_reset() -> Story {
 }
 
 #[test]
+fn a_blocked_queue_does_not_survive_a_reset() -> Story {
+    everywhere(|driver| {
+        let flag = driver.allocate(Domain::Gtt, PAGE, PAGE)?;
+        let (queue, guest) = driver.compute(5)?;
+        queue.ring.write(guest, &pm4::wait_memory(flag.mc(), 1))?;
+        queue
+            .ring
+            .write(guest, &pm4::write_memory(flag.mc().plus(8), 0xbad))?;
+        queue.commit(guest)?;
+        for _ in 0..20 {
+            guest.step()?;
+        }
+        driver.mode1_reset(ResetMethod::Mode1Smu)?;
+        driver.guest.store(&flag, 0, 1)?;
+        // Also once context 0 shows the same memory at the same address again.
+        driver.hw_init()?;
+        driver.guest.run_until_idle()?;
+        expect("what follows the wait", driver.guest.load(&flag, 8)?, 0_u32)
+    })
+}
+
+#[test]
+fn what_was_blocked_in_vram_does_not_go_on_after_a_function_reset() -> Story {
+    // VRAM is kept, and VMID 0 sees it without any page table: nothing but the reset itself stops these two.
+    everywhere(|driver| {
+        let memory = driver.allocate(Domain::Vram, PAGE, PAGE)?;
+        let (flag, ib) = (memory.mc(), memory.mc().plus(0x100));
+        let mut packets = packet::wait_memory(flag, 1).to_vec();
+        packets.extend(packet::write(flag.plus(8), &[0xbad]));
+        packets.resize(16, packet::NOP);
+        driver.guest.write_dwords(&memory, 0x100, &packets)?;
+        let (engine, guest) = driver.engine(0)?;
+        engine.submit(guest, None, ib, 16)?;
+
+        let mut packets = pm4::wait_memory(flag, 1).to_vec();
+        packets.extend(pm4::write_memory(flag.plus(16), 0xbad));
+        driver.guest.write_dwords(&memory, 0x200, &packets)?;
+        let length = u32::try_from(packets.len()).map_err(|_| Failure::Exhausted("indirect buffer"))?;
+        let (queue, guest) = driver.compute(0)?;
+        queue.submit(guest, None, flag.plus(0x200), length)?;
+        for _ in 0..20 {
+            guest.step()?;
+        }
+
+        guest.reset_function();
+        guest.store(&memory, 0, 1)?;
+        // Also once both engines get turns again.
+        driver.hw_init()?;
+        expect(
+            "what SDMA would have written",
+            driver.guest.load(&memory, 8)?,
+            0_u32,
+        )?;
+        expect(
+            "what the CP would have written",
+            driver.guest.load(&memory, 16)?,
+            0_u32,
+        )
+    })
+}
+
+#[test]
 fn a_blocked_engine_starts_anew_after_its_soft_reset() -> Story {
     everywhere(|driver| {
         let (flag, seq) = block(driver)?;
@@ -188,6 +250,21 @@ fn mode2_stops_graphics_and_sdma_and_keeps_everything_else() -> Story {
         let (me, pipe, queue) = driver.gfx.kiq.place;
         driver.guest.write(gc::GRBM_GFX_CNTL, pipe | me << 2 | queue << 8);
         expect("KIQ", driver.guest.read(gc::CP_HQD_ACTIVE) & 1, 0_u32)
+    })
+}
+
+#[test]
+fn after_mode2_graphics_and_sdma_come_up_with_the_secure_os_alive() -> Story {
+    everywhere(|driver| {
+        let interrupts = driver.guest.interrupts().len();
+        driver.mode2_reset()?;
+        assert!(!driver.vram_is_lost()?, "MODE2 keeps VRAM");
+        driver.late_init()?;
+        assert!(
+            driver.guest.interrupts().len() > interrupts,
+            "the interrupt ring lives on"
+        );
+        Ok(())
     })
 }
 

@@ -315,6 +315,30 @@ impl Driver {
         expect_cold(guest)
     }
 
+    /// `amdgpu_dpm_mode2_reset` and what follows: 6.1 resumes everything with the secure OS alive, the later ones' handler
+    /// (`sienna_cichlid_mode2_restore_hwcontext`) graphics and SDMA alone.
+    ///
+    /// # Errors
+    /// [`Failure`] if the device does not take the message, or does not come up again.
+    pub fn mode2_reset(&mut self) -> Result<(), Failure> {
+        smu::send(&mut self.guest, smu::message::MODE2_RESET, 0)?;
+        self.guest.pass(Duration::from_millis(1));
+        self.guest.run_until_idle()?;
+        self.gmc_hw_init()?;
+        if self.kernel == Kernel::V6_1 {
+            self.ih_hw_init()?;
+            self.psp.create_ring(&mut self.guest)?;
+            self.psp.load_firmware(&mut self.guest, &self.gmc)?;
+        } else {
+            let answer = self
+                .psp
+                .submit(&mut self.guest, psp::command::AUTOLOAD_RLC, &[])?;
+            expect("AUTOLOAD_RLC after MODE2", answer.status, 0_u32)?;
+        }
+        self.gfx_hw_init()?;
+        self.sdma_hw_init()
+    }
+
     /// A user's address space.
     ///
     /// # Errors
