@@ -12,6 +12,7 @@ use vmm_sys_util::eventfd::EventFd;
 use crate::asic::AsicProfile;
 use crate::gpu::{Gpu, GpuConfig, GpuError, Work};
 use crate::images::vbios;
+use crate::limited::limited;
 use crate::memory::{DeviceMemory, Vram, VramError};
 use crate::pci::{Bar, BarKind, ConfigEffect, ConfigSpace, Layout, LayoutError, PowerState};
 use crate::transport::{Activity, DmaRange, PciFunction, Region, RegionInfo, RequestError};
@@ -119,7 +120,7 @@ impl GpuFunction {
             && let Some(msi) = &self.msi
             && let Err(error) = msi.write(1)
         {
-            log::warn!(target: "amdgpu::ih", "cannot signal the interrupt: {error}");
+            limited!(Warn, target: "amdgpu::ih", "cannot signal the interrupt: {error}");
         }
     }
 
@@ -140,11 +141,11 @@ impl GpuFunction {
         match effect {
             ConfigEffect::BusMaster(enabled) => self.gpu.memory_mut().guest.set_bus_master(enabled),
             ConfigEffect::FunctionLevelReset => {
-                log::info!(target: "amdgpu::reset", "function level reset");
+                limited!(Info, target: "amdgpu::reset", "function level reset");
                 self.function_reset();
             }
             ConfigEffect::PowerState(PowerState::D3Hot) => {
-                log::info!(target: "amdgpu::pci", "unimplemented: D3hot keeps everything running");
+                limited!(Info, target: "amdgpu::pci", "unimplemented: D3hot keeps everything running");
             }
             // The front end routes memory accesses and messages itself.
             ConfigEffect::PowerState(PowerState::D0)
@@ -356,14 +357,16 @@ impl PciFunction for GpuFunction {
     }
 
     fn reset(&mut self) {
-        log::info!(target: "amdgpu::reset", "device reset by the front end");
+        limited!(Info, target: "amdgpu::reset", "device reset by the front end");
         self.function_reset();
     }
 
     fn disconnected(&mut self) {
         self.gpu.memory_mut().guest.clear();
         self.msi = None;
-        self.function_reset();
+        self.config.reset();
+        self.gpu.memory_mut().guest.set_bus_master(false);
+        self.gpu.power_off();
     }
 
     fn run(&mut self) -> Activity {

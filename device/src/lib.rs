@@ -8,6 +8,7 @@ pub mod gfx;
 pub mod gpu;
 pub mod ih;
 pub mod images;
+pub mod limited;
 pub mod memory;
 pub mod nbio;
 pub mod pci;

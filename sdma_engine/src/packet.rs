@@ -267,13 +267,6 @@ pub struct PtePde {
     pub entries: u32,
 }
 
-impl PtePde {
-    /// The entry at `index`.
-    pub const fn entry(&self, index: u64) -> u64 {
-        self.addr.wrapping_add(self.increment.wrapping_mul(index)) | self.flags
-    }
-}
-
 /// TIMESTAMP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timestamp {

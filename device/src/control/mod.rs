@@ -8,63 +8,35 @@ mod request;
 pub use request::{Request, RequestError, VERSION, reply};
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
-use thiserror::Error;
 
 use crate::function::GpuFunction;
-use crate::transport::Mailbox;
+use crate::transport::socket::{self, SocketFile};
+use crate::transport::{Mailbox, SocketError};
 
 /// Longest request line in bytes.
 const MAX_LINE: u64 = 64 << 10;
 /// How long a client may take to read a reply before it is dropped.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The socket cannot be served.
-#[derive(Debug, Error)]
-pub enum ControlError {
-    /// Somebody listens there already.
-    #[error("{} is in use by another process", .0.display())]
-    InUse(PathBuf),
-    /// The path cannot be listened at.
-    #[error("cannot listen at {}", path.display())]
-    Listen {
-        /// The path.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-}
-
 /// The socket; its file goes with it.
 #[derive(Debug)]
 pub struct ControlSocket {
-    path: PathBuf,
+    _file: SocketFile,
 }
 
 impl ControlSocket {
     /// Serves questions at `path` until the process ends. A socket file that nobody listens at any more is replaced.
     ///
     /// # Errors
-    /// [`ControlError`] if the path is in use or cannot be listened at.
-    pub fn serve(path: &Path, mailbox: Mailbox<GpuFunction>) -> Result<Self, ControlError> {
-        let failed = |source| ControlError::Listen {
-            path: path.to_owned(),
-            source,
-        };
-        match UnixStream::connect(path) {
-            Ok(_) => return Err(ControlError::InUse(path.to_owned())),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                std::fs::remove_file(path).map_err(failed)?;
-            }
-            Err(_) => {}
-        }
-        let listener = UnixListener::bind(path).map_err(failed)?;
+    /// [`SocketError`] if the path is in use, is no socket, or cannot be listened at.
+    pub fn serve(path: &Path, mailbox: Mailbox<GpuFunction>) -> Result<Self, SocketError> {
+        let (listener, file) = socket::listen(path)?;
         let accept = move || {
             for stream in listener.incoming().flatten() {
                 let mailbox = mailbox.clone();
@@ -77,17 +49,11 @@ impl ControlSocket {
         thread::Builder::new()
             .name("control".to_owned())
             .spawn(accept)
-            .map_err(failed)?;
-        Ok(Self {
-            path: path.to_owned(),
-        })
-    }
-}
-
-impl Drop for ControlSocket {
-    fn drop(&mut self) {
-        // Somebody else may have removed it; there is nothing left to do then.
-        let _ = std::fs::remove_file(&self.path);
+            .map_err(|source| SocketError::Listen {
+                path: path.to_owned(),
+                source,
+            })?;
+        Ok(Self { _file: file })
     }
 }
 

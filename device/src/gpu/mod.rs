@@ -23,6 +23,7 @@ use thiserror::Error;
 use crate::asic::AsicProfile;
 use crate::gfx::{self, CommandProcessor, CpEvent, CpStep, GfxEffect};
 use crate::ih::{IhEffect, IvEntry};
+use crate::limited::limited;
 use crate::memory::DeviceMemory;
 use crate::psp::{PspEffect, PspRequest};
 use crate::smu::SmuEffect;
@@ -110,6 +111,15 @@ struct SdmaSlot {
     logged: Option<Duration>,
 }
 
+impl SdmaSlot {
+    /// Drops the work in flight.
+    fn stop(&mut self) {
+        self.engine.reset();
+        self.turn = Turn::None;
+        self.wait = None;
+    }
+}
+
 impl Gpu {
     /// The GPU after power-on, its discovery binary in place.
     ///
@@ -167,7 +177,7 @@ impl Gpu {
         let value = self.fabric.read(offset);
         if let Some(times) = self.fabric.ledger.read(offset, value) {
             let name = self.fabric.name(offset);
-            log::warn!(target: "amdgpu::mmio", "guest spins on {name} ({offset}): read {times} times, always {value:#x}");
+            limited!(Warn, target: "amdgpu::mmio", "guest spins on {name} ({offset}): read {times} times, always {value:#x}");
         }
         self.settle();
         value
@@ -326,8 +336,7 @@ impl Gpu {
         };
         if slot.logged != Some(wait.since) {
             slot.logged = Some(wait.since);
-            log::warn!(
-                target: "amdgpu::sdma",
+            limited!(Warn, target: "amdgpu::sdma",
                 "SDMA{index} has waited for {} s: {}", LONG_WAIT.as_secs(), self.describe(&wait.target)
             );
         }
@@ -368,10 +377,10 @@ impl Gpu {
                 self.page_tables.record(&self.fabric, kind, vmid, dst, entries);
             }
             EngineEvent::PollTimeout { vmid } => {
-                log::info!(target: "amdgpu::sdma", "SDMA{index}: a poll in VMID {vmid} gave up");
+                limited!(Info, target: "amdgpu::sdma", "SDMA{index}: a poll in VMID {vmid} gave up");
             }
             EngineEvent::Halted(reason) => {
-                log::warn!(target: "amdgpu::sdma", "guest error: SDMA{index} stopped: {reason}");
+                limited!(Warn, target: "amdgpu::sdma", "guest error: SDMA{index} stopped: {reason}");
             }
         }
     }
@@ -410,7 +419,7 @@ impl Gpu {
 
     fn cp_event(&mut self, event: &CpEvent) {
         if let CpEvent::BadOpcode { queue, header, .. } = event {
-            log::warn!(target: "amdgpu::cp", "guest error: queue {queue} stopped at the packet {header:#010x}");
+            limited!(Warn, target: "amdgpu::cp", "guest error: queue {queue} stopped at the packet {header:#010x}");
         }
         if let Some(interrupt) = event.interrupt() {
             self.raise(&IvEntry {
@@ -470,7 +479,8 @@ impl Gpu {
                     if mask >> index & 1 != 0 {
                         registers.soft_reset();
                         if let Some(slot) = self.sdma.get_mut(index) {
-                            slot.engine.reset();
+                            slot.stop();
+                            // One step, so that its registers show that it stands still.
                             slot.turn = Turn::Now;
                         }
                     }
@@ -478,7 +488,7 @@ impl Gpu {
             }
             // Only a virtual function's driver asks the RLC firmware for registers.
             GfxEffect::Rlcg(request) => {
-                log::info!(target: "amdgpu::mmio", "unimplemented: register access through RLCG, {request:x?}");
+                limited!(Info, target: "amdgpu::mmio", "unimplemented: register access through RLCG, {request:x?}");
             }
         }
     }
@@ -488,8 +498,7 @@ impl Gpu {
         self.cp.context_disabled(Vmid::KERNEL);
         for slot in &mut self.sdma {
             if matches!(slot.turn, Turn::At(_)) {
-                slot.engine.reset();
-                slot.turn = Turn::None;
+                slot.stop();
             }
         }
     }

@@ -6,6 +6,7 @@ use sdma_engine::InvalidateRegisters;
 use super::{Gpu, Turn};
 use crate::asic::AsicProfile;
 use crate::images::discovery;
+use crate::limited::limited;
 
 /// What a reset is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,9 +35,15 @@ impl Gpu {
         self.cold();
     }
 
+    /// The machine around the card has been switched off: nothing of what its guest left in VRAM is there for the next one.
+    pub fn power_off(&mut self) {
+        self.lose_vram();
+        self.cold();
+    }
+
     /// Carries out a reset that a register write asked for. Not inside that write: its reply must not wait for it.
     pub(super) fn carry_out(&mut self, kind: ResetKind) {
-        log::info!(target: "amdgpu::reset", "{kind:?} reset");
+        limited!(Info, target: "amdgpu::reset", "{kind:?} reset");
         match kind {
             ResetKind::Mode1 => {
                 self.resets.mode1 += 1;
@@ -70,11 +77,11 @@ impl Gpu {
     /// Nothing of what ran before touches memory after this.
     fn stop_engines(&mut self) {
         for slot in &mut self.sdma {
-            slot.engine.reset();
-            slot.turn = Turn::None;
+            slot.stop();
         }
         self.cp.reset();
         self.cp_turn = Turn::None;
+        self.cp_waits_since = None;
     }
 
     /// What the board's firmware does before any driver: it leaves the discovery binary at the top of VRAM.

@@ -11,6 +11,7 @@ pub use command::{Command, Frame, Response};
 
 use std::collections::BTreeMap;
 
+use crate::limited::limited;
 use command::{COMMAND_BYTES, FRAME_BYTES, NOT_SUPPORTED};
 use gart::{GpuVa, VirtualMemory, Vmid};
 use mmio::{Effects, RegOffset, RegisterBlock, RegisterFile};
@@ -178,7 +179,7 @@ impl Psp {
             | Command::GetFirmwareAttestation
             | Command::BootConfig => {}
             Command::Unknown { id } => {
-                log::warn!(target: "amdgpu::psp", "unimplemented: command {id:#x}, answered as not supported");
+                limited!(Warn, target: "amdgpu::psp", "unimplemented: command {id:#x}, answered as not supported");
                 response.status = NOT_SUPPORTED;
             }
         }

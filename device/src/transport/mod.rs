@@ -3,6 +3,7 @@
 //! One thread owns the device. It serves the socket, and while no message is waiting it gives the engines their budget
 //! ([`PciFunction::run`]), so no access ever waits for a lock and every access waits for at most one budget of engine work.
 
+pub mod socket;
 pub mod vfio_user;
 mod wake;
 
@@ -13,6 +14,7 @@ use mmio::AccessError;
 use thiserror::Error;
 use vmm_sys_util::eventfd::EventFd;
 
+pub use socket::SocketError;
 pub use wake::{Job, Mailbox, MailboxClosed, StopHandle};
 
 /// The regions of a PCI function, as vfio numbers them.

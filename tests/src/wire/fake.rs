@@ -2,6 +2,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -48,6 +50,8 @@ pub struct Fake {
     pub triggered: Vec<u32>,
     /// How often the engines ran.
     pub runs: usize,
+    /// The same, to be watched without a job that would itself wake the server.
+    pub watched_runs: Arc<AtomicUsize>,
     /// What they say afterwards.
     pub activity: Activity,
     /// If set, accesses fail with an I/O error that carries this errno.
@@ -70,6 +74,7 @@ impl Fake {
             accesses: Vec::new(),
             triggered: Vec::new(),
             runs: 0,
+            watched_runs: Arc::default(),
             activity: Activity::Idle,
             broken: None,
         })
@@ -184,6 +189,7 @@ impl PciFunction for Fake {
 
     fn run(&mut self) -> Activity {
         self.runs += 1;
+        self.watched_runs.store(self.runs, Ordering::Relaxed);
         self.activity
     }
 }

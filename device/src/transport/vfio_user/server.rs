@@ -1,19 +1,18 @@
 //! Listener and event loop.
 
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SocketType};
 use thiserror::Error;
 
 use super::connection::{Connection, Gone, Served};
+use crate::transport::socket::{self, SocketError, SocketFile};
 use crate::transport::wake::{self, Jobs};
 use crate::transport::{Activity, Mailbox, PciFunction, StopHandle};
 
@@ -27,15 +26,9 @@ pub enum ServeError {
     /// Connections cannot be accepted.
     #[error("cannot accept a connection")]
     Accept(#[source] io::Error),
-    /// Somebody else listens there.
-    #[error("{} is in use by another process", .0.display())]
-    InUse(PathBuf),
     /// An inherited descriptor is no UNIX stream socket.
     #[error("the inherited descriptor is no UNIX stream socket")]
     NoSocket,
-    /// Something that is no socket is in the way.
-    #[error("{} exists and is not a socket", .0.display())]
-    NotASocket(PathBuf),
     /// The host refused.
     #[error("{what}")]
     Host {
@@ -46,14 +39,8 @@ pub enum ServeError {
         source: io::Error,
     },
     /// The path cannot be listened at.
-    #[error("cannot listen at {}", path.display())]
-    Listen {
-        /// The path.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Socket(#[from] SocketError),
 }
 
 /// Where clients come from.
@@ -69,8 +56,8 @@ enum Source {
 #[derive(Debug)]
 pub struct Listener {
     source: Source,
-    /// The socket file that was made, with its device and inode number: only this very file is removed.
-    file: Option<(PathBuf, (u64, u64))>,
+    /// The socket file, to go with the listener.
+    _file: Option<SocketFile>,
 }
 
 impl Listener {
@@ -79,17 +66,16 @@ impl Listener {
     /// # Errors
     /// [`ServeError`] if the path is in use, is no socket, or cannot be listened at.
     pub fn bind(path: &Path) -> Result<Self, ServeError> {
-        let failed = |source| ServeError::Listen {
-            path: path.to_owned(),
-            source,
-        };
-        remove_stale(path)?;
-        let listener = UnixListener::bind(path).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        let metadata = fs::symlink_metadata(path).map_err(failed)?;
+        let (listener, file) = socket::listen(path)?;
+        listener
+            .set_nonblocking(true)
+            .map_err(|source| ServeError::Host {
+                what: "cannot use the socket",
+                source,
+            })?;
         Ok(Self {
             source: Source::Socket(listener),
-            file: Some((path.to_owned(), (metadata.dev(), metadata.ino()))),
+            _file: Some(file),
         })
     }
 
@@ -115,7 +101,7 @@ impl Listener {
         } else {
             Source::Connected(Some(UnixStream::from(fd)))
         };
-        Ok(Self { source, file: None })
+        Ok(Self { source, _file: None })
     }
 
     /// The next client, if one waits.
@@ -144,43 +130,6 @@ impl Listener {
             Source::Socket(listener) => Some(listener.as_fd()),
             Source::Connected(_) => None,
         }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Some((path, identity)) = self.file.take()
-            && fs::symlink_metadata(&path).is_ok_and(|now| (now.dev(), now.ino()) == identity)
-            && let Err(error) = fs::remove_file(&path)
-        {
-            log::warn!(target: "amdgpu::vfio", "cannot remove {}: {error}", path.display());
-        }
-    }
-}
-
-/// Removes the socket file of a process that is gone.
-fn remove_stale(path: &Path) -> Result<(), ServeError> {
-    let failed = |source| ServeError::Listen {
-        path: path.to_owned(),
-        source,
-    };
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed(error)),
-        Ok(metadata) if !metadata.file_type().is_socket() => {
-            return Err(ServeError::NotASocket(path.to_owned()));
-        }
-        Ok(_) => {}
-    }
-    let address = SocketAddrUnix::new(path).map_err(|errno| failed(errno.into()))?;
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK; // a full queue must not hold us up
-    let probe = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
-        .map_err(|errno| failed(errno.into()))?;
-    match rustix::net::connect(&probe, &address) {
-        Ok(()) | Err(Errno::AGAIN | Errno::PROTOTYPE) => Err(ServeError::InUse(path.to_owned())),
-        Err(Errno::CONNREFUSED) => fs::remove_file(path).map_err(failed),
-        Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(failed(errno.into())),
     }
 }
 
