@@ -14,6 +14,7 @@ pub mod nbio;
 pub mod pci;
 pub mod plain;
 pub mod psp;
+pub mod registers_doc;
 pub mod smn;
 pub mod smu;
 #[cfg(test)]

@@ -127,27 +127,38 @@ impl Fabric {
         })
     }
 
-    /// All register files, for names and documentation.
-    pub(super) fn files(&self) -> Vec<&RegisterFile> {
-        let mut files = vec![];
-        files.extend(self.nbio.files());
-        files.extend(self.plain.files());
-        files.extend(self.ih.files());
-        files.extend(self.psp.files());
-        files.extend(self.smu.files());
-        files.extend(self.gfxhub.files());
-        files.extend(self.mmhub.files());
-        files.extend(self.gfx.files());
-        for registers in &self.sdma {
-            files.extend(registers.files());
-        }
-        files
+    /// The register files of every block in the register BAR, with the block's name.
+    pub(super) fn blocks(&self) -> Vec<(&'static str, Vec<&RegisterFile>)> {
+        let sdma = self.sdma.iter().flat_map(RegisterBlock::files).collect();
+        vec![
+            ("NBIO: bus interface", self.nbio.files()),
+            ("ATHUB, HDP, THM, SMUIO", self.plain.files()),
+            ("OSSSYS: interrupt handler", self.ih.files()),
+            ("MP0: security processor", self.psp.files()),
+            ("MP1: system management unit", self.smu.files()),
+            (
+                "GFXHUB: address translation of graphics and SDMA",
+                self.gfxhub.files(),
+            ),
+            (
+                "MMHUB: address translation of everything else",
+                self.mmhub.files(),
+            ),
+            ("GC: graphics", self.gfx.files()),
+            ("SDMA", sdma),
+        ]
+    }
+
+    /// The registers of the system management network.
+    pub(super) const fn smn_file(&self) -> &RegisterFile {
+        self.smn.file()
     }
 
     /// The name of a modelled register, or its offset.
     pub(super) fn name(&self, offset: RegOffset) -> String {
-        self.files()
+        self.blocks()
             .iter()
+            .flat_map(|(_, files)| files)
             .find_map(|file| file.name(offset))
             .unwrap_or_else(|| offset.to_string())
     }

@@ -11,7 +11,7 @@ mod report;
 mod reset;
 
 pub use pages::{PageTableUpdates, UpdateCounts};
-pub use report::{Stats, TableReport, UnmodelledRegister};
+pub use report::{BlockRegisters, Stats, TableReport, UnmodelledRegister};
 
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use gart::{Level, TableSummary, Vmid, WalkBudget};
+use mmio::RegisterFile;
 use sdma_engine::PacketKind;
 use serde::Serialize;
 
@@ -98,6 +99,17 @@ pub struct TableReport {
     pub out_of_memory: u64,
     /// The walk was given up: the tables are too many, or point at themselves.
     pub truncated: bool,
+}
+
+/// The register files of one block.
+#[derive(Debug, Clone)]
+pub struct BlockRegisters<'a> {
+    /// What the block is.
+    pub block: &'static str,
+    /// Whether its offsets are addresses in the system management network rather than offsets in the register BAR.
+    pub smn: bool,
+    /// Its files: one for each range of registers and instance.
+    pub files: Vec<&'a RegisterFile>,
 }
 
 /// A register that the guest touched and that is not modelled.
@@ -198,6 +210,22 @@ impl Gpu {
                 .saturating_add(summary.pages_out_of_memory),
             truncated: summary.truncated,
         })
+    }
+
+    /// Every modelled register by block, for documentation: names, masks, fidelity, and the values that they have now.
+    pub fn registers(&self) -> Vec<BlockRegisters<'_>> {
+        let bar = self.fabric.blocks().into_iter();
+        let bar = bar.map(|(block, files)| BlockRegisters {
+            block,
+            smn: false,
+            files,
+        });
+        let smn = BlockRegisters {
+            block: "SMN: system management network",
+            smn: true,
+            files: vec![self.fabric.smn_file()],
+        };
+        bar.chain([smn]).collect()
     }
 
     /// Registers that the guest touched and that are not modelled, most frequent first.
