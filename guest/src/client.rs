@@ -1,5 +1,6 @@
 //! The client: buffers in both memories, copies and fills by the SDMA engine, every byte compared.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,8 @@ const GIB: u64 = 1 << 30;
 const LIMIT: Duration = Duration::from_secs(20);
 /// Size of a packet as the kernel chooses it for moves of buffers.
 const CHUNK: u32 = 1 << 22;
+/// Pages of the buffer in the process's own memory.
+const USER_PAGES: usize = 128;
 /// Where buffers get their addresses: far above what the kernel keeps for itself, each in its own GiB.
 const FIRST_ADDRESS: u64 = 4 * GIB;
 
@@ -33,16 +36,20 @@ pub struct Options {
     pub rounds: u64,
     /// Whether to wait for the host while the mappings are there.
     pub hold: bool,
+    /// The comparison, counted from 1, before which a byte of the target is changed behind the GPU's back; 0 for none.
+    /// A comparison that does not notice is worth nothing.
+    pub sabotage: u64,
 }
 
 impl Options {
-    /// Reads `seed=1 large=20 rounds=1 hold=1`.
+    /// Reads `seed=1 large=20 rounds=1 hold=1 sabotage=0`.
     pub fn parse(arguments: &[String]) -> Result<Self, String> {
         let mut options = Self {
             seed: 1,
             large: 20,
             rounds: 1,
             hold: true,
+            sabotage: 0,
         };
         for argument in arguments {
             let (name, value) = argument
@@ -57,6 +64,7 @@ impl Options {
                 "large" => return Err("client: large goes from 4 to 512 MiB".to_owned()),
                 "rounds" => options.rounds = value,
                 "hold" => options.hold = value != 0,
+                "sabotage" => options.sabotage = value,
                 _ => return Err(format!("client: there is no {name:?}")),
             }
         }
@@ -165,10 +173,27 @@ struct Placed<'a> {
     address: u64,
 }
 
+impl Placed<'_> {
+    /// The least number of page-table entries that map it: one for every block that it fills, and one for every page
+    /// elsewhere.
+    const fn least_entries(&self) -> u64 {
+        let end = self.address + self.buffer.size();
+        let (first, last) = (self.address.next_multiple_of(BLOCK), end / BLOCK * BLOCK);
+        if first < last {
+            (first - self.address + end - last) / PAGE + (last - first) / BLOCK
+        } else {
+            self.buffer.size() / PAGE
+        }
+    }
+}
+
+/// What was compared so far.
 #[derive(Debug, Clone, Copy, Default)]
 struct Totals {
     operations: u64,
     bytes: u64,
+    /// [`Options::sabotage`].
+    sabotage: u64,
 }
 
 #[derive(Debug)]
@@ -184,6 +209,9 @@ struct Client<'a> {
     large_gtt: Placed<'a>,
     large_vram: Placed<'a>,
     other_vram: Placed<'a>,
+    user: Placed<'a>,
+    /// Bytes that the engine was told to fill or copy.
+    submitted: Cell<u64>,
     totals: Totals,
 }
 
@@ -195,13 +223,7 @@ impl<'a> Client<'a> {
         let Some(first_ring) = rings.first().copied() else {
             return Err(format!("no SDMA ring: the mask is {:#x}", info.sdma_rings));
         };
-        let mut client = Self::new(
-            device,
-            Context::new(device)?,
-            rings,
-            Pattern::new(options.seed),
-            options.large << 20,
-        )?;
+        let mut client = Self::new(device, Context::new(device)?, rings, options)?;
         for round in 0..options.rounds.max(1) {
             // Every ring gets its turn.
             let index = usize::try_from(round).unwrap_or(0) % client.rings.len();
@@ -215,11 +237,10 @@ impl<'a> Client<'a> {
         device: &'a Device,
         context: Context<'a>,
         rings: Vec<u32>,
-        pattern: Pattern,
-        large: u64,
+        options: Options,
     ) -> Result<Self, String> {
-        let place = |name, domain, size, address| -> Result<Placed<'a>, String> {
-            let buffer = Buffer::new(device, domain, size)?;
+        let large = options.large << 20;
+        let at = |name, buffer: Buffer<'a>, address| -> Result<Placed<'a>, String> {
             buffer.map_at(address)?;
             Ok(Placed {
                 name,
@@ -227,12 +248,13 @@ impl<'a> Client<'a> {
                 address,
             })
         };
+        let place = |name, domain, size, address| at(name, Buffer::new(device, domain, size)?, address);
         Ok(Self {
             device,
             context,
             ring: rings.first().copied().unwrap_or_default(),
             rings,
-            pattern,
+            pattern: Pattern::new(options.seed),
             commands: place("commands", Domain::Gtt, 16 * PAGE, FIRST_ADDRESS)?,
             small_gtt: place("small gtt", Domain::Gtt, 16 * PAGE, FIRST_ADDRESS + GIB)?,
             small_vram: place("small vram", Domain::Vram, 16 * PAGE, FIRST_ADDRESS + 2 * GIB)?,
@@ -250,14 +272,24 @@ impl<'a> Client<'a> {
                 FIRST_ADDRESS + 6 * GIB - BLOCK / 2,
             )?,
             other_vram: place("other vram", Domain::Vram, large, FIRST_ADDRESS + (1 << 38))?,
-            totals: Totals::default(),
+            // Not at a border of its own size, so that its entries share a table with others.
+            user: at(
+                "scattered user memory",
+                Buffer::scattered(device, USER_PAGES)?,
+                FIRST_ADDRESS + 14 * GIB - 60 * PAGE,
+            )?,
+            submitted: Cell::new(0),
+            totals: Totals {
+                sabotage: options.sabotage,
+                ..Totals::default()
+            },
         })
     }
 
     fn everything(&mut self) -> Result<(), String> {
         self.fills()?;
         self.copies()?;
-        self.scattered()?;
+        self.reordered()?;
         self.moved()
     }
 
@@ -273,11 +305,19 @@ impl<'a> Client<'a> {
             target.buffer.write(0, &before)?;
             let mut commands = Commands::new();
             commands.fill(target.address + offset, value, bytes, CHUNK);
-            self.totals.add(bytes);
             let started = Instant::now();
             self.submit(commands, &[target])?;
             let payload = value.to_le_bytes().repeat(length(bytes / 4)?);
-            check("fill", "constant", target, before, offset, &payload, started)?;
+            Outcome {
+                operation: "fill",
+                source: "constant",
+                target,
+                before,
+                offset,
+                payload: &payload,
+                started,
+            }
+            .check(&mut self.totals)?;
         }
         Ok(())
     }
@@ -285,7 +325,7 @@ impl<'a> Client<'a> {
     /// Copies between all kinds of memory: odd places, odd sizes, packets of several sizes, whole large buffers.
     fn copies(&mut self) -> Result<(), String> {
         let large = self.large_gtt.buffer.size();
-        let mut totals = self.totals;
+        let user = self.user.buffer.size();
         for (source, from, target, to, bytes, chunk) in [
             (&self.small_gtt, 0, &self.small_vram, 0, 16 * PAGE, CHUNK),
             (
@@ -315,6 +355,9 @@ impl<'a> Client<'a> {
             ),
             (&self.other_vram, 0, &self.large_gtt, 0, large, 1 << 20),
             (&self.large_gtt, 0x40, &self.small_gtt, 0x80, 8 * PAGE, 0x500),
+            (&self.large_vram, PAGE - 7, &self.user, 0x23, user - PAGE, CHUNK),
+            (&self.user, 5, &self.other_vram, 2 * PAGE + 0x31, user - 9, CHUNK),
+            (&self.user, PAGE, &self.large_gtt, 0, user - PAGE, 0x1800),
         ] {
             let data = self.pattern.bytes(length(source.buffer.size())?);
             let before = self.pattern.bytes(length(target.buffer.size())?);
@@ -327,15 +370,22 @@ impl<'a> Client<'a> {
             let payload = data
                 .get(length(from)?..length(from + bytes)?)
                 .ok_or_else(|| format!("a copy from {} leaves it", source.name))?;
-            check("copy", source.name, target, before, to, payload, started)?;
-            totals.add(bytes);
+            Outcome {
+                operation: "copy",
+                source: source.name,
+                target,
+                before,
+                offset: to,
+                payload,
+                started,
+            }
+            .check(&mut self.totals)?;
         }
-        self.totals = totals;
         Ok(())
     }
 
     /// A copy from pages of the system's memory that lie in another order in the address space, an entry each.
-    fn scattered(&mut self) -> Result<(), String> {
+    fn reordered(&mut self) -> Result<(), String> {
         let pages = self.small_gtt.buffer.size() / PAGE;
         let address = FIRST_ADDRESS + 10 * GIB - 4 * PAGE;
         // An odd factor permutes the sixteen pages.
@@ -359,16 +409,16 @@ impl<'a> Client<'a> {
                 data.iter().skip(start).take(PAGE_BYTES).copied()
             })
             .collect();
-        check(
-            "copy",
-            "scattered gtt",
-            &self.small_vram,
+        Outcome {
+            operation: "copy",
+            source: "reordered gtt",
+            target: &self.small_vram,
             before,
-            0,
-            &payload,
+            offset: 0,
+            payload: &payload,
             started,
-        )?;
-        self.totals.add(pages * PAGE);
+        }
+        .check(&mut self.totals)?;
         for slot in 0..pages {
             self.small_gtt
                 .buffer
@@ -401,8 +451,16 @@ impl<'a> Client<'a> {
         let started = Instant::now();
         self.submit(commands, &[&self.small_vram, &stranger])?;
         let payload = data.get(..length(bytes)?).unwrap_or_default();
-        check("copy", "moved vram", &stranger, before, PAGE, payload, started)?;
-        self.totals.add(bytes);
+        Outcome {
+            operation: "copy",
+            source: "moved vram",
+            target: &stranger,
+            before,
+            offset: PAGE,
+            payload,
+            started,
+        }
+        .check(&mut self.totals)?;
 
         stranger.buffer.unmap_at(old)?;
         drop(stranger);
@@ -413,6 +471,8 @@ impl<'a> Client<'a> {
     }
 
     fn submit(&self, commands: Commands, touched: &[&Placed<'_>]) -> Result<(), String> {
+        self.submitted
+            .set(self.submitted.get().saturating_add(commands.written()));
         let bytes = commands.finish();
         self.commands.buffer.write(0, &bytes)?;
         let mut buffers = vec![&self.commands.buffer];
@@ -429,7 +489,10 @@ impl<'a> Client<'a> {
             "client",
             &Object::new()
                 .number("operations", self.totals.operations)
+                .number("bytes_submitted", self.submitted.get())
                 .number("bytes_checked", self.totals.bytes)
+                .number("bytes_mapped", self.sum(|placed| placed.buffer.size()))
+                .number("least_entries", self.sum(Placed::least_entries))
                 .number("rings", u64::try_from(self.rings.len()).unwrap_or(0))
                 .number("vram_lost", self.device.vram_lost_counter()?.into())
                 .list("context", &self.context.state()?.words())
@@ -438,70 +501,93 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
+    fn sum(&self, of: impl Fn(&Placed<'a>) -> u64) -> u64 {
+        self.placed().into_iter().map(of).sum()
+    }
+
+    /// The buffers that have an address as long as the client lives.
+    fn placed(&self) -> [&Placed<'a>; 7] {
+        [
+            &self.commands,
+            &self.small_gtt,
+            &self.small_vram,
+            &self.large_gtt,
+            &self.large_vram,
+            &self.other_vram,
+            &self.user,
+        ]
+    }
+
     fn close(self) -> Result<(), String> {
-        let all = [
-            self.commands,
-            self.small_gtt,
-            self.small_vram,
-            self.large_gtt,
-            self.large_vram,
-            self.other_vram,
-        ];
-        all.iter()
+        self.placed()
+            .iter()
             .try_for_each(|placed| placed.buffer.unmap_at(placed.address))
     }
 }
 
-impl Totals {
-    const fn add(&mut self, bytes: u64) {
-        self.operations += 1;
-        self.bytes += bytes;
-    }
+/// An operation that the engine says it has done.
+#[derive(Debug)]
+struct Outcome<'a> {
+    operation: &'static str,
+    source: &'static str,
+    target: &'a Placed<'a>,
+    /// What was in the target before.
+    before: Vec<u8>,
+    /// Where in the target the payload belongs.
+    offset: u64,
+    payload: &'a [u8],
+    started: Instant,
 }
 
-/// Compares all of the target: the payload where it belongs, and what was there before everywhere else.
-fn check(
-    operation: &str,
-    source: &str,
-    target: &Placed<'_>,
-    before: Vec<u8>,
-    offset: u64,
-    payload: &[u8],
-    started: Instant,
-) -> Result<(), String> {
-    let milliseconds = started.elapsed().as_micros() as f64 / 1000.0;
-    let mut expected = before;
-    let start = length(offset)?;
-    expected
-        .get_mut(start..start + payload.len())
-        .ok_or_else(|| format!("{operation} to {} leaves it", target.name))?
-        .copy_from_slice(payload);
-    let found = target.buffer.read_all()?;
-    let subject = format!(
-        "{operation} {source} to {} ({:#x} bytes at {:#x})",
-        target.name,
-        payload.len(),
-        target.address + offset
-    );
-    if let Some((at, wanted, got, count)) = compare(&expected, &found) {
-        let place = if at < start {
-            "before the target"
-        } else if at >= start + payload.len() {
-            "behind the target"
-        } else {
-            "in the target"
-        };
-        return Err(format!(
-            "{subject}: {count} wrong bytes, the first {place} at buffer offset {at:#x}: {got:#04x} instead of {wanted:#04x}"
-        ));
+impl Outcome<'_> {
+    /// Compares all of the target: the payload where it belongs, and what was there before everywhere else.
+    fn check(self, totals: &mut Totals) -> Result<(), String> {
+        let milliseconds = self.started.elapsed().as_micros() as f64 / 1000.0;
+        let target = self.target;
+        let mut expected = self.before;
+        let start = length(self.offset)?;
+        let end = start + self.payload.len();
+        expected
+            .get_mut(start..end)
+            .ok_or_else(|| format!("{} to {} leaves it", self.operation, target.name))?
+            .copy_from_slice(self.payload);
+        totals.operations += 1;
+        if totals.operations == totals.sabotage {
+            let at = start + self.payload.len() / 2;
+            let byte = expected.get(at).copied().unwrap_or_default();
+            target.buffer.write(at as u64, &[!byte])?;
+            marker::note("sabotage", &Object::new().text("offset", &format!("{at:#x}")));
+        }
+        let found = target.buffer.read_all()?;
+        let subject = format!(
+            "{} {} to {} ({:#x} bytes at {:#x})",
+            self.operation,
+            self.source,
+            target.name,
+            self.payload.len(),
+            target.address + self.offset
+        );
+        if let Some((at, wanted, got, count)) = compare(&expected, &found) {
+            let place = if at < start {
+                "before the target"
+            } else if at >= end {
+                "behind the target"
+            } else {
+                "in the target"
+            };
+            return Err(format!(
+                "{subject}: {count} wrong bytes, the first {place} at buffer offset {at:#x}: {got:#04x} instead of {wanted:#04x}"
+            ));
+        }
+        totals.bytes += self.payload.len() as u64;
+        marker::note(
+            "copy",
+            &Object::new()
+                .text("what", &subject)
+                .text("ms", &format!("{milliseconds:.1}")),
+        );
+        Ok(())
     }
-    marker::note(
-        "copy",
-        &Object::new()
-            .text("what", &subject)
-            .text("ms", &format!("{milliseconds:.1}")),
-    );
-    Ok(())
 }
 
 fn length(bytes: u64) -> Result<usize, String> {
@@ -517,7 +603,9 @@ mod tests {
         let parse =
             |text: &[&str]| Options::parse(&text.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
         assert_eq!(parse(&[]).unwrap().large, 20);
+        assert_eq!(parse(&[]).unwrap().sabotage, 0);
         assert_eq!(parse(&["seed=7", "hold=0"]).unwrap().seed, 7);
+        assert_eq!(parse(&["sabotage=3"]).unwrap().sabotage, 3);
         assert!(parse(&["large=1"]).unwrap_err().contains("512"));
         assert!(parse(&["colour=3"]).unwrap_err().contains("colour"));
     }

@@ -2,7 +2,7 @@
 
 use super::device::Device;
 use super::ioctl::{self, Mapping};
-use super::uapi::{self, GemClose, GemCreate, GemMmap, GemVa};
+use super::uapi::{self, GemClose, GemCreate, GemMmap, GemUserptr, GemVa};
 
 /// Where a buffer lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,52 @@ impl<'a> Buffer<'a> {
         Ok(Self {
             device,
             handle,
+            size,
+            mapping,
+        })
+    }
+
+    /// Makes a buffer of memory of this process, whose pages lie anywhere: no two neighbours are asked for one after the
+    /// other, and pages that others get lie between.
+    ///
+    /// Pages of a buffer that the driver makes come in whole blocks as long as memory is not short, and it describes a
+    /// block by its start. Only of scattered pages does it list the addresses one by one (amdgpu_vm.c,
+    /// `amdgpu_vm_update_range`, `pages_addr`).
+    pub fn scattered(device: &'a Device, pages: usize) -> Result<Self, String> {
+        const PAGE: usize = 0x1000;
+        /// Odd, so that it takes every page of a power of two in turn, and far from one.
+        const STRIDE: usize = 29;
+        let memory = |bytes: usize| {
+            Mapping::anonymous(bytes).map_err(|error| format!("mmap of {bytes:#x} bytes of memory: {error}"))
+        };
+        let touch = |mapping: &Mapping, page: usize| {
+            mapping
+                .write(page * PAGE, &[1])
+                .ok_or_else(|| format!("page {page} is not there"))
+        };
+        if !pages.is_power_of_two() {
+            return Err(format!("{pages} scattered pages: not a power of two"));
+        }
+        let mapping = memory(pages * PAGE)?;
+        let throw_away = memory(pages * PAGE)?;
+        for step in 0..pages {
+            touch(&mapping, step * STRIDE % pages)?;
+            if step % 3 == 0 {
+                touch(&throw_away, step)?;
+            }
+        }
+        let size = u64::try_from(pages * PAGE).map_err(|_| "a buffer is too large".to_owned())?;
+        let mut request = GemUserptr {
+            address: mapping.address(),
+            size,
+            flags: uapi::USERPTR_ANONYMOUS_ONLY | uapi::USERPTR_VALIDATE | uapi::USERPTR_REGISTER,
+            handle: 0,
+        };
+        let arguments = format!("{size:#x} bytes, flags {:#x}", request.flags);
+        ioctl::send(&device.file, &mut request, &arguments)?;
+        Ok(Self {
+            device,
+            handle: request.handle,
             size,
             mapping,
         })

@@ -73,7 +73,7 @@ impl From<Error> for String {
     }
 }
 
-/// A shared mapping of a buffer.
+/// Memory of a buffer: a shared mapping of the driver's, or our own.
 #[derive(Debug)]
 pub(super) struct Mapping {
     start: NonNull<u8>,
@@ -85,14 +85,33 @@ impl Mapping {
     pub(super) fn new(file: &File, offset: u64, length: usize) -> io::Result<Self> {
         let offset =
             libc::off_t::try_from(offset).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        Self::map(length, libc::MAP_SHARED, file.as_raw_fd(), offset)
+    }
+
+    /// Memory of this process alone, in small pages that are not there until they are touched.
+    pub(super) fn anonymous(length: usize) -> io::Result<Self> {
+        let mapping = Self::map(length, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)?;
+        // SAFETY: the mapping is ours, and the advice changes no contents.
+        let advised = unsafe { libc::madvise(mapping.start.as_ptr().cast(), length, libc::MADV_NOHUGEPAGE) };
+        match advised {
+            0 => Ok(mapping),
+            // A kernel without huge pages does not know the advice and does not need it.
+            _ => match io::Error::last_os_error() {
+                error if error.raw_os_error() == Some(libc::EINVAL) => Ok(mapping),
+                error => Err(error),
+            },
+        }
+    }
+
+    fn map(length: usize, flags: i32, descriptor: i32, offset: libc::off_t) -> io::Result<Self> {
         // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing.
         let start = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
                 length,
                 libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
-                file.as_raw_fd(),
+                flags,
+                descriptor,
                 offset,
             )
         };
@@ -101,6 +120,11 @@ impl Mapping {
         }
         let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
         Ok(Self { start, length })
+    }
+
+    /// The address in this process, for a request that names it.
+    pub(super) fn address(&self) -> u64 {
+        self.start.as_ptr() as u64
     }
 
     /// Copies bytes in. They must fit.
@@ -152,7 +176,9 @@ pub(super) fn monotonic_nanoseconds() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::uapi::{BoList, Cs, Ctx, GemClose, GemCreate, GemMmap, GemVa, Info, Version, WaitCs};
+    use super::super::uapi::{
+        BoList, Cs, Ctx, GemClose, GemCreate, GemMmap, GemUserptr, GemVa, Info, Version, WaitCs,
+    };
     use super::number;
 
     /// The values that a C compiler gives for include/uapi/drm of Linux 6.1.
@@ -168,5 +194,6 @@ mod tests {
         assert_eq!(number::<Info>(), 0x40206445);
         assert_eq!(number::<GemVa>(), 0x40286448);
         assert_eq!(number::<WaitCs>(), 0xc0206449);
+        assert_eq!(number::<GemUserptr>(), 0xc0186451);
     }
 }

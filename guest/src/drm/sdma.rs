@@ -12,6 +12,7 @@ const ALIGNMENT: usize = 8;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Commands {
     words: Vec<u32>,
+    written: u64,
 }
 
 impl Commands {
@@ -38,6 +39,11 @@ impl Commands {
         });
     }
 
+    /// Bytes that the commands write.
+    pub const fn written(&self) -> u64 {
+        self.written
+    }
+
     /// The finished buffer: padded with NOPs (zeros), little-endian.
     pub fn finish(mut self) -> Vec<u8> {
         self.words.resize(self.words.len().next_multiple_of(ALIGNMENT), 0);
@@ -51,6 +57,7 @@ impl Commands {
             packet(&mut self.words, offset, count);
             offset += u64::from(count);
         }
+        self.written += offset;
     }
 }
 
@@ -70,6 +77,7 @@ mod tests {
             commands.words,
             [1, 0xf, 0, 0, 1, 0x10, 2, 1, 0x7, 0, 0x10, 1, 0x20, 2]
         );
+        assert_eq!(commands.written(), 0x18);
         assert_eq!(commands.finish().len(), 16 * 4);
     }
 

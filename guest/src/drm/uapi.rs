@@ -309,6 +309,25 @@ pub const VA_UNMAP: u32 = 2;
 /// Readable and writable.
 pub const VA_READ_WRITE: u32 = (1 << 1) | (1 << 2);
 
+/// `drm_amdgpu_gem_userptr`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GemUserptr {
+    pub address: u64,
+    pub size: u64,
+    pub flags: u32,
+    /// Output: the buffer's handle.
+    pub handle: u32,
+}
+request!(GemUserptr, DRIVER + 0x11, true, "AMDGPU_GEM_USERPTR");
+
+/// The memory belongs to no file.
+pub const USERPTR_ANONYMOUS_ONLY: u32 = 1 << 1;
+/// The pages are looked up at once, so that what is wrong with them is told at once.
+pub const USERPTR_VALIDATE: u32 = 1 << 2;
+/// The kernel watches the process's mapping; needed for memory that the GPU writes.
+pub const USERPTR_REGISTER: u32 = 1 << 3;
+
 /// `drm_amdgpu_wait_cs`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
