@@ -143,8 +143,8 @@ impl<'a> Rows<'a> {
 
     /// What the elements of a row read after power-on.
     fn reset(&self, first: &RegisterInfo) -> String {
-        let elements = (0..first.spec.count)
-            .map(|index| first.offset.plus(u32::from(index) * u32::from(first.spec.stride)));
+        let elements =
+            (0..first.spec.count).map(|index| first.offset.plus(u32::from(index) * first.spec.stride));
         let mut values: Vec<u32> = elements.filter_map(|offset| self.file.read(offset)).collect();
         values.dedup();
         match *values.as_slice() {

@@ -3,7 +3,8 @@
 use gart::{Location, PhysicalMemory, VramOffset};
 use sdma_engine::InvalidateRegisters;
 
-use super::{Gpu, Turn};
+use super::Gpu;
+use super::engines::Turn;
 use crate::asic::AsicProfile;
 use crate::images::discovery;
 use crate::limited::limited;

@@ -19,7 +19,7 @@ pub const IH_RB_WPTR: RegOffset = RegOffset::from_byte(0x4490);
 pub const IH_RB_WPTR_ADDR_HI: RegOffset = RegOffset::from_byte(0x4494);
 /// Where the write pointer is written back, bits 31:0.
 pub const IH_RB_WPTR_ADDR_LO: RegOffset = RegOffset::from_byte(0x4498);
-/// Doorbell of the read pointer: OFFSET [27:2] in dwords shifted, ENABLE bit 28.
+/// Doorbell of the read pointer: OFFSET (a dword index) and ENABLE (bit 28).
 pub const IH_DOORBELL_RPTR: RegOffset = RegOffset::from_byte(0x449c);
 /// PASID of a VMID on the graphics hub.
 pub const IH_VMID_LUT: RegOffset = RegOffset::from_byte(0x4280);

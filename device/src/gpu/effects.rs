@@ -1,0 +1,134 @@
+//! What register writes asked for, carried out in order once the write is done; interrupts and faults.
+
+use gart::{ClientId, FaultInterrupt, FaultSink, HubEffect, Vmid};
+use sdma_engine::SdmaEffect;
+
+use super::Gpu;
+use super::bus::mm_space;
+use super::engines::Turn;
+use super::fabric::{Effect, Fabric};
+use super::reset::ResetKind;
+use crate::gfx::GfxEffect;
+use crate::ih::{IhEffect, IvEntry};
+use crate::limited::limited;
+use crate::psp::{PspEffect, PspRequest};
+use crate::smu::SmuEffect;
+
+impl Gpu {
+    /// Carries out what register writes asked for, until nothing is left. Bounded: effects of effects only ever kick an engine or
+    /// raise an interrupt.
+    pub(super) fn settle(&mut self) {
+        while !self.fabric.effects.is_empty() {
+            for effect in self.fabric.effects.take() {
+                self.apply(effect);
+            }
+        }
+        self.report_faults();
+    }
+
+    fn apply(&mut self, effect: Effect) {
+        match effect {
+            Effect::Ih(IhEffect::Interrupt) => self.interrupt = true,
+            Effect::Hub(HubEffect::Invalidate { .. }) => {}
+            Effect::Hub(HubEffect::ContextDisabled { vmid, .. }) => {
+                if vmid == Vmid::KERNEL {
+                    self.drop_blocked_work();
+                }
+            }
+            Effect::Psp(PspEffect::Kick) => self.run_psp(),
+            Effect::Psp(PspEffect::Mode1Reset) | Effect::Smu(SmuEffect::Mode1Reset) => {
+                self.pending_reset = Some(ResetKind::Mode1);
+            }
+            Effect::Smu(SmuEffect::Mode2Reset) => self.pending_reset = Some(ResetKind::Mode2),
+            Effect::Gfx(effect) => self.apply_gfx(effect),
+            Effect::Sdma(index, SdmaEffect::Kick | SdmaEffect::Stop) => {
+                if let Some(slot) = self.sdma.get_mut(index) {
+                    slot.turn = Turn::Now;
+                }
+            }
+        }
+    }
+
+    fn apply_gfx(&mut self, effect: GfxEffect) {
+        match effect {
+            GfxEffect::Cp(command) => {
+                self.cp.apply(command);
+                self.cp_turn = Turn::Now;
+            }
+            GfxEffect::Event(event) => self.cp_event(&event),
+            GfxEffect::ResetSdma(mask) => {
+                for (index, registers) in self.fabric.sdma.iter_mut().enumerate() {
+                    if mask >> index & 1 != 0 {
+                        registers.soft_reset();
+                        if let Some(slot) = self.sdma.get_mut(index) {
+                            slot.stop();
+                            // One step, so that its registers show that it stands still.
+                            slot.turn = Turn::Now;
+                        }
+                    }
+                }
+            }
+            // Only a virtual function's driver asks the RLC firmware for registers.
+            GfxEffect::Rlcg(request) => {
+                limited!(Info, target: "amdgpu::mmio", "unimplemented: register access through RLCG, {request:x?}");
+            }
+        }
+    }
+
+    /// Context 0 is gone: what waits for memory through it would wait for ever, or walk a table that is no longer one.
+    fn drop_blocked_work(&mut self) {
+        self.cp.context_disabled(Vmid::KERNEL);
+        for slot in &mut self.sdma {
+            if matches!(slot.turn, Turn::At(_)) {
+                slot.stop();
+            }
+        }
+    }
+
+    fn run_psp(&mut self) {
+        let Fabric {
+            psp,
+            mmhub,
+            memory,
+            faults,
+            ..
+        } = &mut self.fabric;
+        let requests = psp.process(&mut mm_space(mmhub, memory, ClientId::MP0, faults));
+        for request in requests {
+            match request {
+                PspRequest::RlcRunning => self.fabric.gfx.set_bootload_complete(),
+            }
+        }
+    }
+
+    /// Puts an entry into the interrupt ring.
+    pub(super) fn raise(&mut self, entry: &IvEntry) {
+        // A ring that does not translate cannot report that it does not: its own faults go nowhere but into its counters.
+        let mut unreported = FaultSink::default();
+        let clock = self.fabric.clock();
+        let Fabric {
+            ih, mmhub, memory, ..
+        } = &mut self.fabric;
+        let mut space = mm_space(mmhub, memory, ClientId::OSS, &mut unreported);
+        self.interrupt |= ih.raise(entry, clock, &mut space);
+    }
+
+    fn report_faults(&mut self) {
+        for fault in self.fabric.faults.take() {
+            let pasid = self.fabric.ih.pasid(fault.vmid, fault.vmid_src());
+            log::debug!(
+                target: "amdgpu::gart",
+                "{:?} fault: VMID {} {:?} at {}", fault.hub, fault.vmid, fault.access, fault.va
+            );
+            self.raise(&IvEntry {
+                client: fault.client_id(),
+                source: FaultInterrupt::SOURCE_ID,
+                ring: fault.ring_id(),
+                vmid: fault.vmid,
+                mm_hub: fault.vmid_src(),
+                pasid,
+                data: fault.source_data(),
+            });
+        }
+    }
+}

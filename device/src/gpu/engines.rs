@@ -1,0 +1,268 @@
+//! The engines' turns: who runs next, with how much budget, and what comes of it.
+
+use std::time::Duration;
+
+use gart::ClientId;
+use sdma_engine::{Budget, Engine, EngineEvent, Step, Wait, WaitTarget};
+
+use super::bus::EngineBus;
+use super::{Gpu, Work};
+use crate::gfx::{self, CpEvent, CpStep};
+use crate::ih::IvEntry;
+use crate::limited::limited;
+
+/// What one engine may do before the next one, and before the front end's messages, get a turn: some 50 us.
+const BUDGET: Budget = Budget {
+    packets: 256,
+    bytes: 512 << 10,
+};
+/// The same for the command processor.
+const CP_BUDGET: gfx::Budget = gfx::Budget {
+    packets: 256,
+    bytes: 512 << 10,
+};
+/// Shortest pause before a poll is looked at again, and the longest: between them a poll that has waited for long is looked at
+/// less often.
+const POLL_PAUSE: (Duration, Duration) = (Duration::from_micros(20), Duration::from_millis(1));
+/// A wait that is worth a line in the log.
+const LONG_WAIT: Duration = Duration::from_secs(1);
+/// IH source of an SDMA trap (`ivsrcid/sdma0/irqsrcs_sdma0_5_0.h`).
+const IH_SOURCE_SDMA_TRAP: u8 = 224;
+
+/// When an engine wants its next turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    Now,
+    At(Duration),
+    None,
+}
+
+#[derive(Debug)]
+pub(super) struct SdmaSlot {
+    pub(super) engine: Engine,
+    pub(super) turn: Turn,
+    /// What it waits for, if it does.
+    pub(super) wait: Option<Wait>,
+    /// Start of the wait that was logged last.
+    pub(super) logged: Option<Duration>,
+}
+
+impl SdmaSlot {
+    /// Drops the work in flight.
+    pub(super) fn stop(&mut self) {
+        self.engine.reset();
+        self.turn = Turn::None;
+        self.wait = None;
+    }
+}
+
+impl Gpu {
+    /// Gives every engine that has something to do one budget.
+    pub fn run(&mut self) -> Work {
+        if let Some(kind) = self.pending_reset.take() {
+            self.carry_out(kind);
+        }
+        for index in 0..self.sdma.len() {
+            if self.sdma.get(index).is_some_and(|slot| self.is_due(slot.turn)) {
+                self.step_sdma(index);
+                self.settle();
+            }
+        }
+        if self.is_due(self.cp_turn) {
+            self.step_cp();
+            self.settle();
+        }
+        self.work()
+    }
+
+    fn is_due(&self, turn: Turn) -> bool {
+        match turn {
+            Turn::Now => true,
+            Turn::At(time) => time <= self.now,
+            Turn::None => false,
+        }
+    }
+
+    fn work(&self) -> Work {
+        let turns = self.sdma.iter().map(|slot| slot.turn).chain([self.cp_turn]);
+        let mut next: Option<Duration> = None;
+        for turn in turns {
+            match turn {
+                Turn::Now => return Work::Busy,
+                Turn::At(time) => next = Some(next.map_or(time, |earliest| earliest.min(time))),
+                Turn::None => {}
+            }
+        }
+        if self.pending_reset.is_some() {
+            return Work::Busy;
+        }
+        next.map_or(Work::Idle, |time| Work::Wait(time.saturating_sub(self.now)))
+    }
+
+    /// When to look again at something that is polled every `interval` since `since`.
+    fn poll_turn(&self, interval: Duration, since: Duration) -> Turn {
+        let (shortest, longest) = POLL_PAUSE;
+        let patience = (self.now.saturating_sub(since) / 8).min(longest);
+        Turn::At(self.now + interval.max(shortest).max(patience))
+    }
+
+    fn step_sdma(&mut self, index: usize) {
+        let Some(slot) = self.sdma.get_mut(index) else {
+            return;
+        };
+        let Some(config) = self
+            .fabric
+            .sdma
+            .get(index)
+            .map(sdma_engine::SdmaRegisters::queue_config)
+        else {
+            return;
+        };
+        let client = self
+            .config
+            .asic
+            .sdma
+            .get(index)
+            .map_or(ClientId::SDMA0, |instance| instance.hub_client);
+        let mut events = Vec::new();
+        let mut budget = BUDGET;
+        let mut bus = EngineBus::new(&mut self.fabric, client);
+        let step = slot
+            .engine
+            .step(&config, &mut bus, self.now, &mut budget, &mut events);
+        let status = slot.engine.status();
+        if let Some(registers) = self.fabric.sdma.get_mut(index) {
+            registers.publish(status);
+        }
+        let turn = match step {
+            Step::Progress => Turn::Now,
+            Step::Idle | Step::Halted(_) => Turn::None,
+            Step::Waiting(wait) => self.poll_turn(wait.interval, wait.since),
+        };
+        if let Some(slot) = self.sdma.get_mut(index) {
+            slot.turn = turn;
+            slot.wait = if let Step::Waiting(wait) = step {
+                Some(wait)
+            } else {
+                None
+            };
+        }
+        self.notice_long_wait(index);
+        // Effects of the packets' own register writes come before what the packets announce.
+        self.settle();
+        for event in events {
+            self.sdma_event(index, event);
+        }
+    }
+
+    /// Says once per wait that an engine has stood still for long: the driver is about to notice too.
+    fn notice_long_wait(&mut self, index: usize) {
+        let now = self.now;
+        let Some(slot) = self.sdma.get_mut(index) else {
+            return;
+        };
+        let Some(wait) = slot
+            .wait
+            .filter(|wait| now.saturating_sub(wait.since) >= LONG_WAIT)
+        else {
+            return;
+        };
+        if slot.logged != Some(wait.since) {
+            slot.logged = Some(wait.since);
+            limited!(Warn, target: "amdgpu::sdma",
+                "SDMA{index} has waited for {} s: {}", LONG_WAIT.as_secs(), self.describe(&wait.target)
+            );
+        }
+    }
+
+    /// What an engine looks at, in words.
+    fn describe(&self, target: &WaitTarget) -> String {
+        match target {
+            WaitTarget::Register(offset) => format!("register {} ({offset})", self.fabric.name(*offset)),
+            WaitTarget::Memory { vmid, at } => format!("memory at {at} in VMID {vmid}"),
+            WaitTarget::WritePointer(at) => format!("write pointer at {at}"),
+        }
+    }
+
+    fn sdma_event(&mut self, index: usize, event: EngineEvent) {
+        match event {
+            EngineEvent::Trap { context, vmid } => {
+                let client = self
+                    .config
+                    .asic
+                    .sdma
+                    .get(index)
+                    .map_or(0, |instance| instance.ih_client);
+                self.raise(&IvEntry {
+                    client,
+                    source: IH_SOURCE_SDMA_TRAP,
+                    vmid,
+                    data: [context, 0, 0, 0],
+                    ..IvEntry::default()
+                });
+            }
+            EngineEvent::PageTableUpdate {
+                kind,
+                dst,
+                entries,
+                vmid,
+            } => {
+                self.page_tables.record(&self.fabric, kind, vmid, dst, entries);
+            }
+            EngineEvent::PollTimeout { vmid } => {
+                limited!(Info, target: "amdgpu::sdma", "SDMA{index}: a poll in VMID {vmid} gave up");
+            }
+            EngineEvent::Halted(reason) => {
+                limited!(Warn, target: "amdgpu::sdma", "guest error: SDMA{index} stopped: {reason}");
+            }
+        }
+    }
+
+    fn step_cp(&mut self) {
+        let mut events = Vec::new();
+        let mut budget = CP_BUDGET;
+        let config = self.fabric.gfx.cp_config();
+        let clock = self.fabric.clock();
+        let mut bus = EngineBus::new(&mut self.fabric, ClientId::CPG);
+        let step = self.cp.step(&mut bus, clock, &config, &mut budget, &mut events);
+        self.cp_turn = match step {
+            CpStep::Progress => Turn::Now,
+            CpStep::Waiting => {
+                let since = *self.cp_waits_since.get_or_insert(self.now);
+                self.poll_turn(Duration::ZERO, since)
+            }
+            CpStep::Idle => Turn::None,
+        };
+        if step != CpStep::Waiting {
+            self.cp_waits_since = None;
+        }
+        // Commands from the packets' own register writes are older than what the processor changed itself; both come before what
+        // the packets announce. If there were any, a queue that waits may have been waiting for them.
+        if !self.fabric.effects.is_empty() {
+            self.cp_turn = Turn::Now;
+        }
+        self.settle();
+        for change in self.cp.take_changes() {
+            self.fabric.gfx.publish(&change);
+        }
+        for event in events {
+            self.cp_event(&event);
+        }
+    }
+
+    pub(super) fn cp_event(&mut self, event: &CpEvent) {
+        if let CpEvent::BadOpcode { queue, header, .. } = event {
+            limited!(Warn, target: "amdgpu::cp", "guest error: queue {queue} stopped at the packet {header:#010x}");
+        }
+        if let Some(interrupt) = event.interrupt() {
+            self.raise(&IvEntry {
+                client: interrupt.client,
+                source: interrupt.source,
+                ring: interrupt.ring_id,
+                vmid: interrupt.vmid,
+                data: [interrupt.data, 0, 0, 0],
+                ..IvEntry::default()
+            });
+        }
+    }
+}
