@@ -1,10 +1,11 @@
-//! Which Debian mirror to use: the one that the system's own apt uses, or one given by the user.
+//! Which Debian mirror to use: one given by the user, the one that the system's own apt uses, or the one that its packages name.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::FetchError;
+use super::foreign::SystemPackages;
 
 /// Where Debian's signing keys lie on a system that has them.
 const KEYRINGS: [&str; 2] = [
@@ -33,10 +34,11 @@ struct Target {
 
 impl Mirrors {
     /// Finds the mirrors; what the user gave comes first.
-    pub fn find(
+    pub(super) fn find(
         main: Option<&str>,
         security: Option<&str>,
         keyring: Option<&Path>,
+        system: &SystemPackages,
     ) -> Result<Self, FetchError> {
         let keyring = match keyring {
             Some(path) if path.is_file() => path.to_owned(),
@@ -49,6 +51,7 @@ impl Mirrors {
                 .iter()
                 .map(PathBuf::from)
                 .find(|path| path.is_file())
+                .or_else(|| system.keyring())
                 .ok_or_else(|| FetchError::NoKeyring {
                     looked: KEYRINGS.iter().map(PathBuf::from).collect(),
                 })?,
@@ -58,7 +61,13 @@ impl Mirrors {
         } else {
             system_targets()
         };
-        Self::choose(main, security, &targets, keyring)
+        match Self::choose(main, security, &targets, keyring.clone()) {
+            Err(FetchError::NoMirror { seen }) => {
+                let found = system.mirror().ok_or(FetchError::NoMirror { seen })?;
+                Self::choose(Some(&found), security, &targets, keyring)
+            }
+            chosen => chosen,
+        }
     }
 
     fn choose(
@@ -186,9 +195,15 @@ mod tests {
 
     #[test]
     fn an_absent_keyring_is_named() {
-        let error = Mirrors::find(Some("http://m/debian"), None, Some(Path::new("/no/such.gpg")))
-            .unwrap_err()
-            .to_string();
+        let system = SystemPackages::new(Path::new("/no/such/folder"));
+        let error = Mirrors::find(
+            Some("http://m/debian"),
+            None,
+            Some(Path::new("/no/such.gpg")),
+            &system,
+        )
+        .unwrap_err()
+        .to_string();
         assert!(
             error.contains("/no/such.gpg") && error.contains("--keyring"),
             "{error}"

@@ -4,7 +4,8 @@
 //! A manifest in the cache says what is there, so that a run needs no network once its parts are fetched.
 
 pub mod apt;
-pub mod mirror;
+mod foreign;
+mod mirror;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -18,6 +19,7 @@ use crate::kernel::{Kernel, KernelError};
 use crate::progress::Progress;
 use crate::sys;
 use apt::{AptRoot, Package};
+use foreign::SystemPackages;
 use mirror::Mirrors;
 
 /// Package lists younger than this are used as they are.
@@ -125,7 +127,7 @@ pub enum FetchError {
     NoApt,
     /// Debian's signing keys are not there.
     #[error(
-        "no Debian signing keys: looked for {}; install the package debian-archive-keyring or give a file with --keyring PATH",
+        "no Debian signing keys: looked for {}; and the system's apt has no package debian-archive-keyring; give a file with --keyring PATH",
         looked.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
     )]
     NoKeyring {
@@ -134,7 +136,7 @@ pub enum FetchError {
     },
     /// The system's apt has no Debian mirror.
     #[error(
-        "no Debian mirror among the sources of the system's apt ({}); give one with --mirror URL",
+        "no Debian mirror among the sources of the system's apt ({}), nor in a package debootstrap; give one with --mirror URL",
         if seen.is_empty() { "it has none".to_owned() } else { format!("it has {}", seen.join(", ")) }
     )]
     NoMirror {
@@ -385,6 +387,7 @@ impl Cache {
             sources.mirror.as_deref(),
             sources.security_mirror.as_deref(),
             sources.keyring.as_deref(),
+            &SystemPackages::new(&self.folder.join("system")),
         )?;
         let folder = self.folder.join(root.folder());
         let stamp = folder.join("updated");
