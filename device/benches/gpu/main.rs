@@ -1,0 +1,186 @@
+//! What the device does in a second, with the memory that it really has: VRAM is a memory file that two processes could share.
+//!
+//! Run with `cargo bench -p vhost-device-amdgpu --bench gpu`; `docs/performance.md` says what the numbers mean.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a benchmark that cannot be set up has nothing to measure"
+)]
+
+mod rig;
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use device::memory::{DeviceMemory, Vram};
+use gart::{
+    Access, Backing, FrameBuffer, GpuVa, Hub, HubLayout, Location, PhysicalMemory, Vmid, VramOffset,
+    registers,
+};
+use mmio::{Effects, RegOffset, RegisterBlock};
+use rig::{FB_BASE, Mapped, Rig, VRAM};
+
+const PAGE: u64 = 4096;
+/// Pages that a round of walks goes through: 4 MiB of address space. Their tables stay in the CPU's caches.
+const PAGES: u64 = 1024;
+const USER: u64 = 0x7f12_3400_0000;
+const VMID: Vmid = Vmid::from_field(1);
+/// Where transfers read and write in VRAM.
+const FROM: u64 = 256 << 20;
+const TO: u64 = 512 << 20;
+
+/// PTE and PDE bits: VALID, READABLE, WRITEABLE.
+const VALID: u64 = 1;
+const PAGE_FLAGS: u64 = VALID | 1 << 5 | 1 << 6;
+
+/// Writes four levels of tables for [`PAGES`] pages from [`USER`] on into VRAM; the root is at 0.
+fn build_tables(memory: &DeviceMemory) {
+    let write = |table: u64, index: u64, entry: u64| {
+        let at = Location::Vram(VramOffset::new(table + 8 * index));
+        memory.store_u64(at, entry).expect("VRAM has room");
+    };
+    let index = |level: u32| USER >> (12 + 9 * level) & 0x1ff;
+    let (pdb1, pdb0, first_ptb) = (0x1000, 0x2000, 0x3000);
+    write(0, index(3), pdb1 | VALID);
+    write(pdb1, index(2), pdb0 | VALID);
+    for page in 0..PAGES {
+        let ptb = first_ptb + page / 512 * PAGE;
+        if page % 512 == 0 {
+            write(pdb0, index(1) + page / 512, ptb | VALID);
+        }
+        write(ptb, page % 512, (FROM + page * PAGE) | PAGE_FLAGS);
+    }
+}
+
+/// A graphics hub whose VMID 1 has its root at the start of VRAM: four levels, as the driver sets contexts up.
+fn hub() -> Hub {
+    let layout = HubLayout::GFXHUB_2_1;
+    let frame_buffer = FrameBuffer {
+        base: GpuVa::new(FB_BASE),
+        size: VRAM,
+    };
+    let mut hub = Hub::new(layout, frame_buffer);
+    let vmid = u32::from(VMID.get());
+    let mut write =
+        |register: RegOffset, value| hub.write(layout.l2(register), value, &mut Effects::default());
+    write(registers::PAGE_TABLE_BASE.plus(8 * vmid), 1); // VALID, at 0
+    write(registers::PAGE_TABLE_END.plus(8 * vmid), u32::MAX);
+    write(registers::PAGE_TABLE_END.plus(8 * vmid + 4), 0xf);
+    // ENABLE_CONTEXT, PAGE_TABLE_DEPTH = 3: three levels of directories above the page tables.
+    write(registers::CONTEXT_CNTL.plus(4 * vmid), 1 | 3 << 1);
+    hub
+}
+
+fn walks(c: &mut Criterion) {
+    let memory = DeviceMemory::new(Vram::new(VRAM).expect("no VRAM"));
+    build_tables(&memory);
+    let hub = hub();
+    let page = |number: u64| GpuVa::new(USER + number * PAGE);
+    for number in 0..PAGES {
+        let found = hub
+            .translate(&memory, VMID, page(number), Access::Read)
+            .expect("the page is mapped");
+        let expected = Location::Vram(VramOffset::new(FROM + number * PAGE));
+        assert_eq!(found.backing, Backing::Memory(expected));
+    }
+    let mut group = c.benchmark_group("walk");
+    group.throughput(Throughput::Elements(PAGES));
+    group.bench_function("four levels in VRAM", |b| {
+        b.iter(|| {
+            for number in 0..PAGES {
+                let _ = black_box(hub.translate(&memory, VMID, black_box(page(number)), Access::Read));
+            }
+        });
+    });
+    group.finish();
+}
+
+/// PTEPDE: entries that map contiguous system pages, as `amdgpu_vm_sdma_set_ptes` emits it.
+fn pte_pde(at: u64, entries: u32) -> [u32; 10] {
+    let [lo, hi] = halves(FB_BASE + at);
+    let [flags, _] = halves(PAGE_FLAGS);
+    [12, lo, hi, flags, 0, 0x1000, 0, 0x1000, 0, entries - 1]
+}
+
+fn copy_linear(from: u64, to: u64, bytes: u32) -> [u32; 7] {
+    let ([from_lo, from_hi], [to_lo, to_hi]) = (halves(FB_BASE + from), halves(FB_BASE + to));
+    [1, bytes - 1, 0, from_lo, from_hi, to_lo, to_hi]
+}
+
+fn halves(value: u64) -> [u32; 2] {
+    [(value & 0xffff_ffff) as u32, (value >> 32) as u32]
+}
+
+fn page_tables(c: &mut Criterion) {
+    let mut group = c.benchmark_group("PTEPDE into VRAM");
+    // One page table at a time, which is what a driver's update of many small mappings looks like, and the longest packet.
+    for (entries, packets) in [(512_u32, 64_u32), (1 << 18, 1)] {
+        let program: Vec<u32> = (0..packets)
+            .flat_map(|packet| pte_pde(TO + u64::from(packet * entries) * 8, entries))
+            .collect();
+        let mut rig = Rig::new(&program);
+        rig.run();
+        let last = TO + u64::from(packets * entries - 1) * 8;
+        let expected = (u64::from(entries) * PAGE) | PAGE_FLAGS;
+        assert_eq!(rig.load(last), expected, "the last entry");
+        group.throughput(Throughput::Elements(u64::from(entries * packets)));
+        group.bench_function(format!("{packets} packets of {entries}"), |b| {
+            b.iter(|| rig.run());
+        });
+    }
+    group.finish();
+}
+
+/// Copies from VRAM to VRAM, one doorbell for all packets, each beside a plain memcpy of the same pieces in another mapping of the same
+/// memory file. 4 MiB is the longest copy that the driver makes with one packet (`sdma_v5_2_buffer_funcs`).
+fn copies(c: &mut Criterion) {
+    for (packets, kib) in [(1, 4), (64, 4), (1, 256), (1, 4096), (16, 4096)] {
+        let piece: u32 = kib << 10;
+        let bytes = u64::from(packets * piece);
+        let mut group = c.benchmark_group(format!("copy {packets} x {kib} KiB in VRAM"));
+        group.throughput(Throughput::Bytes(bytes));
+        let pieces = move || (0..packets).map(move |packet| u64::from(packet * piece));
+        let program: Vec<u32> = pieces()
+            .flat_map(|at| copy_linear(FROM + at, TO + at, piece))
+            .collect();
+        let mut rig = Rig::new(&program);
+        // The host gives memory at the first write; that is not what is measured.
+        rig.touch(FROM, bytes);
+        rig.store(FROM + bytes - 8, 0x0123_4567_89ab_cdef);
+        rig.run();
+        assert_eq!(rig.load(TO + bytes - 8), 0x0123_4567_89ab_cdef, "the last word");
+        group.bench_function("COPY_LINEAR", |b| b.iter(|| rig.run()));
+        let mapped = Mapped::new(rig.vram());
+        group.bench_function("memcpy", |b| {
+            b.iter(|| {
+                for at in pieces() {
+                    mapped.copy(black_box(FROM + at), black_box(TO + at), u64::from(piece));
+                }
+            });
+        });
+        group.finish();
+    }
+}
+
+/// What a register costs without the socket.
+fn register_access(c: &mut Criterion) {
+    /// RCC_CONFIG_MEMSIZE, in MiB.
+    const MEMSIZE: RegOffset = RegOffset::from_byte(0x378c);
+    let mut rig = Rig::new(&[0]);
+    assert_eq!(u64::from(rig.gpu.read_register(MEMSIZE)), VRAM >> 20);
+    c.bench_function("register read in the device", |b| {
+        b.iter(|| rig.gpu.read_register(black_box(MEMSIZE)));
+    });
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2));
+    targets = walks, page_tables, copies, register_access
+}
+criterion_main!(benches);
