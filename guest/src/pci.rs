@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 /// AMD's graphics vendor number.
 const VENDOR: &str = "0x1002";
+/// How long a function may be without its driver after the driver was loaded.
+const UNBOUND_LIMIT: Duration = Duration::from_secs(3);
 const DRIVER: &str = "/sys/bus/pci/drivers/amdgpu";
 
 /// A GPU on the bus.
@@ -81,6 +83,13 @@ impl Gpu {
                 if path.exists() {
                     return Ok(path);
                 }
+            }
+            // A driver that gave up its probe is not bound; one that is still at it, or has not begun yet, may be.
+            if started.elapsed() > UNBOUND_LIMIT && !self.folder.join("driver").exists() {
+                return Err(format!(
+                    "{} has no driver: amdgpu did not take it, and the kernel's log says why",
+                    self.address
+                ));
             }
             if started.elapsed() > limit {
                 return Err(format!(

@@ -147,7 +147,8 @@ impl Qemu {
         Ok(self)
     }
 
-    fn command(&self) -> Command {
+    /// How it is called, for arguments of the caller's own.
+    pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.leading);
         if let Some(folder) = &self.module_folder {

@@ -75,6 +75,8 @@ pub struct Report {
     pub accelerator: Option<crate::qemu::Accelerator>,
     /// The kernel's command line.
     pub command_line: String,
+    /// How many modules the guest loaded, each time counted.
+    pub modules_loaded: usize,
     /// Parameters that were given to modules, as `module: parameters`.
     pub given_parameters: Vec<String>,
     /// Seconds of the guest's clock for each probe of the driver.
@@ -105,6 +107,7 @@ impl Report {
             qemu: String::new(),
             accelerator: None,
             command_line: String::new(),
+            modules_loaded: 0,
             given_parameters: Vec::new(),
             probe_seconds: Vec::new(),
             rings: Vec::new(),
@@ -138,30 +141,44 @@ impl Report {
             .accelerator
             .map(|accelerator| accelerator.name())
             .unwrap_or_default();
-        row(
-            "machine",
-            &format!("QEMU {}, {accelerator}, {:.1} s", self.qemu, self.seconds),
-        );
-        let parameters = match self.given_parameters.as_slice() {
-            [] => "none given".to_owned(),
-            given => given.join("; "),
-        };
-        row("parameters", &parameters);
+        row("machine", &format!("QEMU {}", self.qemu));
+        row("run", &format!("{:.1} s, {accelerator}", self.seconds));
+        row("parameters", &self.parameters());
         let times: Vec<_> = self
             .probe_seconds
             .iter()
             .map(|seconds| format!("{seconds:.2} s"))
             .collect();
-        row("probe", &times.join(", "));
-        row("rings", &self.rings.join(" "));
+        let times = match times.len() {
+            0 => String::new(),
+            1 => format!("{} of the guest's clock", times.join(", ")),
+            count => format!("{count} times: {} of the guest's clock", times.join(", ")),
+        };
+        row("probe", &times);
+        row("rings", &summary::rings(&self.rings));
         row("client", &summary::client(&self.client).unwrap_or_default());
         for (name, value) in self.stats.iter().flat_map(summary::counters) {
             row(name, &value);
         }
-        for space in self.page_tables.iter().flat_map(summary::tables) {
-            row("tables", &space);
+        let tables = [
+            self.stats.as_ref().map(summary::updates),
+            self.page_tables.as_ref().map(summary::tables),
+        ];
+        for table in tables.into_iter().flatten().filter(|table| !table.is_empty()) {
+            text.push('\n');
+            text.push_str(&table);
         }
         text
+    }
+
+    fn parameters(&self) -> String {
+        match (self.given_parameters.as_slice(), self.modules_loaded) {
+            ([], 0) => "no module was loaded".to_owned(),
+            ([], count) => format!(
+                "none given: not to any of the {count} modules that were loaded, and not on the kernel's command line"
+            ),
+            (given, _) => given.join("; "),
+        }
     }
 }
 

@@ -350,16 +350,9 @@ fn conclude(report: &mut Report, session: &Session, options: &Options, reached_i
         .iter()
         .filter_map(|name| name.as_str().map(str::to_owned))
         .collect();
-    report.given_parameters = facts_about("module")
-        .iter()
-        .filter_map(|facts| {
-            let parameters = facts
-                .get("parameters")?
-                .as_str()
-                .filter(|text| !text.is_empty())?;
-            Some(format!("{}: {parameters}", facts.get("name")?.as_str()?))
-        })
-        .collect();
+    let modules = facts_about("module");
+    report.modules_loaded = modules.len();
+    report.given_parameters = given_parameters(&modules, &report.command_line);
     report.client = facts_about("client")
         .into_iter()
         .map(serde_json::Value::Object)
@@ -374,7 +367,7 @@ fn conclude(report: &mut Report, session: &Session, options: &Options, reached_i
         .count();
     let probes = options.steps.iter().take(done).map(Step::probes).sum();
     let expected = Expectations {
-        probes: if options.gpu { probes } else { 0 },
+        probes,
         resets: options.resets || options.steps.iter().any(Step::resets),
         tolerated: options.tolerated.clone(),
     };
@@ -401,6 +394,35 @@ fn conclude(report: &mut Report, session: &Session, options: &Options, reached_i
     if crate::interrupt::requested() {
         report.verdict = Verdict::Unknown;
     }
+}
+
+/// The parameters that modules got: when they were loaded, or before on the kernel's command line.
+fn given_parameters(
+    modules: &[serde_json::Map<String, serde_json::Value>],
+    command_line: &str,
+) -> Vec<String> {
+    let text = |facts: &serde_json::Map<_, serde_json::Value>, name| {
+        facts
+            .get(name)
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let mut given: Vec<_> = modules
+        .iter()
+        .map(|facts| (text(facts, "name"), text(facts, "parameters")))
+        .filter(|(_, parameters)| !parameters.is_empty())
+        .map(|(name, parameters)| format!("{name}: {parameters}"))
+        .collect();
+    given.extend(command_line.split_whitespace().filter_map(|word| {
+        let (module, _) = word.split_once('.')?;
+        let module = module.replace('-', "_");
+        modules
+            .iter()
+            .any(|facts| text(facts, "name") == module)
+            .then(|| format!("{word} (on the kernel's command line)"))
+    }));
+    given
 }
 
 /// Makes the run folder, and points `latest` beside it at it.
@@ -475,6 +497,23 @@ const fn civil_date(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parameters_are_found_wherever_they_come_from() {
+        let module = |name: &str, parameters: &str| {
+            let value = serde_json::json!({ "name": name, "parameters": parameters });
+            value.as_object().cloned().unwrap()
+        };
+        let modules = [module("gpu_sched", ""), module("amdgpu", "dpm=0")];
+        assert_eq!(
+            given_parameters(&modules, "quiet printk.devkmsg=on gpu-sched.sched_policy=1"),
+            [
+                "amdgpu: dpm=0",
+                "gpu-sched.sched_policy=1 (on the kernel's command line)"
+            ]
+        );
+        assert!(given_parameters(&modules[..1], "console=ttyS0 printk.devkmsg=on").is_empty());
+    }
 
     #[test]
     fn run_folders_are_named_by_date_and_time() {

@@ -1,7 +1,9 @@
-//! The device's own words in a line or two for a reader.
+//! The device's own words in rows and small tables for a reader.
 //!
 //! The control socket's answers are taken as they come: what is not there is left out, so that a device of another
 //! version still gives a report.
+
+use std::fmt::Write as _;
 
 use serde_json::Value;
 
@@ -10,44 +12,12 @@ fn inside(answer: &Value) -> &Value {
     answer.get("result").unwrap_or(answer)
 }
 
-/// Rows about counters: the packets that wrote page tables, by kind and place, and what the engines did.
+/// Rows about counters: what the engines did, and the resets.
 pub fn counters(answer: &Value) -> Vec<(&'static str, String)> {
     let result = inside(answer);
     let mut rows = Vec::new();
-    if let Some(kinds) = result.get("page_table_updates").and_then(Value::as_object) {
-        let kinds: Vec<_> = kinds
-            .iter()
-            .map(|(kind, places)| {
-                let places: Vec<_> = places
-                    .as_object()
-                    .into_iter()
-                    .flatten()
-                    .filter(|(_, count)| number(count, "packets") > 0)
-                    .map(|(place, count)| {
-                        format!(
-                            "{place} {} ({} entries)",
-                            number(count, "packets"),
-                            number(count, "entries")
-                        )
-                    })
-                    .collect();
-                let places = if places.is_empty() {
-                    "none".to_owned()
-                } else {
-                    places.join(", ")
-                };
-                format!("{kind}: {places}")
-            })
-            .collect();
-        rows.push(("pte packets", kinds.join("; ")));
-    }
-    for (index, engine) in result
-        .get("sdma")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
+    let engines = result.get("sdma").and_then(Value::as_array);
+    for (index, engine) in engines.into_iter().flatten().enumerate() {
         let packets: u64 = engine
             .get("packets")
             .and_then(Value::as_object)
@@ -68,42 +38,175 @@ pub fn counters(answer: &Value) -> Vec<(&'static str, String)> {
     if let Some(resets) = result.get("resets").and_then(Value::as_object) {
         let resets: Vec<_> = resets
             .iter()
-            .map(|(kind, count)| format!("{kind} {count}"))
+            .map(|(kind, count)| match kind.as_str() {
+                "function" => format!("{count} of the PCI function"),
+                kind => format!("{count} {}", kind.to_uppercase()),
+            })
             .collect();
         rows.push(("resets", resets.join(", ")));
     }
     rows
 }
 
-/// A row per address space: its entries by level, and what they map.
-pub fn tables(answer: &Value) -> Vec<String> {
-    inside(answer)
-        .as_array()
+/// The packets that wrote page tables, by kind and place.
+pub fn updates(answer: &Value) -> String {
+    /// As the device names them, and as the packets are called.
+    const KINDS: [(&str, &str); 3] = [
+        ("set_pte_pde", "PTEPDE"),
+        ("write", "WRITE_LINEAR"),
+        ("copy", "COPY_LINEAR out of the command buffer"),
+    ];
+    /// As the device names them, what they are, and whether they are shown even if nothing went there.
+    const PLACES: [(&str, &str, bool); 4] = [
+        ("vram", "VRAM", true),
+        ("system", "system memory", true),
+        ("gart", "GART table", false),
+        ("faulted", "nowhere (fault)", false),
+    ];
+    let Some(kinds) = inside(answer)
+        .get("page_table_updates")
+        .and_then(Value::as_object)
+    else {
+        return String::new();
+    };
+    let count = |kind: &str, place: &str, name: &str| {
+        kinds
+            .get(kind)
+            .and_then(|kind| kind.get(place))
+            .map_or(0, |count| number(count, name))
+    };
+    let places: Vec<_> = PLACES
         .into_iter()
-        .flatten()
-        .map(|space| {
-            let levels: Vec<_> = space
-                .get("entries")
-                .and_then(Value::as_object)
-                .into_iter()
-                .flatten()
-                .map(|(level, count)| format!("{level} {count}"))
-                .collect();
-            let live = if space.get("live").and_then(Value::as_bool) == Some(false) {
-                ", not live"
-            } else {
-                ""
-            };
-            format!(
-                "vmid {}: {}; {} mapped, {} pages in vram, {} in system memory{live}",
-                number(space, "vmid"),
-                levels.join(", "),
-                size(number(space, "mapped_bytes")),
-                number(space, "vram_pages"),
-                number(space, "system_pages")
-            )
+        .filter(|(place, _, always)| {
+            *always || KINDS.iter().any(|(kind, _)| count(kind, place, "packets") > 0)
         })
-        .collect()
+        .collect();
+    let mut table = Table::new("page-table updates by SDMA");
+    for (_, title, _) in &places {
+        table.column(&format!("packets to {title}"));
+        table.column("entries");
+    }
+    for (kind, title) in KINDS {
+        let cells = places.iter().flat_map(|(place, _, _)| {
+            ["packets", "entries"].map(|name| match count(kind, place, name) {
+                0 => "-".to_owned(),
+                count => count.to_string(),
+            })
+        });
+        table.row(title, cells.collect());
+    }
+    table.text()
+}
+
+/// The address spaces: their entries by level, and what they map.
+pub fn tables(answer: &Value) -> String {
+    /// Root first.
+    const LEVELS: [&str; 4] = ["PDB2", "PDB1", "PDB0", "PTB"];
+    let Some(spaces) = inside(answer).as_array().filter(|spaces| !spaces.is_empty()) else {
+        return String::new();
+    };
+    let mut table = Table::new("page tables as the device walks them");
+    for level in LEVELS {
+        table.column(&format!("{level} entries"));
+    }
+    for title in ["mapped", "pages in VRAM", "in system memory"] {
+        table.column(title);
+    }
+    for space in spaces {
+        let live = match space.get("live").and_then(Value::as_bool) {
+            Some(false) => " (switched off)",
+            _ => "",
+        };
+        let entries = space.get("entries").unwrap_or(&Value::Null);
+        let mut cells: Vec<_> = LEVELS
+            .into_iter()
+            .map(|level| match number(entries, level) {
+                0 => "-".to_owned(),
+                count => count.to_string(),
+            })
+            .collect();
+        cells.extend([
+            size(number(space, "mapped_bytes")),
+            number(space, "vram_pages").to_string(),
+            number(space, "system_pages").to_string(),
+        ]);
+        table.row(&format!("VMID {}{live}", number(space, "vmid")), cells);
+    }
+    table.text()
+}
+
+/// The rings, those of one kind together.
+pub fn rings(names: &[String]) -> String {
+    let mut kinds: Vec<(&str, usize)> = Vec::new();
+    for name in names {
+        let kind = name
+            .split('_')
+            .next()
+            .unwrap_or(name)
+            .trim_end_matches(|c: char| c.is_ascii_digit());
+        match kinds.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, count)) => *count += 1,
+            None => kinds.push((kind, 1)),
+        }
+    }
+    if kinds.is_empty() {
+        return String::new();
+    }
+    let kinds: Vec<_> = kinds
+        .into_iter()
+        .map(|(kind, count)| format!("{count} {kind}"))
+        .collect();
+    format!("{} made by the driver: {}", names.len(), kinds.join(", "))
+}
+
+/// A small table: titles to the left, numbers to the right.
+#[derive(Debug)]
+struct Table {
+    columns: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    fn new(title: &str) -> Self {
+        Self {
+            columns: vec![title.to_owned()],
+            rows: Vec::new(),
+        }
+    }
+
+    fn column(&mut self, title: &str) {
+        self.columns.push(title.to_owned());
+    }
+
+    fn row(&mut self, title: &str, cells: Vec<String>) {
+        let mut row = vec![format!("  {title}")];
+        row.extend(cells);
+        self.rows.push(row);
+    }
+
+    fn text(&self) -> String {
+        let all = || std::iter::once(&self.columns).chain(&self.rows);
+        let widths: Vec<_> = (0..self.columns.len())
+            .map(|index| {
+                all()
+                    .filter_map(|row| Some(row.get(index)?.chars().count()))
+                    .max()
+                    .unwrap_or(0)
+            })
+            .collect();
+        let mut text = String::new();
+        for row in all() {
+            for (index, (cell, &width)) in row.iter().zip(&widths).enumerate() {
+                if index == 0 {
+                    let _ = write!(text, "{cell:<width$}");
+                } else {
+                    let _ = write!(text, "  {cell:>width$}");
+                }
+            }
+            text.push('\n');
+        }
+        text
+    }
 }
 
 /// The client's last report.
@@ -152,16 +255,38 @@ mod tests {
                 "set_pte_pde": { "vram": { "packets": 42, "entries": 12956 }, "gart": { "packets": 0, "entries": 0 } },
                 "copy": {},
             },
+        }});
+        assert_eq!(
+            updates(&answer),
+            concat!(
+                "page-table updates by SDMA               packets to VRAM  entries  packets to system memory  entries\n",
+                "  PTEPDE                                              42    12956                         -        -\n",
+                "  WRITE_LINEAR                                         -        -                         -        -\n",
+                "  COPY_LINEAR out of the command buffer                -        -                         -        -\n",
+            )
+        );
+    }
+
+    #[test]
+    fn packets_to_a_rare_place_are_not_hidden() {
+        let answer = serde_json::json!({ "result": {
+            "page_table_updates": { "write": { "faulted": { "packets": 3, "entries": 4 } } },
+        }});
+        assert!(updates(&answer).contains("packets to nowhere (fault)  entries"));
+    }
+
+    #[test]
+    fn engines_and_resets_are_told_with_units() {
+        let answer = serde_json::json!({ "ok": true, "result": {
             "sdma": [{ "packets": { "NOP": 2, "TRAP": 3 }, "copy_bytes": 0x140_0000, "fill_bytes": 5 }],
-            "resets": { "mode1": 1 },
+            "resets": { "mode1": 1, "function": 2 },
         }});
         let rows = counters(&answer);
-        assert_eq!(rows[0].1, "copy: none; set_pte_pde: vram 42 (12956 entries)");
         assert_eq!(
-            rows[1].1,
+            rows[0].1,
             "engine 0: 5 packets, 20 MiB copied, 5 B filled, 0 faults"
         );
-        assert_eq!(rows[2].1, "mode1 1");
+        assert_eq!(rows[1].1, "2 of the PCI function, 1 MODE1");
     }
 
     #[test]
@@ -169,10 +294,20 @@ mod tests {
         let answer = serde_json::json!({ "result": [
             { "vmid": 1, "entries": { "PDB0": 3, "PTB": 1072 }, "mapped_bytes": 0x2000, "vram_pages": 2, "live": false },
         ]});
-        assert_eq!(
-            tables(&answer),
-            ["vmid 1: PDB0 3, PTB 1072; 8192 B mapped, 2 pages in vram, 0 in system memory, not live"]
-        );
+        let text = tables(&answer);
+        let rows: Vec<Vec<_>> = text
+            .lines()
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        assert_eq!(rows.len(), 2, "{text}");
+        assert_eq!(rows[1].join(" "), "VMID 1 (switched off) - - 3 1072 8192 B 2 0");
+    }
+
+    #[test]
+    fn rings_of_a_kind_are_counted() {
+        let names = ["comp_1.0.0", "comp_1.0.1", "gfx_0.0.0", "sdma0", "sdma1"].map(str::to_owned);
+        assert_eq!(rings(&names), "5 made by the driver: 2 comp, 1 gfx, 2 sdma");
+        assert_eq!(rings(&[]), "");
     }
 
     #[test]
@@ -182,7 +317,7 @@ mod tests {
             serde_json::json!({ "result": 5 }),
             serde_json::json!([1]),
         ] {
-            assert!(counters(&answer).is_empty());
+            assert!(counters(&answer).is_empty() && updates(&answer).is_empty());
             let _ = tables(&answer);
         }
     }
