@@ -380,3 +380,6 @@ impl PciFunction for GpuFunction {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,8 @@ const C2PMSG_82: RegOffset = RegOffset::from_byte(0x58a48);
 const C2PMSG_90: RegOffset = RegOffset::from_byte(0x58a68);
 
 const RESULT_OK: u32 = 1;
+/// `SMU_RESP_CMD_UNKNOWN`
+const RESULT_UNKNOWN: u32 = 0xfe;
 
 static SPECS: &[RegSpec] = &[
     RegSpec::modelled("MP1_SMN_C2PMSG_66", C2PMSG_66),
@@ -34,8 +36,8 @@ const MSG_MODE1_RESET: u32 = 0x30;
 const MSG_GET_PPT_LIMIT: u32 = 0x33;
 const MSG_MODE2_RESET: u32 = 0x5d;
 
-/// Highest message number of this SMU's interface.
-const LAST_MESSAGE: u32 = 0x60;
+/// `PPSMC_Message_Count`: messages have the numbers below.
+const MESSAGE_COUNT: u32 = 0x5e;
 
 /// What a message asks of the rest of the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,12 +74,12 @@ impl Smu {
     }
 
     fn message(&mut self, message: u32, effects: &mut Effects<SmuEffect>) {
-        let counted = if message <= LAST_MESSAGE {
-            message
-        } else {
-            u32::MAX
-        };
-        *self.messages.entry(counted).or_default() += 1;
+        if !(1..MESSAGE_COUNT).contains(&message) {
+            *self.messages.entry(u32::MAX).or_default() += 1;
+            self.file.set(C2PMSG_90, RESULT_UNKNOWN);
+            return;
+        }
+        *self.messages.entry(message).or_default() += 1;
         let argument = self.file.get(C2PMSG_82);
         log::debug!(target: "amdgpu::smu", "message {message:#x} argument {argument:#x}");
         let reply = match message {
@@ -165,11 +167,18 @@ mod tests {
     }
 
     #[test]
+    fn a_message_beyond_the_interface_is_unknown() {
+        let mut smu = Smu::new(0, 0);
+        smu.write(C2PMSG_66, MESSAGE_COUNT, &mut Effects::default());
+        assert_eq!(smu.read(C2PMSG_90), RESULT_UNKNOWN);
+    }
+
+    #[test]
     fn a_guest_cannot_make_the_counters_grow_without_bound() {
         let mut smu = Smu::new(0, 0);
         for message in 0..1000 {
-            send(&mut smu, message, 0);
+            smu.write(C2PMSG_66, message, &mut Effects::default());
         }
-        assert!(smu.messages().len() <= LAST_MESSAGE as usize + 2);
+        assert_eq!(smu.messages().len(), MESSAGE_COUNT as usize);
     }
 }

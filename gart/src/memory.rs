@@ -72,6 +72,9 @@ pub trait PhysicalMemory {
     /// Size of VRAM in bytes.
     fn vram_size(&self) -> u64;
 
+    /// Whether all `len` bytes at `at` are in reach of reads, found out without touching them.
+    fn reaches(&self, at: Location, len: u64) -> bool;
+
     /// Fills `data` from `at`.
     ///
     /// # Errors

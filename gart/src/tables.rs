@@ -81,7 +81,7 @@ pub struct TableSummary {
     pub prt_bytes: u64,
     /// Directory entries (and the root) whose table is, wholly or from some entry on, in no memory.
     pub tables_out_of_memory: u64,
-    /// Leaves whose first or last word is in no memory.
+    /// Leaves that are not wholly in memory.
     pub pages_out_of_memory: u64,
     /// The budget ran out: all other numbers are lower bounds.
     pub truncated: bool,
@@ -233,16 +233,10 @@ impl<M: PhysicalMemory + ?Sized, V: FnMut(&VisitedEntry)> Walk<'_, M, V> {
                 add(&mut summary.system_pages, &mut summary.system_bytes);
             }
         }
-        if let EntryKind::Page { location, .. } = kind {
-            let last_word = location.plus(len.saturating_sub(8));
-            if self
-                .memory
-                .load_u64(location)
-                .and(self.memory.load_u64(last_word))
-                .is_err()
-            {
-                summary.pages_out_of_memory = summary.pages_out_of_memory.saturating_add(1);
-            }
+        if let EntryKind::Page { location, .. } = kind
+            && !self.memory.reaches(location, len)
+        {
+            summary.pages_out_of_memory = summary.pages_out_of_memory.saturating_add(1);
         }
     }
 }

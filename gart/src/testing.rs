@@ -148,6 +148,10 @@ impl PhysicalMemory for TestMemory {
         self.vram.borrow().len() as u64
     }
 
+    fn reaches(&self, at: Location, len: u64) -> bool {
+        self.check(at, len).is_ok()
+    }
+
     fn read(&self, at: Location, data: &mut [u8]) -> Result<(), MemoryError> {
         self.check(at, data.len() as u64)?;
         match at {

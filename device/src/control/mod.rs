@@ -10,6 +10,7 @@ pub use request::{Request, RequestError, VERSION, reply};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -21,6 +22,10 @@ use crate::transport::{Mailbox, SocketError};
 
 /// Longest request line in bytes.
 const MAX_LINE: u64 = 64 << 10;
+/// Clients at once.
+const MAX_CLIENTS: usize = 64;
+/// Pause after a client could not be accepted, for example because the process has no descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a client may take to read a reply before it is dropped.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -38,11 +43,18 @@ impl ControlSocket {
     pub fn serve(path: &Path, mailbox: Mailbox<GpuFunction>) -> Result<Self, SocketError> {
         let (listener, file) = socket::listen(path)?;
         let accept = move || {
-            for stream in listener.incoming().flatten() {
-                let mailbox = mailbox.clone();
-                let client = thread::Builder::new().name("control-client".to_owned());
-                if let Err(error) = client.spawn(move || serve_client(&stream, &mailbox)) {
-                    log::warn!(target: "amdgpu::control", "cannot serve another client: {error}");
+            let clients = Arc::new(());
+            loop {
+                match listener.accept() {
+                    // Each client holds a clone.
+                    Ok(_) if Arc::strong_count(&clients) > MAX_CLIENTS => {
+                        log::warn!(target: "amdgpu::control", "more than {MAX_CLIENTS} clients: one was turned away");
+                    }
+                    Ok((stream, _)) => start_client(stream, mailbox.clone(), Arc::clone(&clients)),
+                    Err(error) => {
+                        log::warn!(target: "amdgpu::control", "cannot accept a client: {error}");
+                        thread::sleep(ACCEPT_PAUSE);
+                    }
                 }
             }
         };
@@ -54,6 +66,19 @@ impl ControlSocket {
                 source,
             })?;
         Ok(Self { _file: file })
+    }
+}
+
+fn start_client(stream: UnixStream, mailbox: Mailbox<GpuFunction>, presence: Arc<()>) {
+    let serve = move || {
+        serve_client(&stream, &mailbox);
+        drop(presence);
+    };
+    if let Err(error) = thread::Builder::new()
+        .name("control-client".to_owned())
+        .spawn(serve)
+    {
+        log::warn!(target: "amdgpu::control", "cannot serve another client: {error}");
     }
 }
 
@@ -75,11 +100,17 @@ fn converse(stream: &UnixStream, mailbox: &Mailbox<GpuFunction>) -> io::Result<(
         if length == 0 {
             return Ok(());
         }
-        if !line.ends_with('\n') && length as u64 == MAX_LINE {
+        let line = line.trim_end();
+        if length as u64 == MAX_LINE {
+            let error = RequestError {
+                field: "line",
+                message: "longer than 64 KiB".to_owned(),
+            };
+            writer.write_all(format!("{}\n", reply("", Err(error))).as_bytes())?;
             return Err(io::Error::other("a request is longer than 64 KiB"));
         }
-        let outcome = Request::parse(&line).and_then(|request| answer(request, mailbox));
-        let mut reply = reply(&line, outcome);
+        let outcome = Request::parse(line).and_then(|request| answer(request, mailbox));
+        let mut reply = reply(line, outcome);
         reply.push('\n');
         writer.write_all(reply.as_bytes())?;
     }
@@ -106,3 +137,6 @@ fn answer(request: Request, mailbox: &Mailbox<GpuFunction>) -> Result<Value, Req
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

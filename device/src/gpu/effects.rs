@@ -1,6 +1,6 @@
 //! What register writes asked for, carried out in order once the write is done; interrupts and faults.
 
-use gart::{ClientId, FaultInterrupt, FaultSink, HubEffect, Vmid};
+use gart::{ClientId, FaultInterrupt, FaultSink, HubEffect, HubId, Vmid};
 use sdma_engine::SdmaEffect;
 
 use super::Gpu;
@@ -30,16 +30,19 @@ impl Gpu {
         match effect {
             Effect::Ih(IhEffect::Interrupt) => self.interrupt = true,
             Effect::Hub(HubEffect::Invalidate { .. }) => {}
-            Effect::Hub(HubEffect::ContextDisabled { vmid, .. }) => {
-                if vmid == Vmid::KERNEL {
-                    self.drop_blocked_work();
-                }
+            // Engines are clients of the graphics hub.
+            Effect::Hub(HubEffect::ContextDisabled {
+                hub: HubId::Gfx,
+                vmid: Vmid::KERNEL,
+            }) => {
+                self.drop_blocked_work();
             }
+            Effect::Hub(HubEffect::ContextDisabled { .. }) => {}
             Effect::Psp(PspEffect::Kick) => self.run_psp(),
             Effect::Psp(PspEffect::Mode1Reset) | Effect::Smu(SmuEffect::Mode1Reset) => {
-                self.pending_reset = Some(ResetKind::Mode1);
+                self.ask_for(ResetKind::Mode1);
             }
-            Effect::Smu(SmuEffect::Mode2Reset) => self.pending_reset = Some(ResetKind::Mode2),
+            Effect::Smu(SmuEffect::Mode2Reset) => self.ask_for(ResetKind::Mode2),
             Effect::Gfx(effect) => self.apply_gfx(effect),
             Effect::Sdma(index, SdmaEffect::Kick | SdmaEffect::Stop) => {
                 if let Some(slot) = self.sdma.get_mut(index) {
@@ -78,11 +81,17 @@ impl Gpu {
     /// Context 0 is gone: what waits for memory through it would wait for ever, or walk a table that is no longer one.
     fn drop_blocked_work(&mut self) {
         self.cp.context_disabled(Vmid::KERNEL);
-        for slot in &mut self.sdma {
+        for (slot, registers) in self.sdma.iter_mut().zip(&mut self.fabric.sdma) {
             if matches!(slot.turn, Turn::At(_)) {
                 slot.stop();
+                registers.publish(slot.engine.status());
             }
         }
+    }
+
+    /// Of two resets that are asked for before either is carried out, the one that clears more is.
+    fn ask_for(&mut self, kind: ResetKind) {
+        self.pending_reset = self.pending_reset.max(Some(kind));
     }
 
     fn run_psp(&mut self) {
@@ -106,16 +115,18 @@ impl Gpu {
         // A ring that does not translate cannot report that it does not: its own faults go nowhere but into its counters.
         let mut unreported = FaultSink::default();
         let clock = self.fabric.clock();
+        // The handler itself looks up whose address space a VMID is at the moment.
+        let pasid = self.fabric.ih.pasid(entry.vmid, entry.mm_hub);
+        let entry = IvEntry { pasid, ..*entry };
         let Fabric {
             ih, mmhub, memory, ..
         } = &mut self.fabric;
         let mut space = mm_space(mmhub, memory, ClientId::OSS, &mut unreported);
-        self.interrupt |= ih.raise(entry, clock, &mut space);
+        self.interrupt |= ih.raise(&entry, clock, &mut space);
     }
 
     fn report_faults(&mut self) {
         for fault in self.fabric.faults.take() {
-            let pasid = self.fabric.ih.pasid(fault.vmid, fault.vmid_src());
             log::debug!(
                 target: "amdgpu::gart",
                 "{:?} fault: VMID {} {:?} at {}", fault.hub, fault.vmid, fault.access, fault.va
@@ -126,8 +137,8 @@ impl Gpu {
                 ring: fault.ring_id(),
                 vmid: fault.vmid,
                 mm_hub: fault.vmid_src(),
-                pasid,
                 data: fault.source_data(),
+                ..IvEntry::default()
             });
         }
     }

@@ -14,6 +14,7 @@ mod reset;
 
 pub use pages::{PageTableUpdates, UpdateCounts};
 pub use report::{BlockRegisters, Stats, TableReport, UnmodelledRegister};
+pub use reset::ResetCounts;
 
 use std::time::Duration;
 
@@ -70,7 +71,7 @@ pub struct Gpu {
     interrupt: bool,
     pending_reset: Option<ResetKind>,
     page_tables: PageTableUpdates,
-    resets: reset::ResetCounts,
+    resets: ResetCounts,
 }
 
 impl Gpu {
@@ -101,7 +102,7 @@ impl Gpu {
             interrupt: false,
             pending_reset: None,
             page_tables: PageTableUpdates::default(),
-            resets: reset::ResetCounts::default(),
+            resets: ResetCounts::default(),
         };
         gpu.boot();
         Ok(gpu)

@@ -35,9 +35,11 @@ pub struct Stats {
     /// SMU messages by number.
     pub smu_messages: BTreeMap<u32, u64>,
     /// Resets by kind.
-    pub(super) resets: ResetCounts,
+    pub resets: ResetCounts,
     /// Distinct registers that the guest touched and that are not modelled.
     pub unmodelled_registers: usize,
+    /// Accesses to further such registers, after the list was full.
+    pub unmodelled_untracked: u64,
 }
 
 /// One SDMA engine.
@@ -127,6 +129,12 @@ pub struct UnmodelledRegister {
     pub last_write: Option<u32>,
 }
 
+/// What a walk for a report may do in each of 16 contexts, between two accesses of the guest: together some tenths of a second at worst.
+const REPORT_BUDGET: WalkBudget = WalkBudget {
+    tables: 1 << 13,
+    entries: 1 << 20,
+};
+
 const LEVELS: [(Level, &str); Level::COUNT] = [
     (Level::Pdb2, "PDB2"),
     (Level::Pdb1, "PDB1"),
@@ -178,6 +186,11 @@ impl Gpu {
             smu_messages: self.fabric.smu.messages().clone(),
             resets: self.resets,
             unmodelled_registers: self.unmodelled().len(),
+            unmodelled_untracked: self
+                .fabric
+                .ledger
+                .untracked()
+                .saturating_add(self.fabric.smn_ledger.untracked()),
         }
     }
 
@@ -194,7 +207,7 @@ impl Gpu {
     fn table_report(&self, vmid: Vmid) -> Option<TableReport> {
         let hub = &self.fabric.gfxhub;
         let context = hub.context(vmid)?;
-        let summary: TableSummary = hub.walk_tables(&self.fabric.memory, vmid, WalkBudget::default(), |_| {});
+        let summary: TableSummary = hub.walk_tables(&self.fabric.memory, vmid, REPORT_BUDGET, |_| {});
         Some(TableReport {
             vmid: vmid.get(),
             live: context.enabled && context.root.valid(),

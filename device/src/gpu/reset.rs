@@ -10,23 +10,23 @@ use crate::images::discovery;
 use crate::limited::limited;
 
 /// What a reset is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ResetKind {
-    /// Everything but the PCI function; VRAM is lost.
-    Mode1,
     /// Graphics and SDMA.
     Mode2,
+    /// Everything but the PCI function; VRAM is lost.
+    Mode1,
 }
 
 /// Resets so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub(super) struct ResetCounts {
+pub struct ResetCounts {
     /// MODE1, through the SMU or the PSP.
-    pub(super) mode1: u64,
+    pub mode1: u64,
     /// MODE2.
-    pub(super) mode2: u64,
+    pub mode2: u64,
     /// From the bus: function level reset, DEVICE_RESET.
-    pub(super) function: u64,
+    pub function: u64,
 }
 
 impl Gpu {

@@ -21,7 +21,7 @@ pub struct IvEntry {
     pub vmid: Vmid,
     /// Whether the VMID is the multimedia hub's.
     pub mm_hub: bool,
-    /// Process address space of the VMID.
+    /// Process address space of the VMID; filled in when the entry is raised.
     pub pasid: u16,
     /// Four dwords of the client's.
     pub data: [u32; 4],

@@ -125,6 +125,10 @@ impl PhysicalMemory for DeviceMemory {
         self.vram.size()
     }
 
+    fn reaches(&self, at: Location, len: u64) -> bool {
+        self.walk(at, len, Intent::Read, |_, _| {}).is_ok()
+    }
+
     fn read(&self, at: Location, data: &mut [u8]) -> Result<(), MemoryError> {
         self.access(at, data.len() as u64, Intent::Read, |piece, offset| {
             if let Some(rest) = data.get_mut(offset..) {

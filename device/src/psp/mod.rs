@@ -1,8 +1,7 @@
 //! The platform security processor (MP0 11.0.7): bootloader handshake, ring, command buffers.
 //!
 //! Fidelity: every handshake that the driver makes is modelled; firmware and trusted applications are acknowledged and never
-//! executed or verified. Trusted applications have no state but their session; the one that the driver checks at start-up (the one
-//! with a status dword behind its command, RAP) finds "success" there.
+//! executed or verified. Trusted applications have no state but their session, and answer as RAP does when it succeeds.
 
 mod command;
 pub mod registers;
@@ -23,7 +22,7 @@ use registers::{
 const SOS_ALIVE: u32 = 0x0021_1164;
 /// Size of the trusted memory region that LOAD_TOC answers with.
 const TMR_BYTES: u32 = 8 << 20;
-/// Frames in a ring of the largest size that is honoured (64 KiB): the bound on work per kick.
+/// Frames of the largest ring that is honoured (64 KiB): the bound on work per kick.
 const MAX_FRAMES: u32 = 1024;
 /// Sessions kept at once.
 const MAX_SESSIONS: usize = 64;
@@ -31,6 +30,11 @@ const MAX_SESSIONS: usize = 64;
 const BOOTLOADER_LOAD_SOSDRV: u32 = 0x2_0000;
 const CMD_MODE1_RESET: u32 = 0x7_0000;
 const CMD_DESTROY_RINGS: u32 = 0x3_0000;
+/// `GFX_CTRL_CMD_ID_INIT_GPCOM_RING`; the bare-metal driver writes it as ring type KM (2) << 16.
+const CMD_INIT_KM_RING: u32 = 0x2_0000;
+/// `PSP_ERR_UNKNOWN_COMMAND`
+const UNKNOWN_COMMAND: u32 = 0x100;
+const FRAME_DWORDS: u32 = FRAME_BYTES / 4;
 
 /// What a register write asks of the rest of the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,13 +64,22 @@ enum SecureOs {
     Alive,
 }
 
+/// The kernel driver's ring.
+#[derive(Debug, Clone, Copy)]
+struct Ring {
+    base: GpuVa,
+    /// Its size; at least 1.
+    frames: u32,
+    /// Next frame to execute.
+    read: u32,
+}
+
 /// The security processor.
 #[derive(Debug)]
 pub struct Psp {
     file: RegisterFile,
     secure_os: SecureOs,
-    /// Next frame to execute, in dwords.
-    read: u32,
+    ring: Option<Ring>,
     sessions: BTreeMap<u32, GpuVa>,
     next_session: u32,
     commands: BTreeMap<&'static str, u64>,
@@ -84,7 +97,7 @@ impl Psp {
         Self {
             file: RegisterFile::new("", RegOffset::from_byte(0), SPECS),
             secure_os: SecureOs::Absent,
-            read: 0,
+            ring: None,
             sessions: BTreeMap::new(),
             next_session: 1,
             commands: BTreeMap::new(),
@@ -102,40 +115,45 @@ impl Psp {
     }
 
     fn ring_control(&mut self, value: u32, effects: &mut Effects<PspEffect>) {
+        let mut response = RESPONSE;
         match value {
             CMD_MODE1_RESET => effects.push(PspEffect::Mode1Reset),
-            CMD_DESTROY_RINGS => {}
-            // INIT: the ring's address and size are in their registers; both pointers start at 0.
-            _ => {
-                self.read = 0;
+            CMD_DESTROY_RINGS => self.ring = None,
+            CMD_INIT_KM_RING => {
+                // Both pointers start at 0. A ring holds whole frames.
+                let frames = (self.file.get(C2PMSG_71) / FRAME_BYTES).min(MAX_FRAMES);
+                let base = GpuVa::new(self.file.get_pair(C2PMSG_69, C2PMSG_70));
+                self.ring = (frames > 0).then_some(Ring {
+                    base,
+                    frames,
+                    read: 0,
+                });
                 self.file.set(C2PMSG_67, 0);
             }
+            _ => {
+                limited!(Warn, target: "amdgpu::psp", "unimplemented: ring control command {value:#x}");
+                response |= UNKNOWN_COMMAND;
+            }
         }
-        self.file.set(C2PMSG_64, RESPONSE);
+        self.file.set(C2PMSG_64, response);
     }
 
     /// Executes the frames between the read and the write pointer.
     pub fn process(&mut self, memory: &mut impl VirtualMemory) -> Vec<PspRequest> {
         let mut requests = Vec::new();
-        let ring_dwords = (self.file.get(C2PMSG_71) / 4).min(MAX_FRAMES * FRAME_BYTES / 4);
-        let frame_dwords = FRAME_BYTES / 4;
-        if self.secure_os != SecureOs::Alive || ring_dwords < frame_dwords {
+        let Some(mut ring) = self.ring.filter(|_| self.secure_os == SecureOs::Alive) else {
             return requests;
-        }
-        let base = GpuVa::new(self.file.get_pair(C2PMSG_69, C2PMSG_70));
-        let write = self.file.get(C2PMSG_67) % ring_dwords / frame_dwords * frame_dwords;
-        for _ in 0..MAX_FRAMES {
-            if self.read == write {
-                break;
-            }
+        };
+        let write = self.file.get(C2PMSG_67) / FRAME_DWORDS % ring.frames;
+        while ring.read != write {
             let mut bytes = [0; FRAME_BYTES as usize];
-            let at = base.plus(u64::from(self.read) * 4);
-            self.read = (self.read + frame_dwords) % (ring_dwords / frame_dwords * frame_dwords);
-            if memory.read(Vmid::KERNEL, at, &mut bytes).is_err() {
-                continue;
+            let at = ring.base.plus(u64::from(ring.read * FRAME_BYTES));
+            ring.read = (ring.read + 1) % ring.frames;
+            if memory.read(Vmid::KERNEL, at, &mut bytes).is_ok() {
+                self.execute(&Frame::decode(&bytes), memory, &mut requests);
             }
-            self.execute(&Frame::decode(&bytes), memory, &mut requests);
         }
+        self.ring = Some(ring);
         requests
     }
 
@@ -196,8 +214,9 @@ impl Psp {
         session
     }
 
-    /// Calls a trusted application. None is executed: its shared buffer stays as the driver filled it, but for the status dword
-    /// of RAP (`ta_rap_if.h`: `rap_status`, 1 = success).
+    /// Calls a trusted application. None is executed, and their images do not say in the clear which one they are. So the buffer of
+    /// each stays as the driver filled it but for the dword at 12, which gets RAP's "success" (`ta_rap_if.h`: `rap_status` 1): RAP is
+    /// the only one that a part without display and without RAS calls.
     fn invoke(&self, session: u32, memory: &mut impl VirtualMemory) {
         const RAP_STATUS_AT: u64 = 12;
         const RAP_SUCCESS: u32 = 1;
@@ -246,14 +265,14 @@ impl RegisterBlock for Psp {
         let Self {
             file,
             secure_os,
-            read,
+            ring,
             sessions,
             next_session,
             commands: _,
         } = self;
         file.reset();
         *secure_os = SecureOs::Absent;
-        *read = 0;
+        *ring = None;
         sessions.clear();
         *next_session = 1;
     }

@@ -171,3 +171,28 @@ fn a_ring_in_no_memory_ends() {
     driver.write(C2PMSG_67, 512);
     assert_eq!(driver.psp.process(&mut driver.memory), []);
 }
+
+#[test]
+fn a_ring_that_is_no_multiple_of_a_frame_executes_each_frame_once() {
+    let mut driver = Driver::with_ring();
+    driver.write(C2PMSG_71, 0x1000 - 4);
+    driver.write(C2PMSG_64, CMD_INIT_KM_RING);
+    driver.submit(0x06, &[], 1);
+    assert_eq!(driver.psp.commands()["LOAD_IP_FW"], 1);
+}
+
+#[test]
+fn a_destroyed_ring_takes_nothing() {
+    let mut driver = Driver::with_ring();
+    driver.write(C2PMSG_64, CMD_DESTROY_RINGS);
+    assert_eq!(driver.psp.read(C2PMSG_64), RESPONSE);
+    driver.submit(0x06, &[], 1);
+    assert_eq!(driver.memory.u32(FENCE), 0);
+}
+
+#[test]
+fn an_unknown_ring_control_command_is_answered_with_an_error() {
+    let mut driver = Driver::with_ring();
+    driver.write(C2PMSG_64, 0xab_0000);
+    assert_ne!(driver.psp.read(C2PMSG_64) & 0xffff, 0);
+}

@@ -1,0 +1,165 @@
+//! The PCI function as a front end drives it.
+
+use super::*;
+use crate::asic::NAVI21;
+
+const VRAM: u64 = 256 << 20;
+const MM_INDEX: u64 = 0x0;
+const RCC_CONFIG_MEMSIZE: u64 = 0x378c;
+const C2PMSG_35: u64 = 0x5818c;
+const C2PMSG_36: u64 = 0x58190;
+const C2PMSG_82: u64 = 0x58a48;
+const COMMAND: u64 = 0x4;
+const COMMAND_MASTER: u16 = 0x4;
+/// Device Control of the PCIe capability; bit 15 is Initiate Function Level Reset.
+const DEVICE_CONTROL: u64 = 0x64 + 8;
+
+fn function() -> GpuFunction {
+    GpuFunction::new(&NAVI21, VRAM, 2).unwrap()
+}
+
+fn register(function: &mut GpuFunction, offset: u64) -> u32 {
+    let mut data = [0; 4];
+    function
+        .read(Region::Bar(REGISTER_BAR), offset, &mut data)
+        .unwrap();
+    u32::from_le_bytes(data)
+}
+
+fn set_register(function: &mut GpuFunction, offset: u64, value: u32) {
+    function
+        .write(Region::Bar(REGISTER_BAR), offset, &value.to_le_bytes())
+        .unwrap();
+}
+
+fn vram(function: &mut GpuFunction, offset: u64) -> u32 {
+    let mut data = [0; 4];
+    function.read(Region::Bar(VRAM_BAR), offset, &mut data).unwrap();
+    u32::from_le_bytes(data)
+}
+
+#[test]
+fn a_register_is_one_dword_and_two_of_them_are_one_qword() {
+    let mut function = function();
+    assert_eq!(register(&mut function, RCC_CONFIG_MEMSIZE), 256);
+    function
+        .write(
+            Region::Bar(REGISTER_BAR),
+            C2PMSG_36 - 4,
+            &[0, 0, 0, 0, 7, 0, 0, 0],
+        )
+        .unwrap();
+    let mut both = [0; 8];
+    function
+        .read(Region::Bar(REGISTER_BAR), C2PMSG_36 - 4, &mut both)
+        .unwrap();
+    assert_eq!(
+        both,
+        [0, 0, 0, 0x80, 7, 0, 0, 0],
+        "C2PMSG_35 says ready, C2PMSG_36 keeps its value"
+    );
+    assert_eq!(C2PMSG_36 - 4, C2PMSG_35);
+}
+
+#[test]
+fn accesses_that_do_not_suit_a_bar_are_refused_and_counted() {
+    let mut function = function();
+    for (bar, offset, len) in [
+        (REGISTER_BAR, 0, 2),
+        (REGISTER_BAR, 2, 4),
+        (REGISTER_BAR, 0, 16),
+        (REGISTER_BAR, REGISTER_BYTES, 4),
+        (REGISTER_BAR, REGISTER_BYTES - 4, 8),
+        (REGISTER_BAR, u64::MAX - 3, 8),
+        (DOORBELL_BAR, 0, 2),
+        (DOORBELL_BAR, 2, 4),
+        (DOORBELL_BAR, DOORBELL_BYTES - 4, 8),
+        (DOORBELL_BAR, u64::MAX - 3, 4),
+        (VRAM_BAR, VRAM - 2, 4),
+    ] {
+        let refused = function.refused();
+        let error = function
+            .write(Region::Bar(bar), offset, &vec![0; len])
+            .unwrap_err();
+        assert_ne!(error.errno(), 0, "BAR {bar} {offset:#x} {len}");
+        assert_eq!(function.refused(), refused + 1, "BAR {bar} {offset:#x} {len}");
+    }
+}
+
+#[test]
+fn the_rom_is_the_vbios_and_cannot_be_written() {
+    let mut function = function();
+    function.write(Region::Rom, 0, &[0, 0]).unwrap();
+    let mut data = vec![0; 128 << 10];
+    function.read(Region::Rom, 0, &mut data).unwrap();
+    assert_eq!(data.get(..2), Some(&[0x55, 0xaa][..]));
+    assert_eq!(data.last(), Some(&0), "beyond the image there is nothing");
+}
+
+#[test]
+fn bus_mastering_opens_and_closes_guest_memory() {
+    let mut function = function();
+    assert!(!function.gpu().memory().guest.bus_master());
+    function
+        .write(Region::Config, COMMAND, &COMMAND_MASTER.to_le_bytes())
+        .unwrap();
+    assert!(function.gpu().memory().guest.bus_master());
+    function.write(Region::Config, COMMAND, &[0, 0]).unwrap();
+    assert!(!function.gpu().memory().guest.bus_master());
+}
+
+#[test]
+fn a_function_level_reset_clears_registers_and_keeps_vram() {
+    let mut function = function();
+    set_register(&mut function, MM_INDEX, 0x1234);
+    function
+        .write(Region::Bar(VRAM_BAR), 0x1000, &[1, 2, 3, 4])
+        .unwrap();
+    function
+        .write(Region::Config, COMMAND, &COMMAND_MASTER.to_le_bytes())
+        .unwrap();
+    function
+        .write(Region::Config, DEVICE_CONTROL, &0x8000_u16.to_le_bytes())
+        .unwrap();
+    assert_eq!(register(&mut function, MM_INDEX), 0);
+    assert_eq!(vram(&mut function, 0x1000), 0x0403_0201);
+    assert!(!function.gpu().memory().guest.bus_master());
+}
+
+#[test]
+fn nothing_of_a_guest_is_left_when_its_front_end_goes() {
+    let mut function = function();
+    set_register(&mut function, C2PMSG_82, 7);
+    function
+        .write(Region::Bar(VRAM_BAR), 0x1000, &[1, 2, 3, 4])
+        .unwrap();
+    function
+        .write(Region::Config, COMMAND, &COMMAND_MASTER.to_le_bytes())
+        .unwrap();
+    function.disconnected();
+    assert_eq!(register(&mut function, C2PMSG_82), 0);
+    assert_eq!(vram(&mut function, 0x1000), 0);
+    assert!(!function.gpu().memory().guest.bus_master() && function.gpu().memory().guest.is_empty());
+    let discovery = VRAM - crate::images::discovery::OFFSET_FROM_TOP;
+    assert_eq!(
+        vram(&mut function, discovery),
+        0x2821_1407,
+        "the discovery binary is back"
+    );
+}
+
+#[test]
+fn only_msi_vector_0_exists() {
+    let mut function = function();
+    let vector = || Some(EventFd::new(0).unwrap());
+    function.set_irqs(MSI_INDEX, 0, vec![vector()]).unwrap();
+    function
+        .set_irqs(MSI_INDEX, 0, vec![vector(), vector()])
+        .unwrap_err();
+    function.set_irqs(MSI_INDEX, 1, vec![vector()]).unwrap_err();
+    function.set_irqs(0, 0, vec![vector()]).unwrap_err();
+    function.trigger_irqs(MSI_INDEX, 0, 1).unwrap();
+    function.trigger_irqs(MSI_INDEX, 0, 2).unwrap_err();
+    function.set_irqs(MSI_INDEX, 0, vec![]).unwrap();
+    assert_eq!((function.irq_count(MSI_INDEX), function.irq_count(0)), (1, 0));
+}
