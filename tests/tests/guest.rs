@@ -1,0 +1,332 @@
+//! Guests with unmodified kernels, through the lab: the driver's whole life, and controls that have to fail.
+//!
+//! Everything is asserted on the report's values. How fast something was is never asserted.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use clap::Parser;
+use lab::cli::{Cli, Command};
+use lab::fetch::{Cache, Sources};
+use lab::progress::Progress;
+use lab::report::{Report, Verdict};
+use lab::run::{self, Options};
+use lab::steps::Step;
+use lab::verdict::Rule;
+use serde_json::Value;
+
+/// The default run, and then everything that can happen to a driver on one device process.
+const LIFE: &str = "modprobe,client,rebind:3,client,rmmod,modprobe,client,reboot,modprobe,client,poweroff";
+/// Probes and clients in it.
+const LIFE_PROBES: usize = 6;
+const LIFE_CLIENTS: usize = 4;
+/// Kinds of packets that write page tables, as the device names them.
+const KINDS: [&str; 3] = ["set_pte_pde", "write", "copy"];
+/// The client's scattered buffer has so many pages; a few may be neighbours in memory by chance.
+const SCATTERED_ENTRIES: u64 = 128 - 16;
+
+/// One guest at a time: each takes two processors and more.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn cache() -> Cache {
+    Cache::open(None, Sources::default(), Progress::stderr()).unwrap()
+}
+
+/// The options of `amdgpu-lab run`, with its defaults.
+fn options(arguments: &[&str]) -> Options {
+    let line = ["amdgpu-lab", "run", "--accel", "tcg"].iter().chain(arguments);
+    match Cli::try_parse_from(line).unwrap().command {
+        Command::Run(arguments) => arguments.options().unwrap(),
+        Command::Fetch(_) => unreachable!("the line says run"),
+    }
+}
+
+/// Where the logs of a run stay, beside what cargo builds.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .with_file_name("guest-runs")
+        .join(name);
+    if folder.exists() {
+        fs::remove_dir_all(&folder).unwrap();
+    }
+    folder
+}
+
+/// Runs a guest; a run without a report is a failure of its own.
+fn run(name: &str, options: Options) -> Run {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let options = Options {
+        folder: Some(folder(name)),
+        ..options
+    };
+    let (folder, report) =
+        run::run(&options, &cache(), &Progress::stderr()).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+    Run { folder, report }
+}
+
+/// A run that is over.
+struct Run {
+    folder: PathBuf,
+    report: Report,
+}
+
+impl Run {
+    fn assert(&self, holds: bool, what: &str) {
+        assert!(
+            holds,
+            "{what}\n{}\nlogs: {}",
+            self.report.text(),
+            self.folder.display()
+        );
+    }
+
+    fn assert_equal<T: PartialEq + std::fmt::Debug>(&self, found: T, wanted: T, what: &str) {
+        self.assert(found == wanted, &format!("{what}: {found:?}, not {wanted:?}"));
+    }
+
+    fn stat(&self, pointer: &str) -> u64 {
+        number(self.report.stats.as_ref(), &format!("/result/{pointer}"))
+            .unwrap_or_else(|| panic!("no {pointer} in the stats; logs: {}", self.folder.display()))
+    }
+
+    fn updates(&self, kind: &str, target: &str) -> (u64, u64) {
+        let count = |what| self.stat(&format!("page_table_updates/{kind}/{target}/{what}"));
+        (count("packets"), count("entries"))
+    }
+
+    /// What every run that is to pass has to show.
+    fn assert_good(&self, probes: usize, clients: usize) {
+        let report = &self.report;
+        self.assert_equal(report.verdict, Verdict::Pass, "the verdict");
+        self.assert(
+            report.given_parameters.is_empty() && report.modules_loaded > 0,
+            "the driver works without parameters",
+        );
+        self.assert_equal(report.probe_seconds.len(), probes, "how often the driver came up");
+        self.assert_equal(report.client.len(), clients, "how often the client reported");
+        for client in &report.client {
+            let number = |name| number(Some(client), &format!("/{name}")).unwrap();
+            self.assert(number("operations") > 0, "the client did something");
+            self.assert(number("bytes_submitted") > 0, "the client copied something");
+            self.assert_equal(
+                number("bytes_checked"),
+                number("bytes_submitted"),
+                "bytes compared of those that were copied",
+            );
+        }
+        self.assert_rings();
+        for kind in KINDS {
+            let (packets, entries) = self.updates(kind, "vram");
+            self.assert(packets > 0 && entries >= packets, &format!("{kind} in VRAM"));
+            self.assert_equal(
+                self.updates(kind, "faulted"),
+                (0, 0),
+                &format!("{kind} to nowhere"),
+            );
+        }
+        let clients = u64::try_from(clients).unwrap();
+        let (_, copied) = self.updates("copy", "vram");
+        self.assert(
+            copied >= clients * SCATTERED_ENTRIES,
+            "the entries of scattered pages were copied",
+        );
+        self.assert_equal(self.stat("faults"), 0, "faults");
+        self.assert_tables();
+    }
+
+    fn assert_rings(&self) {
+        let rings = &self.report.rings;
+        let mut wanted: Vec<String> = ["gfx_0.0.0", "sdma0", "sdma1"].map(str::to_owned).into();
+        wanted.extend((0..4).flat_map(|pipe| (0..2).map(move |queue| format!("comp_1.{pipe}.{queue}"))));
+        for ring in wanted {
+            self.assert(rings.contains(&ring), &format!("there is a ring {ring}"));
+        }
+        let kiqs = rings.iter().filter(|name| name.starts_with("kiq")).count();
+        self.assert_equal(kiqs, 1, "kernel interface queues");
+    }
+
+    /// The client's mappings are in the tables as the device walks them.
+    fn assert_tables(&self) {
+        let client = self.report.client.last();
+        let mapped = number(client, "/bytes_mapped").unwrap();
+        let entries = number(client, "/least_entries").unwrap();
+        let spaces = self
+            .report
+            .page_tables
+            .as_ref()
+            .and_then(|answer| answer.pointer("/result"));
+        let found = spaces
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter(|space| number(Some(space), "/vmid") != Some(0))
+            .any(|space| {
+                let number = |name: &str| number(Some(space), &format!("/{name}")).unwrap();
+                number("mapped_bytes") >= mapped
+                    && number("vram_pages") + number("system_pages") >= entries
+                    && number("out_of_memory") == 0
+            });
+        self.assert(
+            found,
+            &format!("a VMID maps the client's {mapped} bytes with {entries} entries or more"),
+        );
+    }
+
+    /// The resets of [`LIFE`]: QEMU resets the function at its own start and with the machine, and a driver that finds
+    /// the PSP running from an earlier probe starts with a MODE1 reset (nv.c, `nv_need_reset_on_init`). After a reset of
+    /// the function it does not find it running.
+    fn assert_resets_of_life(&self) {
+        self.assert_equal(self.stat("resets/mode1"), 4, "MODE1 resets");
+        self.assert_equal(self.stat("resets/mode2"), 0, "MODE2 resets");
+        // A kernel tries more than one way to restart, and each may reach QEMU.
+        self.assert(
+            self.stat("resets/function") >= 2,
+            "the restart resets the function",
+        );
+    }
+
+    fn assert_resets_of_one_probe(&self) {
+        let resets = ["mode1", "mode2", "function"].map(|kind| self.stat(&format!("resets/{kind}")));
+        self.assert_equal(resets, [0, 0, 1], "MODE1, MODE2 and function resets");
+    }
+
+    /// Shadows of page tables went with 6.12.
+    fn assert_no_shadows(&self) {
+        for kind in KINDS {
+            let found = self.updates(kind, "system");
+            self.assert_equal(found, (0, 0), &format!("{kind} in system memory"));
+        }
+    }
+}
+
+fn number(value: Option<&Value>, pointer: &str) -> Option<u64> {
+    value?.pointer(pointer)?.as_u64()
+}
+
+#[test]
+#[ignore = "boots a guest: one to two minutes, and fetches what it needs"]
+fn trixie_keeps_working_over_unbind_reload_and_restart() {
+    let run = run("trixie", options(&["--kernel", "trixie", "--steps", LIFE]));
+    run.assert_good(LIFE_PROBES, LIFE_CLIENTS);
+    run.assert_resets_of_life();
+    run.assert_no_shadows();
+}
+
+#[test]
+#[ignore = "boots a guest: a minute, and fetches what it needs"]
+fn bookworm_keeps_working_and_keeps_its_shadows_equal() {
+    let run = run("bookworm", options(&["--kernel", "bookworm", "--steps", LIFE]));
+    run.assert_good(LIFE_PROBES, LIFE_CLIENTS);
+    run.assert_resets_of_life();
+    for kind in KINDS {
+        let (vram, system) = (run.updates(kind, "vram"), run.updates(kind, "system"));
+        run.assert_equal(system, vram, &format!("{kind} in shadows and in tables"));
+    }
+}
+
+#[test]
+#[ignore = "boots a guest: half a minute, and fetches what it needs"]
+fn backports_works() {
+    let run = run("trixie-backports", options(&["--kernel", "trixie-backports"]));
+    run.assert_good(1, 1);
+    run.assert_resets_of_one_probe();
+    run.assert_no_shadows();
+}
+
+/// A step that loads the driver, does not wait for anything, and expects a probe.
+fn load_expecting_a_probe() -> Vec<Step> {
+    vec![
+        Step::Guest {
+            words: "load".to_owned(),
+            probes: 1,
+        },
+        Step::PowerOff,
+    ]
+}
+
+#[test]
+#[ignore = "boots a guest, and fetches what it needs"]
+fn a_driver_that_never_came_up_fails_the_run() {
+    let options = Options {
+        steps: load_expecting_a_probe(),
+        ..options(&["--kernel", "bookworm", "--no-gpu"])
+    };
+    let run = run("control-no-gpu", options);
+    run.assert_equal(run.report.verdict, Verdict::Fail, "the verdict");
+    let rules: Vec<_> = run.report.findings.iter().map(|finding| finding.rule).collect();
+    run.assert_equal(rules, vec![Rule::Probed], "the rules that were broken");
+    run.assert_equal(run.report.probe_seconds.len(), 0, "probes");
+}
+
+#[test]
+#[ignore = "boots a guest, and fetches what it needs"]
+fn an_error_of_the_driver_fails_the_run() {
+    const ABSENT: &str = "sienna_cichlid_sdma.bin";
+    let firmware = tempfile::tempdir().unwrap();
+    let files = firmware.path().join("amdgpu");
+    fs::create_dir(&files).unwrap();
+    let whole = cache().firmware().unwrap().join("amdgpu");
+    for entry in fs::read_dir(&whole).unwrap() {
+        let name = entry.unwrap().file_name();
+        if name.to_string_lossy().starts_with("sienna_cichlid_") && name != ABSENT {
+            symlink(whole.join(&name), files.join(&name)).unwrap();
+        }
+    }
+    assert!(
+        whole.join(ABSENT).is_file(),
+        "{} has no {ABSENT}",
+        whole.display()
+    );
+    let path = firmware.path().display().to_string();
+    let options = Options {
+        steps: load_expecting_a_probe(),
+        ..options(&["--kernel", "bookworm", "--firmware", &path])
+    };
+    let run = run("control-firmware", options);
+    run.assert_equal(run.report.verdict, Verdict::Fail, "the verdict");
+    let errors: Vec<_> = run
+        .report
+        .findings
+        .iter()
+        .filter(|finding| finding.rule == Rule::NoDriverError)
+        .collect();
+    run.assert(
+        errors.iter().any(|finding| finding.detail.contains(ABSENT)),
+        &format!("the driver's error names {ABSENT}"),
+    );
+}
+
+#[test]
+#[ignore = "boots a guest, and fetches what it needs"]
+fn one_wrong_byte_fails_the_run_and_is_named() {
+    // The client's fourth operation copies sixteen pages to the start of a buffer; the byte in the middle is spoilt.
+    let steps = "modprobe,client:sabotage=4,poweroff";
+    let run = run(
+        "control-sabotage",
+        options(&["--kernel", "bookworm", "--steps", steps]),
+    );
+    run.assert_equal(run.report.verdict, Verdict::Fail, "the verdict");
+    let failures: Vec<_> = run
+        .report
+        .steps
+        .iter()
+        .filter_map(|step| step.failure.as_deref())
+        .collect();
+    let told = "1 wrong bytes, the first in the target at buffer offset 0x8000:";
+    run.assert(
+        matches!(failures.as_slice(), [failure] if failure.contains(told)),
+        &format!("one step fails with {told:?}"),
+    );
+    run.assert(
+        run.report.findings.is_empty(),
+        "the driver itself has done nothing wrong",
+    );
+}

@@ -1,0 +1,380 @@
+//! The daemon's own life with real QEMUs, which start no kernel: front ends that come, leave and die, signals, options,
+//! sockets, descriptors and memory.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use lab::cargo::{self, Part};
+use lab::fetch::{Cache, Sources};
+use lab::process::Supervised;
+use lab::progress::Progress;
+use lab::qemu::Qemu;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const GPU_SOCKET: &str = "gpu.sock";
+const CONTROL_SOCKET: &str = "control.sock";
+const QMP_SOCKET: &str = "qmp.sock";
+/// Longer than anything here takes on a loaded machine; reached only if something hangs.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Navi 21 XT as QEMU's `query-pci` gives it.
+const GPU_ID: (u64, u64) = (0x1002, 0x73bf);
+
+fn daemon_program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| cargo::build(Part::Daemon, &Progress::stderr()).unwrap())
+}
+
+fn qemu() -> &'static Qemu {
+    static QEMU: OnceLock<Qemu> = OnceLock::new();
+    QEMU.get_or_init(|| {
+        let cache = Cache::open(None, Sources::default(), Progress::stderr()).unwrap();
+        Qemu::find(None, &cache).unwrap()
+    })
+}
+
+/// Polls until there is a value. What it waits for happens in another process, which tells nobody.
+fn wait_for<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        if let Some(value) = poll() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "{what}: not within {LIMIT:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn send_signal(process: &Supervised, signal: Signal) {
+    let id = i32::try_from(process.id()).unwrap();
+    kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
+}
+
+/// A daemon in a folder of its own.
+struct Daemon {
+    process: Supervised,
+    folder: TempDir,
+}
+
+impl Daemon {
+    fn start(options: &[&str]) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), options)
+    }
+
+    fn start_in(folder: TempDir, options: &[&str]) -> Self {
+        let mut command = Self::command(folder.path(), options);
+        let log = folder.path().join("daemon.log");
+        let mut process = Supervised::start("the daemon", &mut command, &log, false).unwrap();
+        wait_for("the daemon's start", || {
+            if let Some(status) = process.ended() {
+                panic!("the daemon ended ({status}): {}", process.log_tail(5));
+            }
+            UnixStream::connect(folder.path().join(CONTROL_SOCKET)).ok()
+        });
+        let daemon = Self { process, folder };
+        // It answers when it serves, which is after everything else of its start.
+        daemon.stats();
+        daemon
+    }
+
+    fn command(folder: &Path, options: &[&str]) -> Command {
+        let mut command = Command::new(daemon_program());
+        command
+            .args(["--socket-path", GPU_SOCKET, "--control", CONTROL_SOCKET])
+            .args(options)
+            .env_remove("RUST_LOG")
+            .current_dir(folder);
+        command
+    }
+
+    /// A daemon that is expected to refuse its options or its sockets.
+    fn refused(folder: &Path, options: &[&str]) -> Output {
+        Self::command(folder, options).output().unwrap()
+    }
+
+    fn stats(&self) -> Value {
+        let mut stream = UnixStream::connect(self.folder.path().join(CONTROL_SOCKET)).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream.write_all(b"{\"request\":\"stats\"}\n").unwrap();
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+
+    /// What its open descriptors are, sorted. One that is being closed may be gone already.
+    fn descriptors(&self) -> Vec<String> {
+        let folder = format!("/proc/{}/fd", self.process.id());
+        let mut names: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
+            .map(|target| {
+                let name = target.to_string_lossy();
+                // Without the inode number: which socket it is does not matter.
+                name.split_once(":[").map_or(&*name, |(kind, _)| kind).to_owned()
+            })
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Resident memory without VRAM and guest memory, which are shared: in KiB.
+    fn own_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let field = |name: &str| -> u64 {
+            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        };
+        field("VmRSS:") - field("RssShmem:")
+    }
+
+    fn end(&mut self) -> ExitStatus {
+        self.process
+            .wait(LIMIT)
+            .unwrap_or_else(|| panic!("the daemon does not end: {}", self.process.log_tail(5)))
+    }
+
+    fn has_sockets(&self) -> [bool; 2] {
+        [GPU_SOCKET, CONTROL_SOCKET].map(|name| self.folder.path().join(name).exists())
+    }
+}
+
+/// A QEMU with the GPU, ready to be told things. It executes the BIOS if it is not `paused`.
+struct Machine {
+    process: Supervised,
+    qmp: BufReader<UnixStream>,
+}
+
+impl Machine {
+    fn start(daemon: &Daemon, paused: bool) -> Self {
+        let folder = daemon.folder.path();
+        let device = json!({
+            "driver": "vfio-user-pci",
+            "socket": { "type": "unix", "path": GPU_SOCKET },
+        });
+        let mut command = qemu().command();
+        command
+            .args(["-nodefaults", "-no-user-config", "-display", "none", "-m", "64M"])
+            .args(["-machine", "q35,memory-backend=mem", "-accel", "tcg"])
+            .args(["-object", "memory-backend-memfd,id=mem,size=64M,share=on"])
+            .args(["-qmp", &format!("unix:{QMP_SOCKET},server=on,wait=off")])
+            .args(["-device", &device.to_string()])
+            .current_dir(folder);
+        if paused {
+            command.arg("-S");
+        }
+        // One that was killed leaves its socket.
+        let _ = fs::remove_file(folder.join(QMP_SOCKET));
+        let mut process = Supervised::start("QEMU", &mut command, &folder.join("qemu.log"), false).unwrap();
+        let stream = wait_for("QEMU's start", || {
+            if let Some(status) = process.ended() {
+                panic!("QEMU ended ({status}): {}", process.log_tail(5));
+            }
+            UnixStream::connect(folder.join(QMP_SOCKET)).ok()
+        });
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        let mut machine = Self {
+            process,
+            qmp: BufReader::new(stream),
+        };
+        machine.line();
+        // QEMU answers when all of its devices are there.
+        machine.execute("qmp_capabilities");
+        machine
+    }
+
+    fn line(&mut self) -> Value {
+        let mut line = String::new();
+        self.qmp.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|_| panic!("QMP {line:?}: {}", self.process.log_tail(5)))
+    }
+
+    fn execute(&mut self, command: &str) -> Value {
+        let request = format!("{}\n", json!({ "execute": command }));
+        self.qmp.get_mut().write_all(request.as_bytes()).unwrap();
+        loop {
+            // Events come between.
+            if let Some(result) = self.line().get_mut("return") {
+                return result.take();
+            }
+        }
+    }
+
+    fn has_gpu(&mut self) -> bool {
+        let buses = self.execute("query-pci");
+        let devices = buses.as_array().into_iter().flatten();
+        devices
+            .filter_map(|bus| bus.get("devices")?.as_array())
+            .flatten()
+            .any(|device| {
+                let id = |name: &str| device.pointer(&format!("/id/{name}")).and_then(Value::as_u64);
+                (id("vendor"), id("device")) == (Some(GPU_ID.0), Some(GPU_ID.1))
+            })
+    }
+
+    fn quit(mut self) {
+        self.execute("quit");
+        let status = self.process.wait(LIMIT).unwrap();
+        assert!(status.success(), "QEMU: {status}: {}", self.process.log_tail(5));
+    }
+
+    fn kill(mut self) {
+        send_signal(&self.process, Signal::KILL);
+        let status = self.process.wait(LIMIT).unwrap();
+        assert_eq!(status.signal(), Some(Signal::KILL.as_raw()));
+    }
+}
+
+#[test]
+fn front_ends_come_leave_and_die() {
+    let daemon = Daemon::start(&[]);
+    let mut first = Machine::start(&daemon, false);
+    assert!(first.has_gpu());
+    first.quit();
+    let mut second = Machine::start(&daemon, true);
+    assert!(second.has_gpu());
+    second.kill();
+    let mut third = Machine::start(&daemon, false);
+    assert!(third.has_gpu());
+    assert_eq!(daemon.stats().pointer("/ok"), Some(&Value::Bool(true)));
+    third.quit();
+}
+
+#[test]
+fn with_once_it_ends_with_its_front_end() {
+    for end in [Machine::quit, Machine::kill] {
+        let mut daemon = Daemon::start(&["--once"]);
+        end(Machine::start(&daemon, true));
+        assert_eq!(daemon.end().code(), Some(0));
+        assert_eq!(daemon.has_sockets(), [false, false]);
+    }
+}
+
+#[test]
+fn a_signal_ends_it_well_and_its_sockets_go_with_it() {
+    for signal in [Signal::TERM, Signal::INT] {
+        for connected in [false, true] {
+            let mut daemon = Daemon::start(&[]);
+            let machine = connected.then(|| Machine::start(&daemon, true));
+            send_signal(&daemon.process, signal);
+            assert_eq!(daemon.end().code(), Some(0), "{signal:?}, connected: {connected}");
+            assert_eq!(
+                daemon.has_sockets(),
+                [false, false],
+                "{signal:?}, connected: {connected}"
+            );
+            if let Some(machine) = machine {
+                machine.kill();
+            }
+        }
+    }
+}
+
+#[test]
+fn wrong_options_give_status_2_and_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for (options, named) in [
+        (["--vram-size", "much"], "--vram-size much"),
+        (["--vram-size", "3G"], "power of two"),
+        (["--sdma-instances", "9"], "--sdma-instances 9"),
+        (["--asic", "vega10"], "navi21"),
+        (["--log-level", "loud"], "--log-level"),
+        (["--no-such-option", "1"], "--no-such-option"),
+    ] {
+        let output = Daemon::refused(folder.path(), &options);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{options:?}: {told}");
+        assert!(told.contains(named), "{options:?}: {told}");
+    }
+    let bare = Command::new(daemon_program()).output().unwrap();
+    assert_eq!(bare.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&bare.stderr).contains("--socket-path"));
+    assert_eq!(
+        fs::read_dir(folder.path()).unwrap().count(),
+        0,
+        "nothing was made"
+    );
+}
+
+#[test]
+fn a_socket_that_is_served_is_left_alone() {
+    let daemon = Daemon::start(&[]);
+    let output = Command::new(daemon_program())
+        .args(["--socket-path", GPU_SOCKET])
+        .current_dir(daemon.folder.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains(GPU_SOCKET) && told.contains("in use"), "{told}");
+    let mut machine = Machine::start(&daemon, true);
+    assert!(machine.has_gpu(), "the first daemon still serves");
+    machine.quit();
+}
+
+#[test]
+fn sockets_that_a_dead_daemon_left_are_replaced() {
+    let mut dead = Daemon::start(&[]);
+    send_signal(&dead.process, Signal::KILL);
+    assert_eq!(dead.end().signal(), Some(Signal::KILL.as_raw()));
+    assert_eq!(dead.has_sockets(), [true, true]);
+    let daemon = Daemon::start_in(dead.folder, &[]);
+    let mut machine = Machine::start(&daemon, true);
+    assert!(machine.has_gpu());
+    machine.quit();
+}
+
+#[test]
+fn a_file_that_is_no_socket_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(GPU_SOCKET);
+    fs::write(&path, "precious").unwrap();
+    let output = Daemon::refused(folder.path(), &[]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains(GPU_SOCKET), "{told}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+}
+
+#[test]
+fn front_ends_that_die_cost_nothing() {
+    const ROUNDS: usize = 20;
+    /// The allocator's and the page cache's freedom.
+    const MARGIN_KIB: u64 = 2 << 10;
+    const MOST_KIB: u64 = 150 << 10;
+
+    let daemon = Daemon::start(&[]);
+    let idle = daemon.descriptors();
+    let round = || {
+        Machine::start(&daemon, true).kill();
+        wait_for("the daemon letting go of a dead front end", || {
+            (daemon.descriptors() == idle).then_some(())
+        });
+    };
+    // What is made once and kept is made by then.
+    (0..3).for_each(|_| round());
+    let before = daemon.own_memory();
+    (0..ROUNDS).for_each(|_| round());
+    let after = daemon.own_memory();
+    assert_eq!(daemon.descriptors(), idle);
+    assert!(
+        after <= before + MARGIN_KIB,
+        "{before} KiB before {ROUNDS} rounds, {after} KiB after"
+    );
+    assert!(after < MOST_KIB, "{after} KiB besides shared memory");
+    let mut last = Machine::start(&daemon, false);
+    assert!(last.has_gpu(), "and it still serves");
+    last.quit();
+}
