@@ -126,6 +126,7 @@ impl Console {
         let output = Shown {
             output,
             shown: Arc::clone(&shown),
+            filter: MarkerFilter::default(),
         };
         std::thread::Builder::new()
             .name("console".to_owned())
@@ -160,10 +161,11 @@ impl Console {
     }
 }
 
-/// A reader that can show what passes through it.
+/// A reader that can show what passes through it, markers left out.
 struct Shown<R> {
     output: R,
     shown: Arc<AtomicBool>,
+    filter: MarkerFilter,
 }
 
 impl<R: Read> Read for Shown<R> {
@@ -171,12 +173,101 @@ impl<R: Read> Read for Shown<R> {
         let count = self.output.read(buffer)?;
         if self.shown.load(Ordering::Relaxed) {
             let mut terminal = io::stdout().lock();
+            let visible = self.filter.pass(buffer.get(..count).unwrap_or_default());
             // A terminal that went away must not stop the run.
-            let _ = terminal
-                .write_all(buffer.get(..count).unwrap_or_default())
-                .and_then(|()| terminal.flush());
+            let _ = terminal.write_all(&visible).and_then(|()| terminal.flush());
         }
         Ok(count)
+    }
+}
+
+/// Leaves the markers around a shell out of a stream of bytes that may break anywhere.
+///
+/// A prompt has no line end and must be seen at once, so only the start of a line that can still become a marker waits.
+/// Inside the shell markers are shown: they are lines of the kernel's log that its user asks for. Only the end of the
+/// shell is not, which nobody in it can have asked for.
+#[derive(Debug, Default)]
+struct MarkerFilter {
+    place: Place,
+    held: Vec<u8>,
+    marker: Vec<u8>,
+    /// How the marker of the shell's end starts.
+    end: Option<String>,
+    /// Whether the shell has begun.
+    begun: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Place {
+    /// In the part of a line that says whether it is a marker.
+    #[default]
+    Start,
+    /// In a line that is none.
+    Text,
+    /// In a marker.
+    Marker,
+}
+
+impl MarkerFilter {
+    fn pass(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut visible = Vec::with_capacity(bytes.len());
+        for &byte in bytes {
+            match self.place {
+                Place::Marker if self.marker.len() < LONGEST_LINE => self.marker.push(byte),
+                Place::Marker => {}
+                Place::Text => visible.push(byte),
+                Place::Start => {
+                    self.held.push(byte);
+                    self.place = self.judge();
+                    match self.place {
+                        Place::Start => {}
+                        Place::Text => visible.append(&mut self.held),
+                        Place::Marker => self.marker.append(&mut self.held),
+                    }
+                }
+            }
+            if byte == b'\n' {
+                self.place = Place::Start;
+                visible.append(&mut self.held);
+                self.take_marker();
+            }
+        }
+        visible
+    }
+
+    fn take_marker(&mut self) {
+        let line = Line::parse(&String::from_utf8_lossy(&self.marker));
+        self.marker.clear();
+        match line.marker() {
+            Some(Marker::Begin { id }) => self.end = Some(format!("@lab {{\"ev\":\"end\",\"id\":{id},")),
+            Some(Marker::Note { about, .. }) if about == "shell" => self.begun = true,
+            _ => {}
+        }
+    }
+
+    /// What the line that starts like this is: `[    1.000000] @lab {` is a marker.
+    fn judge(&self) -> Place {
+        let start = self.held.as_slice();
+        let hidden = match &self.end {
+            Some(end) if self.begun => end.as_bytes(),
+            _ => MARK.as_bytes(),
+        };
+        let stamp = |byte: &u8| matches!(byte, b'[' | b' ' | b'.' | b'0'..=b'9');
+        let after = match start {
+            [b'[', ..] => match start.split(|byte| *byte == b']').nth(1) {
+                Some(after) => after.strip_prefix(b" ").unwrap_or(after),
+                None if start.iter().all(stamp) => return Place::Start,
+                None => return Place::Text,
+            },
+            _ => start,
+        };
+        if after.starts_with(hidden) {
+            Place::Marker
+        } else if hidden.starts_with(after) {
+            Place::Start
+        } else {
+            Place::Text
+        }
     }
 }
 
@@ -265,6 +356,45 @@ mod tests {
         ] {
             assert_eq!(Line::parse(text).marker(), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_shell_shows_everything_but_its_own_markers_wherever_the_stream_breaks() {
+        let stream = concat!(
+            "[    1.4] amdgpu: hello\r\n",
+            r#"[    1.5] @lab {"ev":"begin","id":3,"step":"shell"}"#,
+            "\r\n",
+            r#"[    1.6] @lab {"ev":"note","about":"shell","terminal":"/dev/ttyS0"}"#,
+            "\r\n# echo [x] @\r\n[x] @\r\n# dmesg | tail -2\r\n",
+            r#"[    1.5] @lab {"ev":"begin","id":3,"step":"shell"}"#,
+            "\r\n[    2.0] amdgpu: [x] @lab {\r\n# exit\r\n",
+            r#"[    3.0] @lab {"ev":"end","id":3,"step":"shell","ok":true}"#,
+            "\r\n",
+        )
+        .as_bytes();
+        let wanted = concat!(
+            "[    1.4] amdgpu: hello\r\n",
+            "# echo [x] @\r\n[x] @\r\n# dmesg | tail -2\r\n",
+            r#"[    1.5] @lab {"ev":"begin","id":3,"step":"shell"}"#,
+            "\r\n[    2.0] amdgpu: [x] @lab {\r\n# exit\r\n",
+        )
+        .as_bytes();
+        for chunk in [1, 2, 3, 7, stream.len()] {
+            let mut filter = MarkerFilter::default();
+            let visible: Vec<u8> = stream.chunks(chunk).flat_map(|part| filter.pass(part)).collect();
+            assert_eq!(
+                String::from_utf8_lossy(&visible),
+                String::from_utf8_lossy(wanted),
+                "in pieces of {chunk}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_prompt_is_shown_at_once() {
+        let mut filter = MarkerFilter::default();
+        assert_eq!(filter.pass(b"guest# "), b"guest# ");
+        assert_eq!(filter.pass(b"l"), b"l");
     }
 
     #[test]

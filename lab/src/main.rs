@@ -1,5 +1,6 @@
 //! The program `amdgpu-lab`.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -9,13 +10,17 @@ use lab::cli::{Cli, Command, FetchArgs};
 use lab::fetch::Cache;
 use lab::progress::Progress;
 use lab::qemu::Qemu;
-use lab::report::Verdict;
+use lab::report::{Report, Verdict};
 use lab::{interrupt, run};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match perform(&cli) {
         Ok(verdict) => ExitCode::from(verdict.exit_status()),
+        Err(_) if interrupt::requested() => {
+            eprintln!("amdgpu-lab: interrupted");
+            ExitCode::from(Verdict::Unknown.exit_status())
+        }
         Err(error) => {
             eprintln!("amdgpu-lab: {error:#}");
             ExitCode::from(Verdict::Unknown.exit_status())
@@ -32,10 +37,28 @@ fn perform(cli: &Cli) -> Result<Verdict> {
         Command::Run(arguments) => {
             let options = arguments.options()?;
             let (folder, report) = run::run(&options, &cache(false)?, &progress)?;
-            print!("{}", report.text());
-            println!("{:<12}{}", "logs", folder.display());
+            print!("{}", coloured(&report));
+            println!("\n{:<12}{}", "logs", folder.display());
             Ok(report.verdict)
         }
+    }
+}
+
+/// The report, with its first word in colour on a terminal (<https://no-color.org>).
+fn coloured(report: &Report) -> String {
+    let text = report.text();
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if plain || !std::io::stdout().is_terminal() {
+        return text;
+    }
+    let colour = match report.verdict {
+        Verdict::Pass => 32,
+        Verdict::Fail => 31,
+        Verdict::Unknown => 33,
+    };
+    match text.split_once(' ') {
+        Some((word, rest)) => format!("\x1b[1;{colour}m{word}\x1b[0m {rest}"),
+        None => text,
     }
 }
 

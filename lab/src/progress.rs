@@ -4,6 +4,9 @@ use std::cell::Cell;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+/// Columns before the name of a step.
+const LEAD: usize = 21;
+
 /// Where progress goes.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress {
@@ -87,6 +90,14 @@ impl Running {
         self.show("");
     }
 
+    /// The same, with what is being done just now, in as much room as a narrow terminal has.
+    pub fn doing(&self, what: &str) {
+        const ROOM: usize = 72;
+        let room = ROOM.saturating_sub(LEAD + self.what.chars().count());
+        let line: String = what.chars().filter(|c| !c.is_control()).take(room).collect();
+        self.show(&line);
+    }
+
     /// Ends the step well.
     pub fn done(self, detail: &str) {
         self.end("ok", detail);
@@ -94,7 +105,14 @@ impl Running {
 
     /// Ends the step badly; the error is told elsewhere.
     pub fn failed(self) {
-        self.end("FAILED", "");
+        self.end(
+            if crate::interrupt::requested() {
+                "ended"
+            } else {
+                "FAILED"
+            },
+            "",
+        );
     }
 
     /// Ends the step with a word of the caller's.

@@ -142,7 +142,10 @@ impl Report {
             .map(|accelerator| accelerator.name())
             .unwrap_or_default();
         row("machine", &format!("QEMU {}", self.qemu));
-        row("run", &format!("{:.1} s, {accelerator}", self.seconds));
+        row(
+            "run",
+            &format!("{:.1} s under {}", self.seconds, accelerator.to_uppercase()),
+        );
         row("parameters", &self.parameters());
         let times: Vec<_> = self
             .probe_seconds

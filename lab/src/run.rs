@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use serde_json::{Map, Value};
 
 use crate::accel;
 use crate::cargo::{self, Part};
@@ -16,8 +17,9 @@ use crate::kernel::Kernel;
 use crate::progress::Progress;
 use crate::qemu::{Accelerator, Machine, Qemu};
 use crate::report::{Report, StepReport, Verdict};
-use crate::session::{Reply, Session, SessionError};
+use crate::session::{Note, Reply, Session, SessionError};
 use crate::steps::Step;
+use crate::summary;
 use crate::verdict::{self, Expectations};
 
 /// Modules in every initramfs: the driver, and the guest's side of the device's guest port.
@@ -230,7 +232,11 @@ fn follow(session: &mut Session, options: &Options, report: &mut Report, progres
     let result = session.wait_ready(options.timeout, &running);
     step.seconds = running.elapsed().as_secs_f64();
     step.failure = result.err().map(|error| error.to_string());
-    end(running, step.failure.as_deref());
+    end(
+        running,
+        step.failure.as_deref(),
+        &format!("Linux {}", report.kernel),
+    );
     let mut failed = step.failure.is_some();
     reached_init |= !failed;
     report.steps.push(step);
@@ -240,6 +246,7 @@ fn follow(session: &mut Session, options: &Options, report: &mut Report, progres
             break;
         }
         let running = progress.start(&wanted.title());
+        let notes = session.notes().len();
         let failure = match perform(session, wanted, options.timeout, report, &running) {
             Ok(failure) => failure,
             Err(error) => Some(error.to_string()),
@@ -249,10 +256,14 @@ fn follow(session: &mut Session, options: &Options, report: &mut Report, progres
             seconds: running.elapsed().as_secs_f64(),
             failure: failure.clone(),
         });
-        end(running, failure.as_deref());
+        let done = detail(session.notes().get(notes..).unwrap_or_default());
+        end(running, failure.as_deref(), &done);
         failed = failure.is_some();
     }
-    if failed && let Err(error) = ask_device(session, report) {
+    // A failure is best understood by what the device says just after it.
+    if (failed || report.stats.is_none())
+        && let Err(error) = ask_device(session, report)
+    {
         report.reasons.push(error);
     }
     if options.busybox && reached_init && !crate::interrupt::requested() {
@@ -264,11 +275,36 @@ fn follow(session: &mut Session, options: &Options, report: &mut Report, progres
     reached_init
 }
 
-fn end(running: crate::progress::Running, failure: Option<&str>) {
+fn end(running: crate::progress::Running, failure: Option<&str>, detail: &str) {
     match failure {
-        None => running.done(""),
+        None => running.done(detail),
         Some(_) => running.failed(),
     }
+}
+
+/// What a step achieved, from what the guest reported in it.
+fn detail(notes: &[Note]) -> String {
+    let about = |about: &str| {
+        notes
+            .iter()
+            .rfind(|note| note.about == about)
+            .map(|note| &note.facts)
+    };
+    if let Some(facts) = about("client") {
+        return summary::client(&[Value::Object(facts.clone())]).unwrap_or_default();
+    }
+    about("rings")
+        .map(|facts| format!("rings: {}", summary::rings(&ring_names(facts))))
+        .unwrap_or_default()
+}
+
+fn ring_names(facts: &Map<String, Value>) -> Vec<String> {
+    let names = facts.get("names").and_then(Value::as_array);
+    names
+        .into_iter()
+        .flatten()
+        .filter_map(|name| name.as_str().map(str::to_owned))
+        .collect()
 }
 
 /// Does one step; gives the reason if it failed, an error if the guest cannot go on.
@@ -343,20 +379,11 @@ fn conclude(report: &mut Report, session: &Session, options: &Options, reached_i
             .collect::<Vec<_>>()
     };
     report.probe_seconds = verdict::probe_times(session.log());
-    report.rings = facts_about("rings")
-        .last()
-        .and_then(|facts| facts.get("names")?.as_array().cloned())
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|name| name.as_str().map(str::to_owned))
-        .collect();
+    report.rings = facts_about("rings").last().map(ring_names).unwrap_or_default();
     let modules = facts_about("module");
     report.modules_loaded = modules.len();
     report.given_parameters = given_parameters(&modules, &report.command_line);
-    report.client = facts_about("client")
-        .into_iter()
-        .map(serde_json::Value::Object)
-        .collect();
+    report.client = facts_about("client").into_iter().map(Value::Object).collect();
 
     // The first entry is the boot; a step that failed need not have come to its probe.
     let done = report
@@ -372,10 +399,14 @@ fn conclude(report: &mut Report, session: &Session, options: &Options, reached_i
         tolerated: options.tolerated.clone(),
     };
     report.findings = verdict::judge(session.log(), &expected);
-    let failures = report
-        .steps
-        .iter()
-        .filter_map(|step| Some(format!("step {:?} failed: {}", step.step, step.failure.as_ref()?)));
+    let failures = report.steps.iter().filter_map(|step| {
+        let failure = step.failure.as_ref()?;
+        Some(if crate::interrupt::requested() {
+            format!("{failure} in step {:?}", step.step)
+        } else {
+            format!("step {:?} failed: {failure}", step.step)
+        })
+    });
     let mut reasons: Vec<_> = failures.collect();
     reasons.extend(
         report
@@ -397,14 +428,11 @@ fn conclude(report: &mut Report, session: &Session, options: &Options, reached_i
 }
 
 /// The parameters that modules got: when they were loaded, or before on the kernel's command line.
-fn given_parameters(
-    modules: &[serde_json::Map<String, serde_json::Value>],
-    command_line: &str,
-) -> Vec<String> {
-    let text = |facts: &serde_json::Map<_, serde_json::Value>, name| {
+fn given_parameters(modules: &[Map<String, Value>], command_line: &str) -> Vec<String> {
+    let text = |facts: &Map<_, Value>, name| {
         facts
             .get(name)
-            .and_then(serde_json::Value::as_str)
+            .and_then(Value::as_str)
             .unwrap_or_default()
             .to_owned()
     };

@@ -297,9 +297,13 @@ impl Session {
         mut wanted: impl FnMut(&Marker) -> Option<Result<T, SessionError>>,
     ) -> Result<T, SessionError> {
         let deadline = Instant::now() + limit;
+        let mut last = String::new();
         loop {
             match self.console.next(POLL) {
                 Ok(Some(line)) => {
+                    if line.marker().is_none() {
+                        last.clone_from(&line.text);
+                    }
                     let found = line.marker().as_ref().and_then(&mut wanted);
                     let fatal = FATAL.iter().any(|words| line.text.contains(words));
                     let text = line.text.clone();
@@ -319,7 +323,7 @@ impl Session {
                     });
                 }
             }
-            running.tick();
+            running.doing(&last);
             self.check_time(what, deadline, limit)?;
         }
     }

@@ -54,14 +54,14 @@ pub fn updates(answer: &Value) -> String {
     const KINDS: [(&str, &str); 3] = [
         ("set_pte_pde", "PTEPDE"),
         ("write", "WRITE_LINEAR"),
-        ("copy", "COPY_LINEAR out of the command buffer"),
+        ("copy", "COPY_LINEAR from the IB"),
     ];
     /// As the device names them, what they are, and whether they are shown even if nothing went there.
     const PLACES: [(&str, &str, bool); 4] = [
         ("vram", "VRAM", true),
-        ("system", "system memory", true),
-        ("gart", "GART table", false),
-        ("faulted", "nowhere (fault)", false),
+        ("system", "system", true),
+        ("gart", "GART", false),
+        ("faulted", "faulted", false),
     ];
     let Some(kinds) = inside(answer)
         .get("page_table_updates")
@@ -81,9 +81,9 @@ pub fn updates(answer: &Value) -> String {
             *always || KINDS.iter().any(|(kind, _)| count(kind, place, "packets") > 0)
         })
         .collect();
-    let mut table = Table::new("page-table updates by SDMA");
+    let mut table = Table::new("page-table updates");
     for (_, title, _) in &places {
-        table.column(&format!("packets to {title}"));
+        table.column(&format!("{title}: packets"));
         table.column("entries");
     }
     for (kind, title) in KINDS {
@@ -105,16 +105,17 @@ pub fn tables(answer: &Value) -> String {
     let Some(spaces) = inside(answer).as_array().filter(|spaces| !spaces.is_empty()) else {
         return String::new();
     };
-    let mut table = Table::new("page tables as the device walks them");
+    let mut table = Table::new("page-table entries");
     for level in LEVELS {
-        table.column(&format!("{level} entries"));
+        table.column(level);
     }
-    for title in ["mapped", "pages in VRAM", "in system memory"] {
+    for title in ["mapped", "VRAM pages", "system pages"] {
         table.column(title);
     }
     for space in spaces {
-        let live = match space.get("live").and_then(Value::as_bool) {
-            Some(false) => " (switched off)",
+        let live = match (number(space, "vmid"), space.get("live").and_then(Value::as_bool)) {
+            (_, Some(false)) => ", switched off",
+            (0, _) => ", the kernel's",
             _ => "",
         };
         let entries = space.get("entries").unwrap_or(&Value::Null);
@@ -156,7 +157,7 @@ pub fn rings(names: &[String]) -> String {
         .into_iter()
         .map(|(kind, count)| format!("{count} {kind}"))
         .collect();
-    format!("{} made by the driver: {}", names.len(), kinds.join(", "))
+    kinds.join(", ")
 }
 
 /// A small table: titles to the left, numbers to the right.
@@ -224,11 +225,15 @@ pub fn client(reports: &[Value]) -> Option<String> {
     } else {
         format!(", context: {}", state.join(" "))
     };
+    let lost = match number(last, "vram_lost") {
+        0 => String::new(),
+        1 => ", VRAM lost once".to_owned(),
+        count => format!(", VRAM lost {count} times"),
+    };
     Some(format!(
-        "{} fills and copies, {} compared and right, memory lost {} times{state}",
+        "{} fills and copies, {} compared and right{lost}{state}",
         number(last, "operations"),
         size(number(last, "bytes_checked")),
-        number(last, "vram_lost")
     ))
 }
 
@@ -259,10 +264,10 @@ mod tests {
         assert_eq!(
             updates(&answer),
             concat!(
-                "page-table updates by SDMA               packets to VRAM  entries  packets to system memory  entries\n",
-                "  PTEPDE                                              42    12956                         -        -\n",
-                "  WRITE_LINEAR                                         -        -                         -        -\n",
-                "  COPY_LINEAR out of the command buffer                -        -                         -        -\n",
+                "page-table updates         VRAM: packets  entries  system: packets  entries\n",
+                "  PTEPDE                              42    12956                -        -\n",
+                "  WRITE_LINEAR                         -        -                -        -\n",
+                "  COPY_LINEAR from the IB              -        -                -        -\n",
             )
         );
     }
@@ -272,7 +277,7 @@ mod tests {
         let answer = serde_json::json!({ "result": {
             "page_table_updates": { "write": { "faulted": { "packets": 3, "entries": 4 } } },
         }});
-        assert!(updates(&answer).contains("packets to nowhere (fault)  entries"));
+        assert!(updates(&answer).contains("faulted: packets  entries"));
     }
 
     #[test]
@@ -300,13 +305,13 @@ mod tests {
             .map(|line| line.split_whitespace().collect())
             .collect();
         assert_eq!(rows.len(), 2, "{text}");
-        assert_eq!(rows[1].join(" "), "VMID 1 (switched off) - - 3 1072 8192 B 2 0");
+        assert_eq!(rows[1].join(" "), "VMID 1, switched off - - 3 1072 8192 B 2 0");
     }
 
     #[test]
     fn rings_of_a_kind_are_counted() {
         let names = ["comp_1.0.0", "comp_1.0.1", "gfx_0.0.0", "sdma0", "sdma1"].map(str::to_owned);
-        assert_eq!(rings(&names), "5 made by the driver: 2 comp, 1 gfx, 2 sdma");
+        assert_eq!(rings(&names), "2 comp, 1 gfx, 2 sdma");
         assert_eq!(rings(&[]), "");
     }
 
