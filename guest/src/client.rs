@@ -576,7 +576,7 @@ impl Outcome<'_> {
                 "in the target"
             };
             return Err(format!(
-                "{subject}: {count} wrong bytes, the first {place} at buffer offset {at:#x}: {got:#04x} instead of {wanted:#04x}"
+                "{subject}: wrong bytes: {count}, the first {place} at buffer offset {at:#x}: {got:#04x} instead of {wanted:#04x}"
             ));
         }
         totals.bytes += self.payload.len() as u64;

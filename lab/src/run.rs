@@ -26,8 +26,6 @@ use crate::verdict::{self, Expectations};
 const MODULES: [&str; 1] = ["amdgpu"];
 /// The ASICs that the device can be.
 const FIRMWARE_PREFIXES: [&str; 1] = ["sienna_cichlid_"];
-/// More reasons than these do not make a report clearer.
-const MOST_REASONS: usize = 12;
 const INITRAMFS: &str = "initramfs.cpio";
 
 /// Where the kernel comes from.
@@ -260,7 +258,7 @@ fn follow(session: &mut Session, options: &Options, report: &mut Report, progres
         end(running, failure.as_deref(), &done);
         failed = failure.is_some();
     }
-    // A failure is best understood by what the device says just after it.
+    // A failure is best understood by what the device says just after it; a run without a hold was never asked.
     if (failed || report.stats.is_none())
         && let Err(error) = ask_device(session, report)
     {
@@ -408,15 +406,8 @@ fn conclude(report: &mut Report, session: &Session, options: &Options, reached_i
         })
     });
     let mut reasons: Vec<_> = failures.collect();
-    reasons.extend(
-        report
-            .findings
-            .iter()
-            .map(|finding| format!("not so: {}: {}", finding.rule.meaning(), finding.detail)),
-    );
+    reasons.extend(verdict::reasons(&report.findings));
     report.reasons.extend(reasons);
-    // One bad thing may be said in many lines; all of them are in the findings.
-    report.reasons.truncate(MOST_REASONS);
     report.verdict = match (reached_init, report.reasons.is_empty()) {
         (false, _) => Verdict::Unknown,
         (true, true) => Verdict::Pass,

@@ -75,11 +75,13 @@ pub fn updates(answer: &Value) -> String {
             .and_then(|kind| kind.get(place))
             .map_or(0, |count| number(count, name))
     };
+    let any = |place: &str| KINDS.iter().any(|(kind, _)| count(kind, place, "packets") > 0);
+    if !PLACES.iter().any(|(place, _, _)| any(place)) {
+        return "page-table updates  none\n".to_owned();
+    }
     let places: Vec<_> = PLACES
         .into_iter()
-        .filter(|(place, _, always)| {
-            *always || KINDS.iter().any(|(kind, _)| count(kind, place, "packets") > 0)
-        })
+        .filter(|(place, _, always)| *always || any(place))
         .collect();
     let mut table = Table::new("page-table updates");
     for (_, title, _) in &places {
@@ -270,6 +272,12 @@ mod tests {
                 "  COPY_LINEAR from the IB              -        -                -        -\n",
             )
         );
+    }
+
+    #[test]
+    fn no_updates_take_no_table() {
+        let answer = serde_json::json!({ "result": { "page_table_updates": { "write": {} } } });
+        assert_eq!(updates(&answer), "page-table updates  none\n");
     }
 
     #[test]

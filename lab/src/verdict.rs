@@ -14,6 +14,8 @@ const TROUBLE: [&str; 7] = [
     "Oops:",
     "Kernel panic",
 ];
+/// Those of them that say only that more lines follow.
+const DECORATION: [&str; 2] = ["[ cut here ]", "Call Trace:"];
 /// The driver's last line of a probe (amdgpu's entry into drivers/gpu/drm/drm_drv.c, `drm_dev_register`).
 const PROBED: &str = "Initialized amdgpu";
 /// The driver's first line of a probe (amdgpu_device.c, `amdgpu_device_init`).
@@ -64,17 +66,44 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// The rule in words.
-    pub const fn meaning(self) -> &'static str {
+    /// What it means that it is broken.
+    pub const fn broken(self) -> &'static str {
         match self {
-            Self::Probed => "the driver came up",
-            Self::NoDriverError => "no *ERROR* line of the driver",
-            Self::NoKernelTrouble => "no warning trace in the kernel's log",
-            Self::NoFenceFallback => "no lost fence interrupt",
-            Self::NoPageFault => "no page fault of the GPU",
-            Self::NoRecovery => "no hang and no reset that nobody asked for",
+            Self::Probed => "the driver did not come up as often as it should",
+            Self::NoDriverError => "the driver reported an error",
+            Self::NoKernelTrouble => "the kernel warned",
+            Self::NoFenceFallback => "the interrupt of a fence was lost",
+            Self::NoPageFault => "the GPU had a page fault",
+            Self::NoRecovery => "the GPU hung or was reset, and nobody had asked for that",
         }
     }
+}
+
+/// The findings for a reader: rule by rule, the first few of each.
+pub fn reasons(findings: &[Finding]) -> Vec<String> {
+    /// More of one kind do not make a report clearer; the log has them all.
+    const MOST: usize = 3;
+    let mut rules: Vec<Rule> = findings.iter().map(|finding| finding.rule).collect();
+    rules.sort_unstable();
+    rules.dedup();
+    let mut reasons = Vec::new();
+    for rule in rules {
+        let all = || findings.iter().filter(|finding| finding.rule == rule);
+        let telling =
+            || all().filter(|finding| !DECORATION.iter().any(|words| finding.detail.contains(words)));
+        let (shown, count): (Vec<_>, _) = match telling().count() {
+            0 => (all().take(MOST).collect(), all().count()),
+            count => (telling().take(MOST).collect(), count),
+        };
+        let told = shown
+            .iter()
+            .map(|finding| format!("{}: {}", rule.broken(), finding.detail));
+        reasons.extend(told);
+        if count > MOST {
+            reasons.push(format!("{}: {} more like these", rule.broken(), count - MOST));
+        }
+    }
+    reasons
 }
 
 /// Judges a log. An empty list means that nothing speaks against it.
@@ -237,6 +266,32 @@ mod tests {
             tolerated: vec!["ring sdma0 timeout".into()],
         };
         assert_eq!(judge(&log(&text), &expected), []);
+    }
+
+    #[test]
+    fn reasons_are_the_telling_lines_and_not_too_many() {
+        let trace = "[    5.0] ------------[ cut here ]------------\n\
+                     [    5.0] WARNING: CPU: 0 PID: 1 at x.c:1 f+0x1/0x2\n\
+                     [    5.0] Call Trace:\n";
+        let text = format!("{GOOD}{}[    5.0] amdgpu: *ERROR* no firmware", trace.repeat(5));
+        let reasons = reasons(&judge(&log(&text), &once()));
+        let warned = "the kernel warned: WARNING: CPU: 0 PID: 1 at x.c:1 f+0x1/0x2";
+        assert_eq!(
+            reasons,
+            [
+                "the driver reported an error: amdgpu: *ERROR* no firmware",
+                warned,
+                warned,
+                warned,
+                "the kernel warned: 2 more like these"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_trace_without_a_reason_is_still_told() {
+        let reasons = reasons(&judge(&log(&format!("{GOOD}[    5.0] Call Trace:")), &once()));
+        assert_eq!(reasons, ["the kernel warned: Call Trace:"]);
     }
 
     #[test]

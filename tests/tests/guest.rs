@@ -320,7 +320,7 @@ fn one_wrong_byte_fails_the_run_and_is_named() {
         .iter()
         .filter_map(|step| step.failure.as_deref())
         .collect();
-    let told = "1 wrong bytes, the first in the target at buffer offset 0x8000:";
+    let told = "wrong bytes: 1, the first in the target at buffer offset 0x8000:";
     run.assert(
         matches!(failures.as_slice(), [failure] if failure.contains(told)),
         &format!("one step fails with {told:?}"),
