@@ -212,7 +212,6 @@ fn number(value: Option<&Value>, pointer: &str) -> Option<u64> {
 }
 
 #[test]
-#[ignore = "boots a guest: one to two minutes, and fetches what it needs"]
 fn trixie_keeps_working_over_unbind_reload_and_restart() {
     let run = run("trixie", options(&["--kernel", "trixie", "--steps", LIFE]));
     run.assert_good(LIFE_PROBES, LIFE_CLIENTS);
@@ -221,7 +220,6 @@ fn trixie_keeps_working_over_unbind_reload_and_restart() {
 }
 
 #[test]
-#[ignore = "boots a guest: a minute, and fetches what it needs"]
 fn bookworm_keeps_working_and_keeps_its_shadows_equal() {
     let run = run("bookworm", options(&["--kernel", "bookworm", "--steps", LIFE]));
     run.assert_good(LIFE_PROBES, LIFE_CLIENTS);
@@ -233,7 +231,6 @@ fn bookworm_keeps_working_and_keeps_its_shadows_equal() {
 }
 
 #[test]
-#[ignore = "boots a guest: half a minute, and fetches what it needs"]
 fn backports_works() {
     let run = run("trixie-backports", options(&["--kernel", "trixie-backports"]));
     run.assert_good(1, 1);
@@ -253,7 +250,6 @@ fn load_expecting_a_probe() -> Vec<Step> {
 }
 
 #[test]
-#[ignore = "boots a guest, and fetches what it needs"]
 fn a_driver_that_never_came_up_fails_the_run() {
     let options = Options {
         steps: load_expecting_a_probe(),
@@ -267,7 +263,6 @@ fn a_driver_that_never_came_up_fails_the_run() {
 }
 
 #[test]
-#[ignore = "boots a guest, and fetches what it needs"]
 fn an_error_of_the_driver_fails_the_run() {
     const ABSENT: &str = "sienna_cichlid_sdma.bin";
     let firmware = tempfile::tempdir().unwrap();
@@ -305,7 +300,6 @@ fn an_error_of_the_driver_fails_the_run() {
 }
 
 #[test]
-#[ignore = "boots a guest, and fetches what it needs"]
 fn one_wrong_byte_fails_the_run_and_is_named() {
     // The client's fourth operation copies sixteen pages to the start of a buffer; the byte in the middle is spoilt.
     let steps = "modprobe,client:sabotage=4,poweroff";
