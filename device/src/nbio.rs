@@ -115,6 +115,15 @@ impl Nbio {
             .set(RCC_DEV0_EPF0_STRAP0, u32::from(self.revision & 0xf) << 24);
     }
 
+    /// While a reset is under way the memory size reads as all ones: the driver waits for that to end (6.1
+    /// `amdgpu_device_mode1_reset`).
+    pub fn set_in_reset(&mut self, in_reset: bool) {
+        self.strap();
+        if in_reset {
+            self.file.set(RCC_CONFIG_MEMSIZE, u32::MAX);
+        }
+    }
+
     /// Where the MM_INDEX/MM_DATA window points.
     pub fn window(&self) -> Window {
         let low = self.file.get(MM_INDEX);
@@ -181,6 +190,15 @@ mod tests {
         nbio.reset();
         assert_eq!(nbio.read(RCC_CONFIG_MEMSIZE), 1024);
         assert_eq!(nbio.read(RCC_IOV_FUNC_IDENTIFIER), 0);
+    }
+
+    #[test]
+    fn the_memory_size_reads_as_all_ones_while_a_reset_is_under_way() {
+        let mut nbio = nbio();
+        nbio.set_in_reset(true);
+        assert_eq!(nbio.read(RCC_CONFIG_MEMSIZE), u32::MAX);
+        nbio.set_in_reset(false);
+        assert_eq!(nbio.read(RCC_CONFIG_MEMSIZE), 1024);
     }
 
     #[test]

@@ -148,6 +148,45 @@ fn nothing_of_a_guest_is_left_when_its_front_end_goes() {
     );
 }
 
+/// Message 0x30 to the SMU: Mode1Reset.
+#[test]
+fn a_mode1_reset_loses_vram_slice_by_slice_and_says_so_until_it_is_done() {
+    const C2PMSG_66: u64 = 0x58a08;
+    let mut function = function();
+    // Two populated ranges, the first of them larger than one slice.
+    let chunk = vec![0xa5; 1 << 20];
+    for at in (0..80).chain([200]) {
+        function.write(Region::Bar(VRAM_BAR), at << 20, &chunk).unwrap();
+    }
+    set_register(&mut function, C2PMSG_66, 0x30);
+    assert_eq!(
+        function.run(),
+        Activity::Busy,
+        "the reset is carried out outside the access"
+    );
+    assert_eq!(register(&mut function, RCC_CONFIG_MEMSIZE), u32::MAX);
+    let mut turns = 0;
+    while function.run() == Activity::Busy {
+        turns += 1;
+        assert!(turns < 100);
+    }
+    assert!(turns >= 2, "in {turns} turns");
+    assert_eq!(register(&mut function, RCC_CONFIG_MEMSIZE), 256);
+    assert_eq!(
+        (
+            vram(&mut function, 0),
+            vram(&mut function, 79 << 20),
+            vram(&mut function, 200 << 20)
+        ),
+        (0, 0, 0)
+    );
+    assert_eq!(function.gpu().stats().resets.mode1, 1);
+    assert!(
+        function.gpu().memory().vram.resident().unwrap() < 1 << 20,
+        "its memory is back with the host"
+    );
+}
+
 #[test]
 fn only_msi_vector_0_exists() {
     let mut function = function();

@@ -62,6 +62,7 @@ impl Gpu {
         if let Some(kind) = self.pending_reset.take() {
             self.carry_out(kind);
         }
+        self.lose_slice();
         for index in 0..self.sdma.len() {
             if self.sdma.get(index).is_some_and(|slot| self.is_due(slot.turn)) {
                 self.step_sdma(index);
@@ -93,7 +94,7 @@ impl Gpu {
                 Turn::None => {}
             }
         }
-        if self.pending_reset.is_some() {
+        if self.pending_reset.is_some() || self.losing.is_some() {
             return Work::Busy;
         }
         next.map_or(Work::Idle, |time| Work::Wait(time.saturating_sub(self.now)))

@@ -163,6 +163,11 @@ impl Fabric {
             .unwrap_or_else(|| offset.to_string())
     }
 
+    /// Whether the part says that a reset is under way.
+    pub(super) fn set_in_reset(&mut self, in_reset: bool) {
+        self.nbio.set_in_reset(in_reset);
+    }
+
     pub(super) const fn clock(&self) -> u64 {
         self.clock
     }

@@ -70,6 +70,8 @@ pub struct Gpu {
     now: Duration,
     interrupt: bool,
     pending_reset: Option<ResetKind>,
+    /// Where in VRAM a loss that is under way goes on.
+    losing: Option<u64>,
     page_tables: PageTableUpdates,
     resets: ResetCounts,
 }
@@ -101,6 +103,7 @@ impl Gpu {
             now: Duration::ZERO,
             interrupt: false,
             pending_reset: None,
+            losing: None,
             page_tables: PageTableUpdates::default(),
             resets: ResetCounts::default(),
         };

@@ -9,6 +9,9 @@ use crate::asic::AsicProfile;
 use crate::images::discovery;
 use crate::limited::limited;
 
+/// Contents that are thrown away between two looks at the front end: some 10 ms.
+const LOSS_SLICE: u64 = 64 << 20;
+
 /// What a reset is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ResetKind {
@@ -38,7 +41,11 @@ impl Gpu {
 
     /// The machine around the card has been switched off: nothing of what its guest left in VRAM is there for the next one.
     pub fn power_off(&mut self) {
-        self.lose_vram();
+        self.losing = Some(0);
+        // Nobody waits for an answer meanwhile.
+        while self.losing.is_some() {
+            self.lose_slice();
+        }
         self.cold();
     }
 
@@ -48,7 +55,7 @@ impl Gpu {
         match kind {
             ResetKind::Mode1 => {
                 self.resets.mode1 += 1;
-                self.lose_vram();
+                self.losing = Some(0);
                 self.cold();
             }
             ResetKind::Mode2 => {
@@ -59,11 +66,26 @@ impl Gpu {
         }
     }
 
-    /// The contents of VRAM are gone; its memory goes back to the host.
-    fn lose_vram(&mut self) {
+    /// Throws away one slice of VRAM's contents; its memory goes back to the host. Giving back many GiB takes seconds, and a front end
+    /// that waits for five gives the device up: so registers are served in between, and the part says that it is in reset until all is
+    /// gone.
+    pub(super) fn lose_slice(&mut self) {
+        let Some(from) = self.losing else { return };
         let vram = &self.fabric.memory.vram;
-        if let Err(error) = vram.discard(0, vram.size()) {
-            log::error!(target: "amdgpu::reset", "VRAM keeps its contents over a reset that loses them: {error}");
+        let slice = vram.populated_from(from).and_then(|populated| {
+            let Some((at, len)) = populated else {
+                return Ok(None);
+            };
+            let len = len.min(LOSS_SLICE);
+            vram.discard(at, len)?;
+            Ok(Some(at.saturating_add(len)))
+        });
+        self.losing = slice.unwrap_or_else(|error| {
+            log::error!(target: "amdgpu::reset", "VRAM keeps contents over a reset that loses them: {error}");
+            None
+        });
+        if self.losing.is_none() {
+            self.boot();
         }
     }
 
@@ -72,7 +94,11 @@ impl Gpu {
         self.stop_engines();
         self.interrupt = false;
         self.pending_reset = None;
-        self.boot();
+        if self.losing.is_none() {
+            self.boot();
+        } else {
+            self.fabric.set_in_reset(true);
+        }
     }
 
     /// Nothing of what ran before touches memory after this.
@@ -87,6 +113,7 @@ impl Gpu {
 
     /// What the board's firmware does before any driver: it leaves the discovery binary at the top of VRAM.
     pub(super) fn boot(&mut self) {
+        self.fabric.set_in_reset(false);
         let binary = discovery::build(self.config.asic, self.config.sdma_instances);
         let memory = &self.fabric.memory;
         let at = memory.vram_size().saturating_sub(discovery::OFFSET_FROM_TOP);
