@@ -111,7 +111,20 @@ impl Daemon {
         stream.write_all(b"{\"request\":\"stats\"}\n").unwrap();
         let mut line = String::new();
         BufReader::new(stream).read_line(&mut line).unwrap();
+        // The connection is closed by now; the daemon's end of it goes with the thread that served it.
+        wait_for("the end of the control client", || {
+            (!self.threads().contains(&"control-client".to_owned())).then_some(())
+        });
         serde_json::from_str(&line).unwrap()
+    }
+
+    fn threads(&self) -> Vec<String> {
+        let folder = format!("/proc/{}/task", self.process.id());
+        fs::read_dir(folder)
+            .unwrap()
+            .filter_map(|entry| fs::read_to_string(entry.unwrap().path().join("comm")).ok())
+            .map(|name| name.trim().to_owned())
+            .collect()
     }
 
     /// What its open descriptors are, sorted. One that is being closed may be gone already.
@@ -364,7 +377,7 @@ fn front_ends_that_die_cost_nothing() {
     });
     let round = || {
         Machine::start(&daemon, true).kill();
-        wait_for("the daemon letting go of a dead front end", || {
+        wait_for(&format!("the daemon having only {idle:?} open"), || {
             (daemon.descriptors() == idle).then_some(())
         });
     };
