@@ -243,6 +243,13 @@ fn follow(session: &mut Session, options: &Options, report: &mut Report, progres
         if failed {
             break;
         }
+        // A run without a hold was not asked yet, and the end of the machine resets the device.
+        if *wanted == Step::PowerOff
+            && report.stats.is_none()
+            && let Err(error) = ask_device(session, report)
+        {
+            report.reasons.push(error);
+        }
         let running = progress.start(&wanted.title());
         let notes = session.notes().len();
         let failure = match perform(session, wanted, options.timeout, report, &running) {
@@ -258,7 +265,7 @@ fn follow(session: &mut Session, options: &Options, report: &mut Report, progres
         end(running, failure.as_deref(), &done);
         failed = failure.is_some();
     }
-    // A failure is best understood by what the device says just after it; a run without a hold was never asked.
+    // A failure is best understood by what the device says just after it.
     if (failed || report.stats.is_none())
         && let Err(error) = ask_device(session, report)
     {
