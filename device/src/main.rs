@@ -44,6 +44,8 @@ fn main() -> ExitCode {
 }
 
 fn run(config: &Config) -> anyhow::Result<()> {
+    // Before there is a socket that somebody could take for a daemon to signal.
+    let signals = Signals::new([SIGINT, SIGTERM, SIGUSR1]).context("cannot handle signals")?;
     let mut function = GpuFunction::new(config.asic, config.vram_size, config.sdma_instances)?;
     let listener = Listener::bind(&config.socket_path)?;
     let mut server = Server::new(
@@ -58,7 +60,7 @@ fn run(config: &Config) -> anyhow::Result<()> {
         .as_deref()
         .map(|path| ControlSocket::serve(path, server.mailbox()))
         .transpose()?;
-    handle_signals(server.stop_handle(), server.mailbox())?;
+    handle_signals(signals, server.stop_handle(), server.mailbox())?;
     log::info!(
         "{} with {} MiB of VRAM and {} SDMA engines at {}",
         config.asic.name,
@@ -71,8 +73,11 @@ fn run(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn handle_signals(stop: StopHandle, mailbox: Mailbox<GpuFunction>) -> anyhow::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1]).context("cannot handle signals")?;
+fn handle_signals(
+    mut signals: Signals,
+    stop: StopHandle,
+    mailbox: Mailbox<GpuFunction>,
+) -> anyhow::Result<()> {
     let handle = move || {
         for signal in &mut signals {
             if signal == SIGUSR1 {
