@@ -105,6 +105,11 @@ impl GpuFunction {
         &self.gpu
     }
 
+    /// The GPU, to do something to it.
+    pub const fn gpu_mut(&mut self) -> &mut Gpu {
+        &mut self.gpu
+    }
+
     /// Accesses that did not suit their region, since the start.
     pub const fn refused(&self) -> u64 {
         self.refused

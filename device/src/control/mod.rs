@@ -5,7 +5,7 @@
 
 mod request;
 
-pub use request::{Request, RequestError, VERSION, reply};
+pub use request::{Request, RequestError, VERSION, When, reply};
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -117,12 +117,17 @@ fn converse(stream: &UnixStream, mailbox: &Mailbox<GpuFunction>) -> io::Result<(
 }
 
 fn answer(request: Request, mailbox: &Mailbox<GpuFunction>) -> Result<Value, RequestError> {
-    let value = mailbox.call(move |function| {
-        let gpu = function.gpu();
-        match request {
-            Request::Stats => serde_json::to_value(gpu.stats()),
-            Request::PageTables(vmid) => serde_json::to_value(gpu.page_tables(vmid)),
-            Request::Unmodelled => serde_json::to_value(gpu.unmodelled()),
+    let value = mailbox.call(move |function| match request {
+        Request::Stats => serde_json::to_value(function.gpu().stats()),
+        Request::PageTables(vmid) => serde_json::to_value(function.gpu().page_tables(vmid)),
+        Request::Unmodelled => serde_json::to_value(function.gpu().unmodelled()),
+        Request::DropVram { loss, when } => {
+            log::info!(target: "amdgpu::reset", "asked to lose VRAM: {loss:x?}, {when:?}");
+            match when {
+                When::Now => function.gpu_mut().lose(loss),
+                When::NextReset => function.gpu_mut().lose_at_next_reset(loss),
+            }
+            serde_json::to_value(loss)
         }
     });
     match value {

@@ -1,9 +1,12 @@
 //! Requests and replies: one JSON object a line.
 
 use gart::Vmid;
-use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
+
+use crate::gpu::Loss;
 
 /// Version of the protocol. A request may leave `v` out; another number is refused.
 pub const VERSION: u64 = 1;
@@ -17,6 +20,23 @@ pub enum Request {
     PageTables(Option<Vmid>),
     /// Registers that the guest touched and that are not modelled, most frequent first.
     Unmodelled,
+    /// Contents of VRAM are lost.
+    DropVram {
+        /// Which, and how.
+        loss: Loss,
+        /// When.
+        when: When,
+    },
+}
+
+/// When something happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum When {
+    /// At once, whatever runs.
+    Now,
+    /// With the next reset of the whole part.
+    NextReset,
 }
 
 /// A request that cannot be understood; `field` names what is wrong.
@@ -63,10 +83,11 @@ impl Request {
             Some("stats") => (Self::Stats, &[]),
             Some("unmodelled") => (Self::Unmodelled, &[]),
             Some("page-tables") => (Self::PageTables(vmid(&fields)?), &["vmid"]),
+            Some("drop-vram") => (drop_vram(&fields)?, &["mode", "offset", "length", "when"]),
             Some(other) => {
                 return Err(RequestError::new(
                     "request",
-                    format!("{other:?} is not known, expected stats, page-tables or unmodelled"),
+                    format!("{other:?} is not known, expected stats, page-tables, unmodelled or drop-vram"),
                 ));
             }
             None => return Err(RequestError::new("request", "missing, or not a string")),
@@ -96,6 +117,38 @@ fn vmid(fields: &Map<String, Value>) -> Result<Option<Vmid>, RequestError> {
         .ok_or_else(|| RequestError::new("vmid", format!("{value} is no context, expected 0 to 15")))
 }
 
+fn drop_vram(fields: &Map<String, Value>) -> Result<Request, RequestError> {
+    let bytes = |name: &'static str, otherwise: u64| match fields.get(name) {
+        None => Ok(otherwise),
+        Some(value) => value
+            .as_u64()
+            .ok_or_else(|| RequestError::new(name, format!("{value} is no number of bytes"))),
+    };
+    let mode = word(fields, "mode", "keep, zero or poison")?
+        .ok_or_else(|| RequestError::new("mode", "missing, expected keep, zero or poison"))?;
+    let loss = Loss {
+        mode,
+        offset: bytes("offset", 0)?,
+        length: bytes("length", u64::MAX)?,
+    };
+    let when = word(fields, "when", "now or next-reset")?.unwrap_or(When::Now);
+    Ok(Request::DropVram { loss, when })
+}
+
+/// A field that is one of several words.
+fn word<T: DeserializeOwned>(
+    fields: &Map<String, Value>,
+    name: &'static str,
+    expected: &str,
+) -> Result<Option<T>, RequestError> {
+    let Some(value) = fields.get(name) else {
+        return Ok(None);
+    };
+    T::deserialize(value)
+        .map(Some)
+        .map_err(|_| RequestError::new(name, format!("{value} is not known, expected {expected}")))
+}
+
 /// The reply line, without its line feed. `id` is given back as it came.
 pub fn reply(line: &str, outcome: Result<Value, RequestError>) -> String {
     let id = serde_json::from_str::<Value>(line)
@@ -114,6 +167,7 @@ pub fn reply(line: &str, outcome: Result<Value, RequestError>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gpu::LossMode;
 
     #[test]
     fn requests_are_understood() {
@@ -129,6 +183,30 @@ mod tests {
     }
 
     #[test]
+    fn a_loss_is_of_everything_and_at_once_unless_said_otherwise() {
+        assert_eq!(
+            Request::parse(r#"{"request":"drop-vram","mode":"poison"}"#),
+            Ok(Request::DropVram {
+                loss: Loss::whole(LossMode::Poison),
+                when: When::Now
+            })
+        );
+        assert_eq!(
+            Request::parse(
+                r#"{"request":"drop-vram","mode":"zero","offset":4096,"length":8192,"when":"next-reset"}"#
+            ),
+            Ok(Request::DropVram {
+                loss: Loss {
+                    mode: LossMode::Zero,
+                    offset: 4096,
+                    length: 8192
+                },
+                when: When::NextReset
+            })
+        );
+    }
+
+    #[test]
     fn a_wrong_request_names_its_field() {
         for (line, field) in [
             ("{", "line"),
@@ -139,6 +217,11 @@ mod tests {
             (r#"{"request":"page-tables","vmid":16}"#, "vmid"),
             (r#"{"request":"page-tables","vmid":-1}"#, "vmid"),
             (r#"{"request":"stats","vmid":1}"#, "line"),
+            (r#"{"request":"drop-vram"}"#, "mode"),
+            (r#"{"request":"drop-vram","mode":"burn"}"#, "mode"),
+            (r#"{"request":"drop-vram","mode":"zero","offset":-1}"#, "offset"),
+            (r#"{"request":"drop-vram","mode":"zero","length":"1G"}"#, "length"),
+            (r#"{"request":"drop-vram","mode":"zero","when":"later"}"#, "when"),
         ] {
             assert_eq!(Request::parse(line).unwrap_err().field, field, "{line}");
         }

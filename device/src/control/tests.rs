@@ -68,6 +68,25 @@ fn questions_are_answered_while_no_front_end_is_connected() {
 }
 
 #[test]
+fn vram_can_be_lost_by_request() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    let resident = |client: &mut BufReader<UnixStream>| {
+        ask(client, "{\"request\":\"stats\"}\n")
+            .pointer("/result/vram_resident")
+            .and_then(Value::as_u64)
+    };
+    // The discovery binary, which the board's firmware left there.
+    assert_ne!(resident(&mut client), Some(0));
+    let reply = ask(&mut client, "{\"request\":\"drop-vram\",\"mode\":\"zero\"}\n");
+    assert_eq!(reply.pointer("/result/mode"), Some(&Value::from("zero")));
+    let patience = Instant::now() + Duration::from_secs(10);
+    while resident(&mut client) != Some(0) {
+        assert!(Instant::now() < patience, "still there");
+    }
+}
+
+#[test]
 fn a_wrong_request_gets_an_error_and_the_connection_goes_on() {
     let daemon = Daemon::start();
     let mut client = daemon.client();

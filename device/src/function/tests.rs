@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::asic::NAVI21;
+use crate::gpu::{Loss, LossMode, POISON};
 
 const VRAM: u64 = 256 << 20;
 const MM_INDEX: u64 = 0x0;
@@ -172,18 +173,14 @@ fn a_mode1_reset_loses_vram_slice_by_slice_and_says_so_until_it_is_done() {
     }
     assert!(turns >= 2, "in {turns} turns");
     assert_eq!(register(&mut function, RCC_CONFIG_MEMSIZE), 256);
-    assert_eq!(
-        (
-            vram(&mut function, 0),
-            vram(&mut function, 79 << 20),
-            vram(&mut function, 200 << 20)
-        ),
-        (0, 0, 0)
-    );
+    for at in [0, 79 << 20, 200 << 20] {
+        assert_eq!(vram(&mut function, at), POISON, "{at:#x}");
+    }
+    assert_eq!(vram(&mut function, 128 << 20), 0, "never touched");
     assert_eq!(function.gpu().stats().resets.mode1, 1);
     assert!(
-        function.gpu().memory().vram.resident().unwrap() < 1 << 20,
-        "its memory is back with the host"
+        function.gpu().memory().vram.resident().unwrap() < 82 << 20,
+        "nor allocated now"
     );
 }
 
@@ -201,4 +198,77 @@ fn only_msi_vector_0_exists() {
     function.trigger_irqs(MSI_INDEX, 0, 2).unwrap_err();
     function.set_irqs(MSI_INDEX, 0, vec![]).unwrap();
     assert_eq!((function.irq_count(MSI_INDEX), function.irq_count(0)), (1, 0));
+}
+
+fn run_out(function: &mut GpuFunction) {
+    for _ in 0..100 {
+        if function.run() != Activity::Busy {
+            return;
+        }
+    }
+    panic!("still busy");
+}
+
+#[test]
+fn contents_can_be_lost_in_part_and_without_a_reset() {
+    let mut function = function();
+    set_register(&mut function, C2PMSG_82, 7);
+    for at in [0_u64, 0x1000, 0x2000] {
+        function.write(Region::Bar(VRAM_BAR), at, &[1; 4096]).unwrap();
+    }
+    function.gpu_mut().lose(Loss {
+        mode: LossMode::Poison,
+        offset: 0x1000,
+        length: 0x1000,
+    });
+    run_out(&mut function);
+    let found = [0xfff_u64 - 3, 0x1000, 0x1ffc, 0x2000].map(|at| vram(&mut function, at));
+    assert_eq!(found, [0x0101_0101, POISON, POISON, 0x0101_0101]);
+    assert_eq!(register(&mut function, C2PMSG_82), 7, "no reset");
+    function.gpu_mut().lose(Loss::whole(LossMode::Zero));
+    run_out(&mut function);
+    assert_eq!((vram(&mut function, 0), vram(&mut function, 0x1000)), (0, 0));
+}
+
+#[test]
+fn what_the_next_reset_does_to_vram_can_be_chosen_once() {
+    let mut function = function();
+    function.write(Region::Bar(VRAM_BAR), 0, &[1; 4096]).unwrap();
+    function.gpu_mut().lose_at_next_reset(Loss::whole(LossMode::Keep));
+    set_register(&mut function, 0x58a08, 0x30);
+    run_out(&mut function);
+    assert_eq!(
+        (function.gpu().stats().resets.mode1, vram(&mut function, 0)),
+        (1, 0x0101_0101)
+    );
+    function
+        .gpu_mut()
+        .lose_at_next_reset(Loss::whole(LossMode::Poison));
+    function
+        .write(Region::Config, DEVICE_CONTROL, &0x8000_u16.to_le_bytes())
+        .unwrap();
+    run_out(&mut function);
+    assert_eq!(
+        vram(&mut function, 0),
+        POISON,
+        "a function level reset keeps by itself"
+    );
+    function.write(Region::Bar(VRAM_BAR), 0, &[1; 4096]).unwrap();
+    function
+        .write(Region::Config, DEVICE_CONTROL, &0x8000_u16.to_le_bytes())
+        .unwrap();
+    run_out(&mut function);
+    assert_eq!(vram(&mut function, 0), 0x0101_0101, "and does again");
+}
+
+/// The poison as the walker reads it.
+#[test]
+fn the_poison_reads_as_a_valid_entry_to_nowhere() {
+    let word = u64::from(POISON) << 32 | u64::from(POISON);
+    let entry = gart::Pte::from_bits(word);
+    assert!(entry.valid() && entry.system() && entry.readable() && entry.writeable() && entry.pde_pte());
+    assert!(
+        entry.address() > 1 << 44,
+        "beyond what the driver's DMA mask lets a guest have"
+    );
 }

@@ -8,10 +8,12 @@ mod bus;
 mod effects;
 mod engines;
 mod fabric;
+mod loss;
 mod pages;
 mod report;
 mod reset;
 
+pub use loss::{Loss, LossMode, POISON};
 pub use pages::{PageTableUpdates, UpdateCounts};
 pub use report::{BlockRegisters, Stats, TableReport, UnmodelledRegister};
 pub use reset::ResetCounts;
@@ -28,6 +30,7 @@ use crate::limited::limited;
 use crate::memory::DeviceMemory;
 use engines::{SdmaSlot, Turn};
 use fabric::{Effect, Fabric};
+use loss::Losing;
 use reset::ResetKind;
 
 /// What a GPU is made of.
@@ -70,8 +73,8 @@ pub struct Gpu {
     now: Duration,
     interrupt: bool,
     pending_reset: Option<ResetKind>,
-    /// Where in VRAM a loss that is under way goes on.
-    losing: Option<u64>,
+    losing: Option<Losing>,
+    next_loss: Option<Loss>,
     page_tables: PageTableUpdates,
     resets: ResetCounts,
 }
@@ -104,6 +107,7 @@ impl Gpu {
             interrupt: false,
             pending_reset: None,
             losing: None,
+            next_loss: None,
             page_tables: PageTableUpdates::default(),
             resets: ResetCounts::default(),
         };

@@ -5,19 +5,17 @@ use sdma_engine::InvalidateRegisters;
 
 use super::Gpu;
 use super::engines::Turn;
+use super::loss::{Loss, LossMode};
 use crate::asic::AsicProfile;
 use crate::images::discovery;
 use crate::limited::limited;
-
-/// Contents that are thrown away between two looks at the front end: some 10 ms.
-const LOSS_SLICE: u64 = 64 << 20;
 
 /// What a reset is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ResetKind {
     /// Graphics and SDMA.
     Mode2,
-    /// Everything but the PCI function; VRAM is lost.
+    /// Everything but the PCI function; VRAM is poisoned.
     Mode1,
 }
 
@@ -33,19 +31,20 @@ pub struct ResetCounts {
 }
 
 impl Gpu {
-    /// As after power-on, whoever asked for it on the bus. The contents of VRAM stay.
+    /// As after power-on, whoever asked for it on the bus. The contents of VRAM stay, unless a loss was asked for.
     pub fn reset(&mut self) {
         self.resets.function += 1;
+        self.begin_reset_loss(LossMode::Keep);
         self.cold();
     }
 
     /// The machine around the card has been switched off: nothing of what its guest left in VRAM is there for the next one.
     pub fn power_off(&mut self) {
-        self.losing = Some(0);
+        self.next_loss = None;
+        self.finish_loss();
+        self.lose(Loss::whole(LossMode::Zero));
         // Nobody waits for an answer meanwhile.
-        while self.losing.is_some() {
-            self.lose_slice();
-        }
+        self.finish_loss();
         self.cold();
     }
 
@@ -55,7 +54,7 @@ impl Gpu {
         match kind {
             ResetKind::Mode1 => {
                 self.resets.mode1 += 1;
-                self.losing = Some(0);
+                self.begin_reset_loss(LossMode::Poison);
                 self.cold();
             }
             ResetKind::Mode2 => {
@@ -63,29 +62,6 @@ impl Gpu {
                 self.fabric.reset_graphics();
                 self.stop_engines();
             }
-        }
-    }
-
-    /// Throws away one slice of VRAM's contents; its memory goes back to the host. Giving back many GiB takes seconds, and a front end
-    /// that waits for five gives the device up: so registers are served in between, and the part says that it is in reset until all is
-    /// gone.
-    pub(super) fn lose_slice(&mut self) {
-        let Some(from) = self.losing else { return };
-        let vram = &self.fabric.memory.vram;
-        let slice = vram.populated_from(from).and_then(|populated| {
-            let Some((at, len)) = populated else {
-                return Ok(None);
-            };
-            let len = len.min(LOSS_SLICE);
-            vram.discard(at, len)?;
-            Ok(Some(at.saturating_add(len)))
-        });
-        self.losing = slice.unwrap_or_else(|error| {
-            log::error!(target: "amdgpu::reset", "VRAM keeps contents over a reset that loses them: {error}");
-            None
-        });
-        if self.losing.is_none() {
-            self.boot();
         }
     }
 

@@ -1,0 +1,140 @@
+//! Losing what VRAM holds: apart from resets, so that a reset can keep it and a loss can come without one.
+
+use gart::{Location, PhysicalMemory, VramOffset};
+use serde::{Deserialize, Serialize};
+
+use super::Gpu;
+
+/// Contents that are lost between two looks at the front end: some 10 ms.
+const SLICE: u64 = 64 << 20;
+
+/// The poison. Read as a page-table entry it is valid, readable, writable, a leaf at every level, and points to a bus address (beyond
+/// 200 TiB) that no guest has: whoever follows a table that was not recovered faults there, and the address tells why.
+pub const POISON: u32 = 0xfbfb_fbfb;
+
+/// What becomes of the contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LossMode {
+    /// They stay.
+    Keep,
+    /// They read as zero, and their memory goes back to the host.
+    Zero,
+    /// They read as [`POISON`]. Pages that were never touched stay untouched, and read as zero.
+    Poison,
+}
+
+/// A loss of a part of VRAM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Loss {
+    /// What becomes of the contents.
+    pub mode: LossMode,
+    /// First byte.
+    pub offset: u64,
+    /// Bytes; what lies beyond the end of VRAM is left out.
+    pub length: u64,
+}
+
+impl Loss {
+    /// A loss of everything.
+    pub const fn whole(mode: LossMode) -> Self {
+        Self {
+            mode,
+            offset: 0,
+            length: u64::MAX,
+        }
+    }
+}
+
+/// A loss that is under way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Losing {
+    loss: Loss,
+    /// Where it goes on.
+    next: u64,
+    /// The part boots when it is over.
+    reset: bool,
+}
+
+impl Gpu {
+    /// Loses contents at once, whatever runs. It takes as many turns of [`run`](Self::run) as the populated part of the range has
+    /// slices.
+    pub fn lose(&mut self, loss: Loss) {
+        self.finish_loss();
+        self.begin_loss(loss, false);
+    }
+
+    /// Says what the next reset of the whole part does to VRAM, instead of what it does by itself: MODE1 poisons, a function level
+    /// reset keeps.
+    pub const fn lose_at_next_reset(&mut self, loss: Loss) {
+        self.next_loss = Some(loss);
+    }
+
+    /// Begins the loss of a reset: the one that was asked for, or this one.
+    pub(super) fn begin_reset_loss(&mut self, otherwise: LossMode) {
+        self.finish_loss();
+        let loss = self.next_loss.take().unwrap_or(Loss::whole(otherwise));
+        self.begin_loss(loss, true);
+    }
+
+    fn begin_loss(&mut self, loss: Loss, reset: bool) {
+        self.losing = (loss.mode != LossMode::Keep).then_some(Losing {
+            loss,
+            next: loss.offset,
+            reset,
+        });
+    }
+
+    /// Completes a loss that is under way.
+    pub(super) fn finish_loss(&mut self) {
+        while self.losing.is_some() {
+            self.lose_slice();
+        }
+    }
+
+    /// Loses one slice. A loss of many GiB takes seconds, and a front end that waits for five gives the device up: so registers are
+    /// served in between, and in a reset the part says that it is under way until all is gone.
+    pub(super) fn lose_slice(&mut self) {
+        let Some(mut losing) = self.losing else { return };
+        match self.lose_from(&losing) {
+            Ok(Some(next)) => {
+                losing.next = next;
+                self.losing = Some(losing);
+                return;
+            }
+            Ok(None) => {}
+            Err(error) => {
+                log::error!(target: "amdgpu::reset", "VRAM keeps contents that it was to lose: {error}");
+            }
+        }
+        self.losing = None;
+        if losing.reset {
+            self.boot();
+        }
+    }
+
+    /// Loses the next populated slice; gives where to go on, if there may be more.
+    fn lose_from(&self, losing: &Losing) -> std::io::Result<Option<u64>> {
+        let memory = &self.fabric.memory;
+        let end = losing
+            .loss
+            .offset
+            .saturating_add(losing.loss.length)
+            .min(memory.vram_size());
+        let Some((at, length)) = memory.vram.populated_from(losing.next)? else {
+            return Ok(None);
+        };
+        let length = length.min(SLICE).min(end.saturating_sub(at));
+        if length == 0 {
+            return Ok(None);
+        }
+        match losing.loss.mode {
+            LossMode::Keep => {}
+            LossMode::Zero => memory.vram.discard(at, length)?,
+            LossMode::Poison => memory
+                .fill(Location::Vram(VramOffset::new(at)), POISON, length)
+                .map_err(std::io::Error::other)?,
+        }
+        Ok(Some(at.saturating_add(length)))
+    }
+}
