@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use thiserror::Error;
 
 use crate::asic::{AsicProfile, NAVI21};
@@ -17,11 +17,11 @@ const MAX_VRAM: u64 = 64 << 30;
 /// Serves one PCI function over vfio-user; QEMU 10.1 or later takes it with
 /// -device '{"driver":"vfio-user-pci","socket":{"type":"unix","path":"PATH"}}'.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXIT_STATUS)]
+#[command(version, after_help = EXIT_STATUS, subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
 pub struct Args {
     /// UNIX socket to serve vfio-user on. A socket that nobody serves any more is replaced, and removed at the end.
-    #[arg(short, long, value_name = "PATH")]
-    pub socket_path: PathBuf,
+    #[arg(short, long, value_name = "PATH", required = true)]
+    pub socket_path: Option<PathBuf>,
 
     /// The part to be.
     #[arg(long, value_name = "NAME", default_value = "navi21")]
@@ -46,6 +46,25 @@ pub struct Args {
     /// Least severe messages to log: error, warn, info, debug or trace. RUST_LOG, where set, wins.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub log_level: log::LevelFilter,
+
+    /// Instead of being a GPU: ask one.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the program does instead of being a GPU.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Ask a running daemon at its control socket, and print the answer as JSON.
+    Ctl {
+        /// The control socket of the daemon.
+        path: PathBuf,
+        /// The request: stats, page-tables, unmodelled or drop-vram.
+        request: String,
+        /// Fields of the request as --name value, for example --mode poison.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        fields: Vec<String>,
+    },
 }
 
 const EXIT_STATUS: &str = "Exit status: 0 ended by a signal, or by --once; 1 failed; 2 wrong options.\n\
@@ -76,6 +95,9 @@ pub enum ConfigError {
         /// What was given.
         text: String,
     },
+    /// No socket to serve on.
+    #[error("--socket-path: missing, expected the path of the socket to serve vfio-user on")]
+    SocketPath,
     /// The part does not have so many engines.
     #[error("--sdma-instances {count}: {asic} has 1 to {max}")]
     SdmaInstances {
@@ -122,7 +144,7 @@ impl TryFrom<Args> for Config {
             asic,
             vram_size,
             sdma_instances: args.sdma_instances,
-            socket_path: args.socket_path,
+            socket_path: args.socket_path.ok_or(ConfigError::SocketPath)?,
             control: args.control,
             once: args.once,
         })
@@ -180,6 +202,26 @@ mod tests {
             ("navi21", 1 << 30, 2)
         );
         Args::try_parse_from(["vhost-device-amdgpu"]).unwrap_err();
+    }
+
+    #[test]
+    fn a_question_needs_no_socket_to_serve_on() {
+        let line = "vhost-device-amdgpu ctl control.sock drop-vram --mode poison";
+        let args = Args::try_parse_from(line.split(' ')).unwrap();
+        let Some(Command::Ctl {
+            path,
+            request,
+            fields,
+        }) = args.command
+        else {
+            panic!("no command")
+        };
+        assert_eq!(
+            (path.to_str(), request.as_str()),
+            (Some("control.sock"), "drop-vram")
+        );
+        assert_eq!(fields, ["--mode", "poison"]);
+        Args::try_parse_from("vhost-device-amdgpu -s a ctl b stats".split(' ')).unwrap_err();
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! The daemon `vhost-device-amdgpu`.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
 
 use anyhow::Context;
 use clap::Parser;
-use device::args::{Args, Config};
-use device::control::ControlSocket;
+use device::args::{Args, Command, Config};
+use device::control::{ControlSocket, client};
 use device::function::GpuFunction;
 use device::transport::vfio_user::{Listener, Options, Server};
 use device::transport::{Mailbox, StopHandle};
@@ -19,6 +20,14 @@ const LISTED: usize = 40;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if let Some(Command::Ctl {
+        path,
+        request,
+        fields,
+    }) = &args.command
+    {
+        return ask(path, request, fields);
+    }
     env_logger::Builder::new()
         .filter_level(args.log_level)
         .parse_default_env()
@@ -38,6 +47,22 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Asks a running daemon. The answer goes to standard output, an error to standard error.
+fn ask(path: &Path, request: &str, fields: &[String]) -> ExitCode {
+    let answer = client::line(request, fields).and_then(|line| client::ask(path, &line));
+    // Nothing is left to be told if nobody reads.
+    match answer {
+        Ok(value) => {
+            let _ = writeln!(std::io::stdout(), "{value:#}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {:#}", anyhow::Error::new(error));
             ExitCode::FAILURE
         }
     }

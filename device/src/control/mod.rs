@@ -3,6 +3,7 @@
 //! One JSON object a line, in and out; see [`Request`] and `docs/control.md`. Each client has a thread of its own and reaches the
 //! device through the server's mailbox, so that a client that stalls delays nobody.
 
+pub mod client;
 mod request;
 
 pub use request::{Request, RequestError, VERSION, When, reply};
