@@ -137,9 +137,13 @@ impl GpuFunction {
 
     /// Everything as after power-on, configuration space included. VRAM keeps its contents.
     fn function_reset(&mut self) {
+        self.reset_config();
+        self.gpu.reset();
+    }
+
+    fn reset_config(&mut self) {
         self.config.reset();
         self.gpu.memory_mut().guest.set_bus_master(false);
-        self.gpu.reset();
     }
 
     fn apply(&mut self, effect: ConfigEffect) {
@@ -369,8 +373,7 @@ impl PciFunction for GpuFunction {
     fn disconnected(&mut self) {
         self.gpu.memory_mut().guest.clear();
         self.msi = None;
-        self.config.reset();
-        self.gpu.memory_mut().guest.set_bus_master(false);
+        self.reset_config();
         self.gpu.power_off();
     }
 

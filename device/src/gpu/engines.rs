@@ -7,6 +7,7 @@ use sdma_engine::{Budget, Engine, EngineEvent, Step, Wait, WaitTarget};
 
 use super::bus::EngineBus;
 use super::{Gpu, Work};
+use crate::asic::SdmaInstance;
 use crate::gfx::{self, CpEvent, CpStep};
 use crate::ih::IvEntry;
 use crate::limited::limited;
@@ -39,6 +40,7 @@ pub(super) enum Turn {
 
 #[derive(Debug)]
 pub(super) struct SdmaSlot {
+    pub(super) instance: &'static SdmaInstance,
     pub(super) engine: Engine,
     pub(super) turn: Turn,
     /// What it waits for, if it does.
@@ -66,12 +68,10 @@ impl Gpu {
         for index in 0..self.sdma.len() {
             if self.sdma.get(index).is_some_and(|slot| self.is_due(slot.turn)) {
                 self.step_sdma(index);
-                self.settle();
             }
         }
         if self.is_due(self.cp_turn) {
             self.step_cp();
-            self.settle();
         }
         self.work()
     }
@@ -119,15 +119,10 @@ impl Gpu {
         else {
             return;
         };
-        let client = self
-            .config
-            .asic
-            .sdma
-            .get(index)
-            .map_or(ClientId::SDMA0, |instance| instance.hub_client);
+        let instance = slot.instance;
         let mut events = Vec::new();
         let mut budget = BUDGET;
-        let mut bus = EngineBus::new(&mut self.fabric, client);
+        let mut bus = EngineBus::new(&mut self.fabric, instance.hub_client);
         let step = slot
             .engine
             .step(&config, &mut bus, self.now, &mut budget, &mut events);
@@ -135,24 +130,20 @@ impl Gpu {
         if let Some(registers) = self.fabric.sdma.get_mut(index) {
             registers.publish(status);
         }
-        let turn = match step {
-            Step::Progress => Turn::Now,
-            Step::Idle | Step::Halted(_) => Turn::None,
-            Step::Waiting(wait) => self.poll_turn(wait.interval, wait.since),
+        let (turn, wait) = match step {
+            Step::Progress => (Turn::Now, None),
+            Step::Idle | Step::Halted(_) => (Turn::None, None),
+            Step::Waiting(wait) => (self.poll_turn(wait.interval, wait.since), Some(wait)),
         };
         if let Some(slot) = self.sdma.get_mut(index) {
             slot.turn = turn;
-            slot.wait = if let Step::Waiting(wait) = step {
-                Some(wait)
-            } else {
-                None
-            };
+            slot.wait = wait;
         }
         self.notice_long_wait(index);
         // Effects of the packets' own register writes come before what the packets announce.
         self.settle();
         for event in events {
-            self.sdma_event(index, event);
+            self.sdma_event(index, instance, event);
         }
     }
 
@@ -185,17 +176,11 @@ impl Gpu {
         }
     }
 
-    fn sdma_event(&mut self, index: usize, event: EngineEvent) {
+    fn sdma_event(&mut self, index: usize, instance: &SdmaInstance, event: EngineEvent) {
         match event {
             EngineEvent::Trap { context, vmid } => {
-                let client = self
-                    .config
-                    .asic
-                    .sdma
-                    .get(index)
-                    .map_or(0, |instance| instance.ih_client);
                 self.raise(&IvEntry {
-                    client,
+                    client: instance.ih_client,
                     source: IH_SOURCE_SDMA_TRAP,
                     vmid,
                     data: [context, 0, 0, 0],

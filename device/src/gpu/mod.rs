@@ -86,10 +86,13 @@ impl Gpu {
     /// [`GpuError`] if the profile contradicts itself.
     pub fn new(config: GpuConfig, memory: DeviceMemory) -> Result<Self, GpuError> {
         let fabric = Fabric::new(config.asic, config.sdma_instances, memory)?;
-        let sdma = fabric
+        let sdma = config
+            .asic
             .sdma
             .iter()
-            .map(|_| SdmaSlot {
+            .take(config.sdma_instances)
+            .map(|instance| SdmaSlot {
+                instance,
                 engine: Engine::new(reset::invalidate_registers(config.asic)),
                 turn: Turn::None,
                 wait: None,

@@ -41,7 +41,6 @@ impl Gpu {
     /// The machine around the card has been switched off: nothing of what its guest left in VRAM is there for the next one.
     pub fn power_off(&mut self) {
         self.next_loss = None;
-        self.finish_loss();
         self.lose(Loss::whole(LossMode::Zero));
         // Nobody waits for an answer meanwhile.
         self.finish_loss();
