@@ -187,6 +187,15 @@ fn fault_at(
     packets.extend(packet::write(GpuVa::new(marker_va), &[0x600d]));
     driver.run_user(0, vm, (ib, IB_VA), &packets)?;
     expect("the engine went on", driver.guest.load(buffer, 0)?, 0x600d_u32)?;
+    // What happened first is told first: the fault, and then the fence that was signalled behind it.
+    const SDMA_TRAP: u8 = 224;
+    let new = driver.guest.interrupts().get(mark..).unwrap_or_default();
+    let told = |source: u8| new.iter().position(|interrupt| interrupt.source == source);
+    if told(0).is_none() || told(0) > told(SDMA_TRAP) {
+        return Err(Failure::Invalid(
+            "the fence was told before the fault in front of it",
+        ));
+    }
     faults(driver, mark)
         .first()
         .copied()
