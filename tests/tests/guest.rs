@@ -31,7 +31,7 @@ const LIFE_CLIENTS: usize = 4;
 /// Kinds of packets that write page tables, as the device names them.
 const KINDS: [&str; 3] = ["set_pte_pde", "write", "copy"];
 /// The client's scattered buffer has so many pages; a few may be neighbours in memory by chance.
-const SCATTERED_ENTRIES: u64 = 128 - 16;
+const SCATTERED_ENTRIES: u64 = 64 - 8;
 
 /// One guest at a time: each takes two processors and more.
 static TURN: Mutex<()> = Mutex::new(());
