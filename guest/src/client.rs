@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 const CHUNK: u32 = 1 << 22;
 /// Pages of the buffer in the process's own memory.
 ///
-/// No more, so that their entries fit into one update job: beyond that Linux 6.1 and 6.12 now and then copy zero entries, which the
+/// No more, so that their entries fit into one update job: beyond that Linux 6.1 now and then copies zero entries, which the
 /// engine takes for 1 GiB (`docs/findings/0001-zero-entry-copy.md`). That is a test of its own, not of every run.
 const USER_PAGES: usize = 64;
 /// Where buffers get their addresses: far above what the kernel keeps for itself, each in its own GiB.
