@@ -10,6 +10,7 @@ use mmio::{AccessError, check_dword};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::asic::AsicProfile;
+use crate::event::ResetKind;
 use crate::gpu::{Gpu, GpuConfig, GpuError, Work};
 use crate::images::vbios;
 use crate::limited::limited;
@@ -136,9 +137,9 @@ impl GpuFunction {
     }
 
     /// Everything as after power-on, configuration space included. VRAM keeps its contents.
-    fn function_reset(&mut self) {
+    fn function_reset(&mut self, kind: ResetKind) {
         self.reset_config();
-        self.gpu.reset();
+        self.gpu.reset(kind);
     }
 
     fn reset_config(&mut self) {
@@ -151,7 +152,7 @@ impl GpuFunction {
             ConfigEffect::BusMaster(enabled) => self.gpu.memory_mut().guest.set_bus_master(enabled),
             ConfigEffect::FunctionLevelReset => {
                 limited!(Info, target: "amdgpu::reset", "function level reset");
-                self.function_reset();
+                self.function_reset(ResetKind::FunctionLevel);
             }
             ConfigEffect::PowerState(PowerState::D3Hot) => {
                 limited!(Info, target: "amdgpu::pci", "unimplemented: D3hot keeps everything running");
@@ -367,7 +368,8 @@ impl PciFunction for GpuFunction {
 
     fn reset(&mut self) {
         limited!(Info, target: "amdgpu::reset", "device reset by the front end");
-        self.function_reset();
+        self.tick();
+        self.function_reset(ResetKind::Bus);
     }
 
     fn disconnected(&mut self) {

@@ -6,7 +6,7 @@
 pub mod client;
 mod request;
 
-pub use request::{Request, RequestError, VERSION, When, reply};
+pub use request::{DropVram, Fields, PageTables, Request, RequestError, VERSION, When, reply};
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -103,10 +103,7 @@ fn converse(stream: &UnixStream, mailbox: &Mailbox<GpuFunction>) -> io::Result<(
         }
         let line = line.trim_end();
         if length as u64 == MAX_LINE {
-            let error = RequestError {
-                field: "line",
-                message: "longer than 64 KiB".to_owned(),
-            };
+            let error = RequestError::new("line", "longer than 64 KiB");
             writer.write_all(format!("{}\n", reply("", Err(error))).as_bytes())?;
             return Err(io::Error::other("a request is longer than 64 KiB"));
         }
@@ -118,30 +115,9 @@ fn converse(stream: &UnixStream, mailbox: &Mailbox<GpuFunction>) -> io::Result<(
 }
 
 fn answer(request: Request, mailbox: &Mailbox<GpuFunction>) -> Result<Value, RequestError> {
-    let value = mailbox.call(move |function| match request {
-        Request::Stats => serde_json::to_value(function.gpu().stats()),
-        Request::PageTables(vmid) => serde_json::to_value(function.gpu().page_tables(vmid)),
-        Request::Unmodelled => serde_json::to_value(function.gpu().unmodelled()),
-        Request::DropVram { loss, when } => {
-            log::info!(target: "amdgpu::reset", "asked to lose VRAM: {loss:x?}, {when:?}");
-            match when {
-                When::Now => function.gpu_mut().lose(loss),
-                When::NextReset => function.gpu_mut().lose_at_next_reset(loss),
-            }
-            serde_json::to_value(loss)
-        }
-    });
-    match value {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(RequestError {
-            field: "request",
-            message: error.to_string(),
-        }),
-        Err(closed) => Err(RequestError {
-            field: "request",
-            message: closed.to_string(),
-        }),
-    }
+    mailbox
+        .call(move |function| request.answer(function))
+        .unwrap_or_else(|closed| Err(RequestError::new("request", closed.to_string())))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::Gpu;
 use super::bus::mm_space;
 use super::engines::Turn;
 use super::fabric::{Effect, Fabric};
-use super::reset::ResetKind;
+use crate::event::{Event, ResetKind};
 use crate::gfx::GfxEffect;
 use crate::ih::{IhEffect, IvEntry};
 use crate::limited::limited;
@@ -39,9 +39,8 @@ impl Gpu {
             }
             Effect::Hub(HubEffect::ContextDisabled { .. }) => {}
             Effect::Psp(PspEffect::Kick) => self.run_psp(),
-            Effect::Psp(PspEffect::Mode1Reset) | Effect::Smu(SmuEffect::Mode1Reset) => {
-                self.ask_for(ResetKind::Mode1);
-            }
+            Effect::Psp(PspEffect::Mode1Reset) => self.ask_for(ResetKind::Mode1Psp),
+            Effect::Smu(SmuEffect::Mode1Reset) => self.ask_for(ResetKind::Mode1Smu),
             Effect::Smu(SmuEffect::Mode2Reset) => self.ask_for(ResetKind::Mode2),
             Effect::Gfx(effect) => self.apply_gfx(effect),
             Effect::Sdma(index, SdmaEffect::Kick | SdmaEffect::Stop) => {
@@ -118,6 +117,12 @@ impl Gpu {
         // The handler itself looks up whose address space a VMID is at the moment.
         let pasid = self.fabric.ih.pasid(entry.vmid, entry.mm_hub);
         let entry = IvEntry { pasid, ..*entry };
+        self.journal.record(Event::Interrupt {
+            client: entry.client,
+            source: entry.source,
+            ring: entry.ring,
+            vmid: entry.vmid.get(),
+        });
         let Fabric {
             ih, mmhub, memory, ..
         } = &mut self.fabric;

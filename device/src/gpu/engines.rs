@@ -8,6 +8,7 @@ use sdma_engine::{Budget, Engine, EngineEvent, Step, Wait, WaitTarget};
 use super::bus::EngineBus;
 use super::{Gpu, Work};
 use crate::asic::SdmaInstance;
+use crate::event::Event;
 use crate::gfx::{self, CpEvent, CpStep};
 use crate::ih::IvEntry;
 use crate::limited::limited;
@@ -199,6 +200,10 @@ impl Gpu {
                 limited!(Info, target: "amdgpu::sdma", "SDMA{index}: a poll in VMID {vmid} gave up");
             }
             EngineEvent::Halted(reason) => {
+                self.journal.record(Event::EngineHalted {
+                    engine: format!("sdma{index}"),
+                    reason: reason.to_string(),
+                });
                 limited!(Warn, target: "amdgpu::sdma", "guest error: SDMA{index} stopped: {reason}");
             }
         }

@@ -1,9 +1,12 @@
 //! Losing what VRAM holds: apart from resets, so that a reset can keep it and a loss can come without one.
 
+use std::time::Duration;
+
 use gart::{Location, PhysicalMemory, VramOffset};
 use serde::{Deserialize, Serialize};
 
 use super::Gpu;
+use crate::event::{Event, LossCause, ResetKind};
 
 /// Contents that are lost between two looks at the front end: some 10 ms.
 const SLICE: u64 = 64 << 20;
@@ -52,8 +55,12 @@ pub(super) struct Losing {
     loss: Loss,
     /// Where it goes on.
     next: u64,
-    /// The part boots when it is over.
-    reset: bool,
+    cause: LossCause,
+    /// The reset that is over when the loss is: the part boots.
+    reset: Option<ResetKind>,
+    began: Duration,
+    /// Populated bytes that are lost already.
+    bytes: u64,
 }
 
 impl Gpu {
@@ -61,7 +68,8 @@ impl Gpu {
     /// slices.
     pub fn lose(&mut self, loss: Loss) {
         self.finish_loss();
-        self.begin_loss(loss, false);
+        self.journal.begin_generation();
+        self.begin_loss(loss, LossCause::Control, None);
     }
 
     /// Says what the next reset of the whole part does to VRAM, instead of what it does by itself: MODE1 poisons, a function level
@@ -71,17 +79,31 @@ impl Gpu {
     }
 
     /// Begins the loss of a reset: the one that was asked for, or this one.
-    pub(super) fn begin_reset_loss(&mut self, otherwise: LossMode) {
+    pub(super) fn begin_reset_loss(&mut self, kind: ResetKind, otherwise: LossMode) {
         self.finish_loss();
         let loss = self.next_loss.take().unwrap_or(Loss::whole(otherwise));
-        self.begin_loss(loss, true);
+        self.begin_loss(loss, LossCause::Reset, Some(kind));
     }
 
-    fn begin_loss(&mut self, loss: Loss, reset: bool) {
-        self.losing = (loss.mode != LossMode::Keep).then_some(Losing {
+    pub(super) fn begin_loss(&mut self, loss: Loss, cause: LossCause, reset: Option<ResetKind>) {
+        if loss.mode == LossMode::Keep {
+            self.losing = None;
+            return;
+        }
+        let size = self.fabric.memory.vram_size();
+        self.journal.record(Event::LossBegin {
+            mode: loss.mode,
+            offset: loss.offset,
+            length: loss.length.min(size.saturating_sub(loss.offset)),
+            cause,
+        });
+        self.losing = Some(Losing {
             loss,
             next: loss.offset,
+            cause,
             reset,
+            began: self.now,
+            bytes: 0,
         });
     }
 
@@ -97,8 +119,9 @@ impl Gpu {
     pub(super) fn lose_slice(&mut self) {
         let Some(mut losing) = self.losing else { return };
         match self.lose_from(&losing) {
-            Ok(Some(next)) => {
+            Ok(Some((next, bytes))) => {
                 losing.next = next;
+                losing.bytes = losing.bytes.saturating_add(bytes);
                 self.losing = Some(losing);
                 return;
             }
@@ -108,13 +131,20 @@ impl Gpu {
             }
         }
         self.losing = None;
-        if losing.reset {
+        self.journal.record(Event::LossEnd {
+            mode: losing.loss.mode,
+            cause: losing.cause,
+            bytes: losing.bytes,
+            us_taken: u64::try_from(self.now.saturating_sub(losing.began).as_micros()).unwrap_or(u64::MAX),
+        });
+        if let Some(kind) = losing.reset {
             self.boot();
+            self.end_reset(kind);
         }
     }
 
-    /// Loses the next populated slice; gives where to go on, if there may be more.
-    fn lose_from(&self, losing: &Losing) -> std::io::Result<Option<u64>> {
+    /// Loses the next populated slice; gives where to go on, if there may be more, and how many bytes it had.
+    fn lose_from(&self, losing: &Losing) -> std::io::Result<Option<(u64, u64)>> {
         let memory = &self.fabric.memory;
         let end = losing
             .loss
@@ -135,6 +165,6 @@ impl Gpu {
                 .fill(Location::Vram(VramOffset::new(at)), POISON, length)
                 .map_err(std::io::Error::other)?,
         }
-        Ok(Some(at.saturating_add(length)))
+        Ok(Some((at.saturating_add(length), length)))
     }
 }

@@ -25,13 +25,13 @@ use sdma_engine::Engine;
 use thiserror::Error;
 
 use crate::asic::AsicProfile;
+use crate::event::{Event, Journal, ResetKind};
 use crate::gfx::CommandProcessor;
 use crate::limited::limited;
 use crate::memory::DeviceMemory;
 use engines::{SdmaSlot, Turn};
 use fabric::{Effect, Fabric};
 use loss::Losing;
-use reset::ResetKind;
 
 /// What a GPU is made of.
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +77,7 @@ pub struct Gpu {
     next_loss: Option<Loss>,
     page_tables: PageTableUpdates,
     resets: ResetCounts,
+    journal: Journal,
 }
 
 impl Gpu {
@@ -113,6 +114,7 @@ impl Gpu {
             next_loss: None,
             page_tables: PageTableUpdates::default(),
             resets: ResetCounts::default(),
+            journal: Journal::default(),
         };
         gpu.boot();
         Ok(gpu)
@@ -131,9 +133,20 @@ impl Gpu {
     /// Tells the time since some fixed moment. Never goes back.
     pub fn set_time(&mut self, since_start: Duration) {
         self.now = since_start.max(self.now);
+        self.journal.set_time(self.now);
         // The reference clock runs at 100 MHz.
         self.fabric
             .set_clock(u64::try_from(self.now.as_nanos() / 10).unwrap_or(u64::MAX));
+    }
+
+    /// What happened so far.
+    pub const fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Takes down something that the surroundings saw.
+    pub fn record(&mut self, event: Event) {
+        self.journal.record(event);
     }
 
     /// Reads a register of BAR 5.

@@ -7,17 +7,9 @@ use super::Gpu;
 use super::engines::Turn;
 use super::loss::{Loss, LossMode};
 use crate::asic::AsicProfile;
+use crate::event::{Event, LossCause, ResetKind};
 use crate::images::discovery;
 use crate::limited::limited;
-
-/// What a reset is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum ResetKind {
-    /// Graphics and SDMA.
-    Mode2,
-    /// Everything but the PCI function; VRAM is poisoned.
-    Mode1,
-}
 
 /// Resets so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -31,46 +23,62 @@ pub struct ResetCounts {
 }
 
 impl Gpu {
-    /// As after power-on, whoever asked for it on the bus. The contents of VRAM stay, unless a loss was asked for.
-    pub fn reset(&mut self) {
+    /// As after power-on: a function level reset, or a reset from the bus. The contents of VRAM stay, unless a loss was asked for.
+    pub fn reset(&mut self, kind: ResetKind) {
         self.resets.function += 1;
-        self.begin_reset_loss(LossMode::Keep);
-        self.cold();
+        self.begin_reset(kind);
+        self.begin_reset_loss(kind, LossMode::Keep);
+        self.cold(kind);
     }
 
     /// The machine around the card has been switched off: nothing of what its guest left in VRAM is there for the next one.
     pub fn power_off(&mut self) {
         self.next_loss = None;
-        self.lose(Loss::whole(LossMode::Zero));
+        self.begin_reset(ResetKind::PowerOff);
+        self.finish_loss();
+        self.begin_loss(Loss::whole(LossMode::Zero), LossCause::PowerOff, None);
         // Nobody waits for an answer meanwhile.
         self.finish_loss();
-        self.cold();
+        self.cold(ResetKind::PowerOff);
     }
 
     /// Carries out a reset that a register write asked for. Not inside that write: its reply must not wait for it.
     pub(super) fn carry_out(&mut self, kind: ResetKind) {
         limited!(Info, target: "amdgpu::reset", "{kind:?} reset");
         match kind {
-            ResetKind::Mode1 => {
-                self.resets.mode1 += 1;
-                self.begin_reset_loss(LossMode::Poison);
-                self.cold();
-            }
             ResetKind::Mode2 => {
                 self.resets.mode2 += 1;
+                self.begin_reset(kind);
                 self.fabric.reset_graphics();
                 self.stop_engines();
+                self.end_reset(kind);
+            }
+            _ => {
+                self.resets.mode1 += 1;
+                self.begin_reset(kind);
+                self.begin_reset_loss(kind, LossMode::Poison);
+                self.cold(kind);
             }
         }
     }
 
-    fn cold(&mut self) {
+    fn begin_reset(&mut self, kind: ResetKind) {
+        self.journal.begin_generation();
+        self.journal.record(Event::ResetBegin { kind, target: None });
+    }
+
+    pub(super) fn end_reset(&mut self, kind: ResetKind) {
+        self.journal.record(Event::ResetEnd { kind, target: None });
+    }
+
+    fn cold(&mut self, kind: ResetKind) {
         self.fabric.reset();
         self.stop_engines();
         self.interrupt = false;
         self.pending_reset = None;
         if self.losing.is_none() {
             self.boot();
+            self.end_reset(kind);
         } else {
             self.fabric.set_in_reset(true);
         }

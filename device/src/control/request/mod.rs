@@ -1,0 +1,194 @@
+//! Requests and replies: one JSON object a line.
+//!
+//! A kind of request is a file here: it reads its fields, and answers on the device thread, between two of the guest's accesses.
+
+mod drop_vram;
+mod fields;
+mod look;
+
+pub use drop_vram::{DropVram, When};
+pub use fields::{Fields, RequestError};
+pub use look::PageTables;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::function::GpuFunction;
+
+/// Version of the protocol. A request may leave `v` out; another number is refused.
+pub const VERSION: u64 = 1;
+
+/// What can be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// Counters of every block since the daemon started.
+    Stats,
+    /// A walk of the page tables of one context, or of all.
+    PageTables(PageTables),
+    /// Registers that the guest touched and that are not modelled, most frequent first.
+    Unmodelled,
+    /// Contents of VRAM are lost.
+    DropVram(DropVram),
+}
+
+/// Reads the fields of one kind of request.
+type Parse = fn(&mut Fields) -> Result<Request, RequestError>;
+
+/// Every kind of request by its name.
+const REQUESTS: [(&str, Parse); 4] = [
+    ("stats", |_| Ok(Request::Stats)),
+    ("page-tables", |fields| {
+        PageTables::parse(fields).map(Request::PageTables)
+    }),
+    ("unmodelled", |_| Ok(Request::Unmodelled)),
+    ("drop-vram", |fields| {
+        DropVram::parse(fields).map(Request::DropVram)
+    }),
+];
+
+impl Request {
+    /// Parses a line.
+    ///
+    /// # Errors
+    /// [`RequestError`] with the first field that is wrong.
+    pub fn parse(line: &str) -> Result<Self, RequestError> {
+        let mut fields = Fields::parse(line)?;
+        match fields.take("v") {
+            None => {}
+            Some(version) if version.as_u64() == Some(VERSION) => {}
+            Some(version) => {
+                return Err(RequestError::new(
+                    "v",
+                    format!("{version} is not spoken here, expected {VERSION}"),
+                ));
+            }
+        }
+        fields.take("id");
+        let name = match fields.take("request") {
+            Some(Value::String(name)) => name,
+            _ => return Err(RequestError::new("request", "missing, or not a string")),
+        };
+        let Some((_, parse)) = REQUESTS.iter().find(|(known, _)| *known == name) else {
+            let names = REQUESTS.map(|(known, _)| known).join(", ");
+            return Err(RequestError::new(
+                "request",
+                format!("{name:?} is not known, expected one of {names}"),
+            ));
+        };
+        let request = parse(&mut fields)?;
+        fields.finish()?;
+        Ok(request)
+    }
+
+    /// Does what was asked for, on the device thread.
+    ///
+    /// # Errors
+    /// [`RequestError`] if the device cannot do it as it is now.
+    pub fn answer(self, function: &mut GpuFunction) -> Result<Value, RequestError> {
+        match self {
+            Self::Stats => value(&function.gpu().stats()),
+            Self::PageTables(request) => request.answer(function),
+            Self::Unmodelled => value(&function.gpu().unmodelled()),
+            Self::DropVram(request) => request.answer(function),
+        }
+    }
+}
+
+/// An answer as JSON.
+fn value(answer: &impl Serialize) -> Result<Value, RequestError> {
+    serde_json::to_value(answer).map_err(|error| RequestError::new("request", error.to_string()))
+}
+
+/// The reply line, without its line feed. `id` is given back as it came.
+pub fn reply(line: &str, outcome: Result<Value, RequestError>) -> String {
+    let id = serde_json::from_str::<Value>(line)
+        .ok()
+        .and_then(|value| value.get("id").cloned());
+    let mut reply = match outcome {
+        Ok(result) => json!({ "v": VERSION, "ok": true, "result": result }),
+        Err(error) => json!({ "v": VERSION, "ok": false, "error": error }),
+    };
+    if let (Some(id), Some(fields)) = (id, reply.as_object_mut()) {
+        fields.insert("id".to_owned(), id);
+    }
+    reply.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::{Loss, LossMode};
+
+    #[test]
+    fn requests_are_understood() {
+        assert_eq!(Request::parse(r#"{"v":1,"request":"stats"}"#), Ok(Request::Stats));
+        assert_eq!(
+            Request::parse(r#"{"request":"unmodelled","id":7}"#),
+            Ok(Request::Unmodelled)
+        );
+        assert_eq!(
+            Request::parse(r#"{"request":"page-tables","vmid":3}"#),
+            Ok(Request::PageTables(PageTables {
+                vmid: Some(gart::Vmid::from_field(3))
+            }))
+        );
+    }
+
+    #[test]
+    fn a_loss_is_of_everything_and_at_once_unless_said_otherwise() {
+        assert_eq!(
+            Request::parse(r#"{"request":"drop-vram","mode":"poison"}"#),
+            Ok(Request::DropVram(DropVram {
+                loss: Loss::whole(LossMode::Poison),
+                when: When::Now
+            }))
+        );
+        assert_eq!(
+            Request::parse(
+                r#"{"request":"drop-vram","mode":"zero","offset":4096,"length":8192,"when":"next-reset"}"#
+            ),
+            Ok(Request::DropVram(DropVram {
+                loss: Loss {
+                    mode: LossMode::Zero,
+                    offset: 4096,
+                    length: 8192
+                },
+                when: When::NextReset
+            }))
+        );
+    }
+
+    #[test]
+    fn a_wrong_request_names_its_field() {
+        for (line, field) in [
+            ("{", "line"),
+            ("[]", "line"),
+            (r#"{"v":2,"request":"stats"}"#, "v"),
+            (r#"{"request":"reset"}"#, "request"),
+            (r#"{"v":1}"#, "request"),
+            (r#"{"request":"page-tables","vmid":16}"#, "vmid"),
+            (r#"{"request":"page-tables","vmid":-1}"#, "vmid"),
+            (r#"{"request":"stats","vmid":1}"#, "line"),
+            (r#"{"request":"drop-vram"}"#, "mode"),
+            (r#"{"request":"drop-vram","mode":"burn"}"#, "mode"),
+            (r#"{"request":"drop-vram","mode":"zero","offset":-1}"#, "offset"),
+            (r#"{"request":"drop-vram","mode":"zero","length":"1G"}"#, "length"),
+            (r#"{"request":"drop-vram","mode":"zero","when":"later"}"#, "when"),
+        ] {
+            assert_eq!(Request::parse(line).unwrap_err().field, field, "{line}");
+        }
+    }
+
+    #[test]
+    fn replies_carry_the_version_and_the_id() {
+        assert_eq!(
+            reply(r#"{"id":7}"#, Ok(json!(1))),
+            r#"{"id":7,"ok":true,"result":1,"v":1}"#
+        );
+        let error = RequestError::new("v", "no");
+        assert_eq!(
+            reply("{", Err(error)),
+            r#"{"error":{"field":"v","message":"no"},"ok":false,"v":1}"#
+        );
+    }
+}

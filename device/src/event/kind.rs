@@ -1,0 +1,239 @@
+//! The kinds of events, as they are written down.
+
+use serde::Serialize;
+
+use crate::gpu::LossMode;
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The daemon began; the first record.
+    Started {
+        /// Microseconds since 1970, UTC: puts the other records on the host's clock.
+        unix_us: u64,
+        /// The part.
+        asic: &'static str,
+        /// Bytes of VRAM.
+        vram_size: u64,
+    },
+    /// A front end came or went.
+    FrontEnd {
+        /// Whether it is there now.
+        connected: bool,
+    },
+    /// A reset begins: what ran has been stopped.
+    ResetBegin {
+        /// Which.
+        kind: ResetKind,
+        /// The engine or queue, for a reset of only that.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        target: Option<String>,
+    },
+    /// What was reset is as after power-on and answers again.
+    ResetEnd {
+        /// Which.
+        kind: ResetKind,
+        /// The engine or queue, for a reset of only that.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        target: Option<String>,
+    },
+    /// Contents of VRAM begin to be lost.
+    LossBegin {
+        /// How.
+        mode: LossMode,
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+        /// Why.
+        cause: LossCause,
+    },
+    /// Everything that was to be lost is.
+    LossEnd {
+        /// How.
+        mode: LossMode,
+        /// Why.
+        cause: LossCause,
+        /// Bytes that had been populated and were lost.
+        bytes: u64,
+        /// Microseconds since its beginning.
+        us_taken: u64,
+    },
+    /// A fault on command waits for its moment.
+    FaultArmed {
+        /// Its number.
+        id: u64,
+        /// Its kind.
+        fault: &'static str,
+        /// Its engine, if it has one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        engine: Option<String>,
+        /// The rest of it in words.
+        detail: String,
+    },
+    /// A fault on command has happened once.
+    FaultFired {
+        /// Its number.
+        id: u64,
+        /// Its kind.
+        fault: &'static str,
+        /// Its engine, if it has one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        engine: Option<String>,
+        /// What it did.
+        detail: String,
+    },
+    /// A fault on command will not happen again.
+    FaultCleared {
+        /// Its number.
+        id: u64,
+        /// Its kind.
+        fault: &'static str,
+    },
+    /// Page-table entries were written; several packets of one kind in a row are one record.
+    PageTableUpdate {
+        /// By which packets.
+        kind: UpdateKind,
+        /// Into what.
+        target: UpdateTarget,
+        /// Whose tables, if that is known.
+        vmid: Option<u8>,
+        /// Which level of table, if that is known.
+        level: Option<TableLevel>,
+        /// Packets.
+        packets: u64,
+        /// Entries.
+        entries: u64,
+    },
+    /// An access that did not translate.
+    VmFault {
+        /// `gfxhub` or `mmhub`.
+        hub: &'static str,
+        /// Its context.
+        vmid: u8,
+        /// Its address.
+        va: String,
+        /// `read`, `write` or `execute`.
+        access: &'static str,
+        /// The client on the hub.
+        client: u16,
+        /// The walk met the poison of a loss.
+        poisoned: bool,
+    },
+    /// A fence was written.
+    Fence {
+        /// By whom.
+        engine: String,
+        /// Where.
+        at: String,
+        /// The value.
+        value: u64,
+    },
+    /// An entry went into the interrupt ring.
+    Interrupt {
+        /// Who.
+        client: u8,
+        /// Why.
+        source: u8,
+        /// Ring id.
+        ring: u8,
+        /// Context.
+        vmid: u8,
+    },
+    /// A packet stopped an engine.
+    EngineHalted {
+        /// Which.
+        engine: String,
+        /// Why.
+        reason: String,
+    },
+    /// An engine has waited for long.
+    EngineWaits {
+        /// Which.
+        engine: String,
+        /// For what.
+        target: String,
+    },
+}
+
+/// What is reset, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ResetKind {
+    /// Graphics and SDMA, by the SMU's mailbox.
+    Mode2,
+    /// Everything but the PCI function, by the SMU's mailbox.
+    Mode1Smu,
+    /// The same by the PSP's mailbox.
+    Mode1Psp,
+    /// The function's own: configuration space, Device Control bit 15.
+    FunctionLevel,
+    /// From the bus: DEVICE_RESET.
+    Bus,
+    /// The machine around the card was switched off.
+    PowerOff,
+    /// SDMA engines, by GRBM_SOFT_RESET.
+    SoftSdma,
+    /// Graphics or compute, by GRBM_SOFT_RESET.
+    SoftGfx,
+    /// One queue.
+    Queue,
+}
+
+/// Why contents of VRAM are lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LossCause {
+    /// Somebody asked for it.
+    Control,
+    /// A reset.
+    Reset,
+    /// The machine was switched off.
+    PowerOff,
+}
+
+/// Which packets wrote page-table entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpdateKind {
+    /// PTEPDE.
+    SetPtePde,
+    /// WRITE_LINEAR.
+    Write,
+    /// COPY_LINEAR out of the packet's own indirect buffer.
+    Copy,
+    /// COPY_LINEAR of a table's shadow in system memory.
+    ShadowCopy,
+}
+
+/// Where page-table entries went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpdateTarget {
+    /// Tables in VRAM.
+    Vram,
+    /// The table of context 0.
+    Gart,
+    /// System memory.
+    System,
+    /// Nowhere: the address does not translate.
+    Faulted,
+}
+
+/// A level of page tables, as the driver names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum TableLevel {
+    /// The root.
+    #[serde(rename = "PDB2")]
+    Pdb2,
+    /// Below it.
+    #[serde(rename = "PDB1")]
+    Pdb1,
+    /// Above the last.
+    #[serde(rename = "PDB0")]
+    Pdb0,
+    /// The last.
+    #[serde(rename = "PTB")]
+    Ptb,
+}
