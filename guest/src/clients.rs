@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use crate::client::Options;
+use crate::client::{Options, Order};
 use crate::sys::{self, Child};
 use crate::{client, steps};
 
@@ -25,12 +25,14 @@ pub enum Command {
         /// What it does.
         options: Options,
     },
-    /// Copy again through the mappings that it has.
-    Use {
+    /// Have it do something.
+    Tell {
         /// Its name.
         name: String,
-        /// Whether it makes a new context first.
-        new_context: bool,
+        /// What, in words that [`Order::parse`] has understood.
+        order: String,
+        /// How long it may take.
+        limit: Duration,
         /// The error number that is expected; none if it has to work.
         expect: Option<i32>,
     },
@@ -38,6 +40,8 @@ pub enum Command {
     Close {
         /// Its name.
         name: String,
+        /// The error number that is expected; none if it has to work.
+        expect: Option<i32>,
     },
 }
 
@@ -50,36 +54,46 @@ impl Command {
             }
             _ => ("main".to_owned(), arguments),
         };
-        match verb {
-            "open" => Ok(Self::Open {
-                name,
-                options: Options::parse(rest)?,
-            }),
-            "close" => Ok(Self::Close { name }),
-            "use" => {
-                let (mut new_context, mut expect) = (false, None);
-                for word in rest {
-                    match word.split_once('=') {
-                        None if word == "new" => new_context = true,
-                        None if word == "old" => new_context = false,
-                        Some(("expect", number)) => {
-                            expect = Some(
-                                number
-                                    .parse()
-                                    .map_err(|_| format!("client-use: {number:?} is no error number"))?,
-                            );
-                        }
-                        _ => return Err(format!("client-use: {word:?} is none of new, old, expect=ERRNO")),
-                    }
-                }
-                Ok(Self::Use {
-                    name,
-                    new_context,
-                    expect,
-                })
-            }
-            _ => Err(format!("there is no step \"client-{verb}\"")),
+        if verb == "open" {
+            let options = Options::parse(rest)?;
+            return Ok(Self::Open { name, options });
         }
+        let mut words = vec![verb.to_owned()];
+        let mut expect = None;
+        for word in rest {
+            match word.strip_prefix("expect=") {
+                // How its submissions have to end is judged by the client itself.
+                Some(number) if verb != "wait" => {
+                    expect = Some(
+                        number
+                            .parse()
+                            .map_err(|_| format!("client-{verb}: {number:?} is no error number"))?,
+                    );
+                }
+                _ => words.push(word.clone()),
+            }
+        }
+        let line = words.join(" ");
+        let order = Order::parse(&line)?;
+        Ok(match order {
+            Order::Close => Self::Close { name, expect },
+            order => Self::Tell {
+                name,
+                order: line,
+                limit: order.limit() + LIMIT,
+                expect,
+            },
+        })
+    }
+}
+
+/// Whether it came as it should.
+fn judge(answer: Result<(), String>, expect: Option<i32>) -> Result<(), String> {
+    match (answer, expect) {
+        (answer, None) => answer,
+        (Ok(()), Some(number)) => Err(format!("it worked, but error {number} was expected")),
+        (Err(error), Some(number)) if error.contains(&format!("errno {number}:")) => Ok(()),
+        (Err(error), Some(number)) => Err(format!("{error} (error {number} was expected)")),
     }
 }
 
@@ -104,8 +118,8 @@ impl Clients {
                 if self.by_name.contains_key(name) {
                     return Err(format!("there is a client {name:?} already"));
                 }
-                let mut served = Served::start(*options)?;
-                let answer = served.answer();
+                let mut served = Served::start(name, *options)?;
+                let answer = served.answer(LIMIT);
                 if answer.is_ok() {
                     self.by_name.insert(name.clone(), served);
                 } else {
@@ -113,28 +127,20 @@ impl Clients {
                 }
                 answer
             }
-            Command::Use {
+            Command::Tell {
                 name,
-                new_context,
+                order,
+                limit,
                 expect,
-            } => {
-                let order = if *new_context { "new" } else { "old" };
-                let answer = self.get(name)?.ask(order);
-                match (answer, expect) {
-                    (answer, None) => answer,
-                    (Ok(()), Some(number)) => Err(format!("it worked, but error {number} was expected")),
-                    (Err(error), Some(number)) if error.contains(&format!("errno {number}:")) => Ok(()),
-                    (Err(error), Some(number)) => Err(format!("{error} (error {number} was expected)")),
-                }
-            }
-            Command::Close { name } => {
+            } => judge(self.get(name)?.ask(order, *limit), *expect),
+            Command::Close { name, expect } => {
                 let mut served = self
                     .by_name
                     .remove(name)
                     .ok_or_else(|| format!("there is no client {name:?}"))?;
-                let answer = served.ask("close");
+                let answer = served.ask("close", LIMIT);
                 served.finish();
-                answer
+                judge(answer, *expect)
             }
         }
     }
@@ -147,10 +153,10 @@ impl Clients {
 }
 
 impl Served {
-    fn start(options: Options) -> Result<Self, String> {
+    fn start(name: &str, options: Options) -> Result<Self, String> {
         let pipe = || io::pipe().map_err(|error| format!("pipe: {error}"));
         let ((for_client, orders), (answers, from_client)) = (pipe()?, pipe()?);
-        let child = sys::fork(move || serve(options, BufReader::new(for_client), from_client))
+        let child = sys::fork(move || serve(name, options, BufReader::new(for_client), from_client))
             .map_err(|error| format!("fork: {error}"))?;
         Ok(Self {
             child,
@@ -159,18 +165,18 @@ impl Served {
         })
     }
 
-    fn ask(&mut self, order: &str) -> Result<(), String> {
+    fn ask(&mut self, order: &str, limit: Duration) -> Result<(), String> {
         self.orders
             .write_all(format!("{order}\n").as_bytes())
             .map_err(|error| format!("telling the client {order:?}: {error}"))?;
-        self.answer()
+        self.answer(limit)
     }
 
-    fn answer(&mut self) -> Result<(), String> {
-        if !sys::wait_readable(self.answers.get_ref().as_fd(), LIMIT) {
+    fn answer(&mut self, limit: Duration) -> Result<(), String> {
+        if !sys::wait_readable(self.answers.get_ref().as_fd(), limit) {
             return Err(format!(
                 "the client did not answer within {} s; it waits in:\n{}",
-                LIMIT.as_secs(),
+                limit.as_secs(),
                 self.child.stack()
             ));
         }
@@ -196,7 +202,7 @@ impl Served {
 }
 
 /// The life of the client's process.
-fn serve(options: Options, mut orders: BufReader<PipeReader>, mut answers: PipeWriter) -> i32 {
+fn serve(name: &str, options: Options, mut orders: BufReader<PipeReader>, mut answers: PipeWriter) -> i32 {
     let mut answer = |result: Result<(), String>| {
         let text = match result {
             Ok(()) => OK.to_owned(),
@@ -205,12 +211,12 @@ fn serve(options: Options, mut orders: BufReader<PipeReader>, mut answers: PipeW
         answers.write_all(format!("{text}\n").as_bytes()).is_ok()
     };
     let result = steps::render_node().and_then(|node| {
-        client::stay(&node, options, |result| {
+        client::stay(&node, name, options, |result| {
             answer(result);
             let mut line = String::new();
             // The end of the pipe is init's end: nobody is left to answer.
             orders.read_line(&mut line).ok().filter(|count| *count > 0)?;
-            client::Order::parse(line.trim_end())
+            Order::parse(line.trim_end()).ok()
         })
     });
     let failed = result.is_err();
@@ -229,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_client_has_a_name_or_is_the_main_one() {
-        assert_eq!(parse("close"), Ok(Command::Close { name: "main".into() }));
+        assert!(matches!(parse("close"), Ok(Command::Close { name, .. }) if name == "main"));
         assert!(
             matches!(parse("open a seed=4"), Ok(Command::Open { name, options }) if name == "a" && options.seed == 4)
         );
@@ -240,22 +246,50 @@ mod tests {
     fn using_it_can_expect_an_error() {
         assert_eq!(
             parse("use a old expect=125"),
-            Ok(Command::Use {
+            Ok(Command::Tell {
                 name: "a".into(),
-                new_context: false,
+                order: "use old".into(),
+                limit: LIMIT,
                 expect: Some(125)
             })
         );
         assert!(
-            matches!(parse("use new"), Ok(Command::Use { name, new_context: true, .. }) if name == "main")
+            matches!(parse("use new"), Ok(Command::Tell { name, order, .. }) if name == "main" && order == "use new")
         );
         assert!(parse("use a maybe").unwrap_err().contains("maybe"));
     }
 
     #[test]
+    fn a_wait_judges_its_errors_itself_and_gets_its_time() {
+        assert_eq!(
+            parse("wait a expect=125 limit=1000"),
+            Ok(Command::Tell {
+                name: "a".into(),
+                order: "wait expect=125 limit=1000".into(),
+                limit: LIMIT + Duration::from_secs(1),
+                expect: None
+            })
+        );
+    }
+
+    #[test]
+    fn an_expected_error_has_to_come() {
+        assert_eq!(judge(Err("X(): errno 19: gone".into()), Some(19)), Ok(()));
+        assert!(judge(Ok(()), Some(19)).unwrap_err().contains("19"));
+        assert!(
+            judge(Err("errno 5: io".into()), Some(19))
+                .unwrap_err()
+                .contains("19")
+        );
+    }
+
+    #[test]
     fn a_client_that_is_not_there_is_named() {
         let error = Clients::default()
-            .perform(&Command::Close { name: "x".into() })
+            .perform(&Command::Close {
+                name: "x".into(),
+                expect: None,
+            })
             .unwrap_err();
         assert!(error.contains("\"x\""));
     }

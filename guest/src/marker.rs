@@ -5,6 +5,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::time::Instant;
 
 use crate::json::Object;
 
@@ -39,6 +40,11 @@ pub fn note(subject: &str, facts: &Object) {
             .text("about", subject)
             .append(facts),
     );
+}
+
+/// The time since then, for a note.
+pub fn milliseconds(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 fn write(line: &str) -> io::Result<()> {

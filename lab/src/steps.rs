@@ -1,7 +1,7 @@
 //! The steps of a run, as they are written on the command line: `modprobe,client,reboot`.
 
 /// Steps that the guest does, with whether they bring the driver up once more.
-const GUEST_STEPS: [(&str, Probes); 18] = [
+const GUEST_STEPS: [(&str, Probes); 35] = [
     ("bind", Probes::Once),
     ("client", Probes::None),
     ("client-close", Probes::None),
@@ -19,6 +19,23 @@ const GUEST_STEPS: [(&str, Probes); 18] = [
     ("write", Probes::None),
     ("recover", Probes::None),
     ("reload", Probes::PerRound),
+    ("client-fault", Probes::None),
+    ("client-hang", Probes::None),
+    ("client-release", Probes::None),
+    ("client-state", Probes::None),
+    ("client-submit", Probes::None),
+    ("client-verify", Probes::None),
+    ("client-wait", Probes::None),
+    ("coredump", Probes::None),
+    ("evict", Probes::None),
+    ("evict-loop", Probes::None),
+    ("pci-remove", Probes::None),
+    ("pci-reset", Probes::None),
+    ("recover-start", Probes::None),
+    ("recover-wait", Probes::None),
+    ("reset-method", Probes::None),
+    ("suspend", Probes::None),
+    ("pci-rescan", Probes::Once),
     ("shell", Probes::None),
 ];
 
@@ -125,7 +142,9 @@ impl Step {
     /// Whether it makes the driver reset the GPU.
     pub fn resets(&self) -> bool {
         match self {
-            Self::Guest { words, .. } => words.starts_with("recover"),
+            Self::Guest { words, .. } => ["recover", "client-hang", "pci-reset"]
+                .iter()
+                .any(|step| words.starts_with(step)),
             Self::Reboot | Self::PowerOff | Self::Control { .. } => false,
         }
     }

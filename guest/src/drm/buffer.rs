@@ -1,7 +1,7 @@
 //! Buffers, their contents and their places in the GPU's address space.
 
 use super::device::Device;
-use super::ioctl::{self, Mapping};
+use super::ioctl::{self, Error, Mapping};
 use super::uapi::{self, GemClose, GemCreate, GemMmap, GemUserptr, GemVa};
 
 /// Where a buffer lies.
@@ -24,7 +24,7 @@ pub struct Buffer<'a> {
 
 impl<'a> Buffer<'a> {
     /// Makes a buffer.
-    pub fn new(device: &'a Device, domain: Domain, size: u64) -> Result<Self, String> {
+    pub fn new(device: &'a Device, domain: Domain, size: u64) -> Result<Self, Error> {
         let (domains, flags) = match domain {
             Domain::Gtt => (uapi::DOMAIN_GTT, 0),
             Domain::Vram => (uapi::DOMAIN_VRAM, uapi::CREATE_CPU_ACCESS_REQUIRED),
@@ -122,22 +122,22 @@ impl<'a> Buffer<'a> {
     }
 
     /// Gives all of it an address.
-    pub fn map_at(&self, address: u64) -> Result<(), String> {
+    pub fn map_at(&self, address: u64) -> Result<(), Error> {
         self.map_part(address, 0, self.size)
     }
 
     /// Gives a part of it an address.
-    pub fn map_part(&self, address: u64, offset: u64, size: u64) -> Result<(), String> {
+    pub fn map_part(&self, address: u64, offset: u64, size: u64) -> Result<(), Error> {
         self.change_address(uapi::VA_MAP, "map", address, offset, size)
     }
 
     /// Takes an address away.
-    pub fn unmap_part(&self, address: u64, offset: u64, size: u64) -> Result<(), String> {
+    pub fn unmap_part(&self, address: u64, offset: u64, size: u64) -> Result<(), Error> {
         self.change_address(uapi::VA_UNMAP, "unmap", address, offset, size)
     }
 
     /// Takes the address of all of it away.
-    pub fn unmap_at(&self, address: u64) -> Result<(), String> {
+    pub fn unmap_at(&self, address: u64) -> Result<(), Error> {
         self.unmap_part(address, 0, self.size)
     }
 
@@ -148,7 +148,7 @@ impl<'a> Buffer<'a> {
         address: u64,
         offset: u64,
         size: u64,
-    ) -> Result<(), String> {
+    ) -> Result<(), Error> {
         let mut va = GemVa {
             handle: self.handle,
             pad: 0,
@@ -162,7 +162,7 @@ impl<'a> Buffer<'a> {
             "{name}, handle {}, {size:#x} bytes from {offset:#x} at {address:#x}",
             self.handle
         );
-        Ok(ioctl::send(&self.device.file, &mut va, &arguments)?)
+        ioctl::send(&self.device.file, &mut va, &arguments)
     }
 }
 
@@ -172,14 +172,16 @@ impl Drop for Buffer<'_> {
     }
 }
 
-fn map(device: &Device, handle: u32, size: u64) -> Result<Mapping, String> {
+fn map(device: &Device, handle: u32, size: u64) -> Result<Mapping, Error> {
     let mut request = GemMmap {
         handle: handle.into(),
     };
     ioctl::send(&device.file, &mut request, &format!("handle {handle}"))?;
-    let length = usize::try_from(size).map_err(|_| "a buffer is too large".to_owned())?;
-    Mapping::new(&device.file, request.offset(), length)
-        .map_err(|error| format!("mmap of {size:#x} bytes at {:#x}: {error}", request.offset()))
+    let length = usize::try_from(size).unwrap_or(usize::MAX);
+    Mapping::new(&device.file, request.offset(), length).map_err(|source| {
+        let arguments = format!("{size:#x} bytes at {:#x}", request.offset());
+        Error::new("mmap", &arguments, source)
+    })
 }
 
 fn close(device: &Device, handle: u32) {

@@ -3,7 +3,8 @@
 use std::fs::{File, OpenOptions};
 use std::path::Path;
 
-use super::ioctl;
+use super::engine::{Engine, Ring};
+use super::ioctl::{self, Error};
 use super::uapi::{self, Info, InfoDevice, InfoFirmware, InfoHwIp, InfoVramGtt, Version};
 
 /// An open render node.
@@ -37,8 +38,6 @@ pub struct DeviceInfo {
     pub sdma_version: (u32, u32),
     /// Rings of the SDMA engines, a bit each.
     pub sdma_rings: u32,
-    /// Alignment of a command buffer's address.
-    pub start_alignment: u32,
 }
 
 impl Device {
@@ -58,11 +57,7 @@ impl Device {
         ioctl::send(&self.file, &mut version, "")?;
         let device: InfoDevice = self.query(uapi::INFO_DEV_INFO, [0; 4], "DEV_INFO")?;
         let memory: InfoVramGtt = self.query(uapi::INFO_VRAM_GTT, [0; 4], "VRAM_GTT")?;
-        let dma: InfoHwIp = self.query(
-            uapi::INFO_HW_IP_INFO,
-            [uapi::ENGINE_DMA, 0, 0, 0],
-            "HW_IP_INFO, DMA",
-        )?;
+        let dma = self.engine(Engine::Sdma)?;
         Ok(DeviceInfo {
             version: (version.major, version.minor, version.patch_level),
             device_id: device.device_id,
@@ -75,7 +70,6 @@ impl Device {
             address_first: device.address_first,
             sdma_version: (dma.major, dma.minor),
             sdma_rings: dma.rings,
-            start_alignment: dma.start_alignment,
         })
     }
 
@@ -85,15 +79,29 @@ impl Device {
         Ok(firmware.version)
     }
 
+    /// The rings of an engine that submissions may go to.
+    pub fn rings(&self, engine: Engine) -> Result<Vec<Ring>, Error> {
+        let mask = self.engine(engine)?.rings;
+        Ok((0..u32::BITS)
+            .filter(|number| mask >> number & 1 == 1)
+            .map(|number| Ring { engine, number })
+            .collect())
+    }
+
+    fn engine(&self, engine: Engine) -> Result<InfoHwIp, Error> {
+        let words = [engine.number(), 0, 0, 0];
+        self.query(uapi::INFO_HW_IP_INFO, words, "HW_IP_INFO")
+    }
+
     /// How often the card has lost its memory since the driver came up.
-    pub fn vram_lost_counter(&self) -> Result<u32, String> {
+    pub fn vram_lost_counter(&self) -> Result<u32, Error> {
         self.query(uapi::INFO_VRAM_LOST_COUNTER, [0; 4], "VRAM_LOST_COUNTER")
     }
 
     /// The kernel writes at most the size of `T`, which is plain integers in all uses.
-    fn query<T: Default>(&self, query: u32, words: [u32; 4], name: &str) -> Result<T, String> {
+    fn query<T: Default>(&self, query: u32, words: [u32; 4], name: &str) -> Result<T, Error> {
         let mut answer = T::default();
-        let size = u32::try_from(size_of::<T>()).map_err(|_| "an answer is too large".to_owned())?;
+        let size = u32::try_from(size_of::<T>()).unwrap_or(u32::MAX);
         let mut info = Info {
             target: std::ptr::from_mut(&mut answer) as u64,
             size,

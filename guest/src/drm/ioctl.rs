@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 
 use super::uapi::Request;
@@ -13,7 +13,7 @@ use super::uapi::Request;
 ///
 /// Pointers in the request are the caller's: the functions of this folder only put addresses of values there that live
 /// through the call, with their true sizes.
-pub(super) fn send<R: Request>(file: &File, request: &mut R, arguments: &str) -> Result<(), Error> {
+pub(super) fn send<R: Request>(file: &impl AsRawFd, request: &mut R, arguments: &str) -> Result<(), Error> {
     let number = number::<R>();
     loop {
         // SAFETY: the descriptor is open, and `request` is a structure of the size that the number tells the kernel.
@@ -36,7 +36,7 @@ pub(super) fn send<R: Request>(file: &File, request: &mut R, arguments: &str) ->
 /// number in 7:0.
 const fn number<R: Request>() -> u64 {
     let direction = if R::READS_BACK { 3 } else { 1 };
-    (direction << 30) | ((size_of::<R>() as u64) << 16) | ((b'd' as u64) << 8) | R::NUMBER as u64
+    (direction << 30) | ((size_of::<R>() as u64) << 16) | ((R::TYPE as u64) << 8) | R::NUMBER as u64
 }
 
 /// A request that the kernel refused.
@@ -48,6 +48,15 @@ pub struct Error {
 }
 
 impl Error {
+    /// For a call that is no request.
+    pub(super) fn new(call: &'static str, arguments: &str, source: io::Error) -> Self {
+        Self {
+            request: call,
+            arguments: arguments.to_owned(),
+            source,
+        }
+    }
+
     /// The error number.
     pub fn code(&self) -> i32 {
         self.source.raw_os_error().unwrap_or(0)
@@ -163,6 +172,12 @@ impl Drop for Mapping {
     }
 }
 
+/// Takes over a descriptor that the kernel has just made for us.
+pub(super) fn take_descriptor(descriptor: RawFd) -> Option<OwnedFd> {
+    // SAFETY: the kernel installed it for this process as the answer to a request, and nobody else knows its number.
+    (descriptor >= 0).then(|| unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
 /// The time of the monotonic clock in nanoseconds, which `WAIT_CS` counts in.
 pub(super) fn monotonic_nanoseconds() -> u64 {
     let mut now = libc::timespec {
@@ -177,7 +192,8 @@ pub(super) fn monotonic_nanoseconds() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::super::uapi::{
-        BoList, Cs, Ctx, GemClose, GemCreate, GemMmap, GemUserptr, GemVa, Info, Version, WaitCs,
+        BoList, Cs, Ctx, FenceToHandle, GemClose, GemCreate, GemMmap, GemUserptr, GemVa, Info, SyncFileInfo,
+        Version, WaitCs,
     };
     use super::number;
 
@@ -195,5 +211,7 @@ mod tests {
         assert_eq!(number::<GemVa>(), 0x40286448);
         assert_eq!(number::<WaitCs>(), 0xc0206449);
         assert_eq!(number::<GemUserptr>(), 0xc0186451);
+        assert_eq!(number::<FenceToHandle>(), 0xc0206454);
+        assert_eq!(number::<SyncFileInfo>(), 0xc0383e04);
     }
 }

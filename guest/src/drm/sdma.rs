@@ -1,10 +1,18 @@
 //! Commands for SDMA 5.2: copies and fills in linear addresses (amdgpu's sdma_v5_2.c, `sdma_v5_2_emit_copy_buffer` and
 //! `sdma_v5_2_emit_fill_buffer` of 6.1, use the same packets).
 
+use super::halves;
+
 /// `SDMA_OP_COPY`, sub-operation linear.
 const OP_COPY_LINEAR: u32 = 1;
 /// `SDMA_OP_CONST_FILL` with a fill size of four bytes.
 const OP_CONST_FILL: u32 = 11 | (2 << 30);
+/// `SDMA_OP_POLL_REGMEM`: function "equal" (30:28), of memory (31).
+const OP_POLL_MEMORY_EQUAL: u32 = 8 | (3 << 28) | (1 << 31);
+/// Looks for ever (RETRY_COUNT, 27:16, all ones), every 10 units of time.
+const POLL_FOR_EVER: u32 = (0xfff << 16) | 10;
+/// No packet has this operation.
+const OP_UNDEFINED: u32 = 0xff;
 /// A command buffer is a multiple of this many dwords.
 const ALIGNMENT: usize = 8;
 
@@ -39,6 +47,18 @@ impl Commands {
         });
     }
 
+    /// Waits until a dword of memory has a value.
+    pub fn wait_for(&mut self, address: u64, value: u32) {
+        self.words.push(OP_POLL_MEMORY_EQUAL);
+        self.words.extend(halves(address));
+        self.words.extend([value, u32::MAX, POLL_FOR_EVER]);
+    }
+
+    /// A packet that does not exist.
+    pub fn undefined(&mut self) {
+        self.words.push(OP_UNDEFINED);
+    }
+
     /// Bytes that the commands write.
     pub const fn written(&self) -> u64 {
         self.written
@@ -61,10 +81,6 @@ impl Commands {
     }
 }
 
-fn halves(address: u64) -> [u32; 2] {
-    [(address & 0xffff_ffff) as u32, (address >> 32) as u32]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,6 +95,16 @@ mod tests {
         );
         assert_eq!(commands.written(), 0x18);
         assert_eq!(commands.finish().len(), 16 * 4);
+    }
+
+    #[test]
+    fn a_wait_never_gives_up() {
+        let mut commands = Commands::new();
+        commands.wait_for(0x3_0000_1000, 5);
+        assert_eq!(
+            commands.words,
+            [0xb000_0008, 0x1000, 3, 5, 0xffff_ffff, 0x0fff_000a]
+        );
     }
 
     #[test]

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::buffer::Buffer;
 use super::device::Device;
-use super::ioctl;
-use super::uapi::{self, BoList, BoListEntry, Cs, CsChunk, CsChunkIb, Ctx, WaitCs};
+use super::engine::Ring;
+use super::fence::Fence;
+use super::ioctl::{self, Error};
+use super::uapi::{self, BoList, BoListEntry, Cs, CsChunk, CsChunkIb, Ctx, FenceToHandle, WaitCs};
 
 /// A context: what submissions belong to.
 #[derive(Debug)]
@@ -36,7 +38,7 @@ impl ContextState {
 
 impl<'a> Context<'a> {
     /// Makes a context.
-    pub fn new(device: &'a Device) -> Result<Self, String> {
+    pub fn new(device: &'a Device) -> Result<Self, Error> {
         let mut request = Ctx {
             operation: uapi::CTX_ALLOC,
             ..Ctx::default()
@@ -49,7 +51,7 @@ impl<'a> Context<'a> {
     }
 
     /// What happened to the device since the context was made.
-    pub fn state(&self) -> Result<ContextState, String> {
+    pub fn state(&self) -> Result<ContextState, Error> {
         let mut request = Ctx {
             operation: uapi::CTX_QUERY_STATE2,
             id: self.id,
@@ -63,23 +65,22 @@ impl<'a> Context<'a> {
         Ok(ContextState(request.first_word()))
     }
 
-    /// Submits a command buffer at `address` to an SDMA ring and waits until it is done.
+    /// Submits a command buffer at `address`.
     ///
     /// `buffers` are all that it touches, itself among them.
-    pub fn run_sdma(
+    pub fn submit(
         &self,
-        ring: u32,
+        ring: Ring,
         address: u64,
         bytes: u32,
         buffers: &[&Buffer<'_>],
-        limit: Duration,
-    ) -> Result<(), String> {
+    ) -> Result<Submission, Error> {
         let list = List::new(self.device, buffers)?;
         let indirect = CsChunkIb {
             address,
             bytes,
-            engine: uapi::ENGINE_DMA,
-            ring,
+            engine: ring.engine.number(),
+            ring: ring.number,
             ..CsChunkIb::default()
         };
         let chunk = CsChunk {
@@ -96,32 +97,90 @@ impl<'a> Context<'a> {
             chunks: chunks.as_ptr() as u64,
         };
         let what = format!(
-            "context {}, sdma ring {ring}, {bytes} bytes of commands at {address:#x}, {} buffers",
+            "context {}, {ring}, {bytes} bytes of commands at {address:#x}, {} buffers",
             self.id,
             buffers.len()
         );
         ioctl::send(&self.device.file, &mut submission, &what)?;
-        let sequence = submission.sequence();
+        Ok(Submission {
+            context: self.id,
+            ring,
+            sequence: submission.sequence(),
+            what,
+        })
+    }
+
+    /// Submits, and waits until it is done.
+    pub fn run(
+        &self,
+        ring: Ring,
+        address: u64,
+        bytes: u32,
+        buffers: &[&Buffer<'_>],
+        limit: Duration,
+    ) -> Result<(), Error> {
+        let submission = self.submit(ring, address, bytes, buffers)?;
+        if submission.wait(self.device, limit)? {
+            return Ok(());
+        }
+        Err(Error::new(
+            "AMDGPU_WAIT_CS",
+            &format!("{submission}; not done within {limit:?}"),
+            std::io::Error::from_raw_os_error(libc::ETIMEDOUT),
+        ))
+    }
+}
+
+/// Something that was submitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submission {
+    context: u32,
+    /// Where.
+    pub ring: Ring,
+    sequence: u64,
+    what: String,
+}
+
+impl Submission {
+    /// Waits as clients do, and tells whether it is done. An error of its fence is an error of this request.
+    pub fn wait(&self, device: &Device, limit: Duration) -> Result<bool, Error> {
         let nanoseconds = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX / 2);
         let mut wait = WaitCs {
-            sequence,
+            sequence: self.sequence,
             deadline: ioctl::monotonic_nanoseconds().saturating_add(nanoseconds),
-            engine: uapi::ENGINE_DMA,
+            engine: self.ring.engine.number(),
             instance: 0,
-            ring,
-            context: self.id,
+            ring: self.ring.number,
+            context: self.context,
         };
-        ioctl::send(
-            &self.device.file,
-            &mut wait,
-            &format!("{what}, submission {sequence}"),
-        )?;
-        if wait.busy() {
-            return Err(format!(
-                "submission {sequence} ({what}) was not done within {limit:?}"
-            ));
-        }
-        Ok(())
+        ioctl::send(&device.file, &mut wait, &self.to_string())?;
+        Ok(!wait.busy())
+    }
+
+    /// Its fence.
+    pub fn fence(&self, device: &Device) -> Result<Fence, Error> {
+        let mut request = FenceToHandle {
+            context: self.context,
+            engine: self.ring.engine.number(),
+            instance: 0,
+            ring: self.ring.number,
+            sequence: self.sequence,
+            what: uapi::FENCE_SYNC_FILE,
+            pad: 0,
+        };
+        ioctl::send(&device.file, &mut request, &self.to_string())?;
+        ioctl::take_descriptor(request.descriptor())
+            .map(Fence::new)
+            .ok_or_else(|| {
+                let source = std::io::Error::from(std::io::ErrorKind::InvalidData);
+                Error::new("AMDGPU_FENCE_TO_HANDLE", &self.to_string(), source)
+            })
+    }
+}
+
+impl std::fmt::Display for Submission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}, submission {}", self.what, self.sequence)
     }
 }
 
@@ -144,7 +203,7 @@ struct List<'a> {
 }
 
 impl<'a> List<'a> {
-    fn new(device: &'a Device, buffers: &[&Buffer<'_>]) -> Result<Self, String> {
+    fn new(device: &'a Device, buffers: &[&Buffer<'_>]) -> Result<Self, Error> {
         let entries: Vec<_> = buffers
             .iter()
             .map(|buffer| BoListEntry {
@@ -152,7 +211,7 @@ impl<'a> List<'a> {
                 priority: 0,
             })
             .collect();
-        let count = u32::try_from(entries.len()).map_err(|_| "too many buffers".to_owned())?;
+        let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
         let mut request = BoList {
             operation: uapi::BO_LIST_CREATE,
             list: 0,

@@ -5,7 +5,9 @@
 
 /// A structure that goes with one ioctl number.
 pub trait Request {
-    /// `_IOC` direction, type 'd' and number; the size is the structure's.
+    /// Type of the request: whose numbers these are.
+    const TYPE: u8 = b'd';
+    /// Number; the size is the structure's.
     const NUMBER: u8;
     /// Whether the kernel writes back.
     const READS_BACK: bool;
@@ -196,6 +198,10 @@ pub struct CsChunkIb {
 pub const CHUNK_IB_DWORDS: u32 = 8;
 const _: () = assert!(size_of::<CsChunkIb>() == 4 * CHUNK_IB_DWORDS as usize);
 
+/// The graphics queues (`AMDGPU_HW_IP_GFX`).
+pub const ENGINE_GFX: u32 = 0;
+/// The compute queues (`AMDGPU_HW_IP_COMPUTE`).
+pub const ENGINE_COMPUTE: u32 = 1;
 /// The SDMA engines (`AMDGPU_HW_IP_DMA`).
 pub const ENGINE_DMA: u32 = 2;
 
@@ -346,6 +352,50 @@ impl WaitCs {
     pub const fn busy(&self) -> bool {
         self.sequence != 0
     }
+}
+
+/// `drm_amdgpu_fence_to_handle`, with the `drm_amdgpu_fence` in it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FenceToHandle {
+    pub context: u32,
+    pub engine: u32,
+    pub instance: u32,
+    pub ring: u32,
+    pub sequence: u64,
+    pub what: u32,
+    pub pad: u32,
+}
+request!(FenceToHandle, DRIVER + 0x14, true, "AMDGPU_FENCE_TO_HANDLE");
+
+impl FenceToHandle {
+    /// Output: a file descriptor, if `what` asked for one.
+    pub const fn descriptor(&self) -> i32 {
+        self.context.cast_signed()
+    }
+}
+
+/// The fence as the file descriptor of a sync file.
+pub const FENCE_SYNC_FILE: u32 = 2;
+
+/// `sync_file_info` (include/uapi/linux/sync_file.h). With no room for fences only the summary is filled in.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SyncFileInfo {
+    pub name: [u8; 32],
+    /// Output: 0 active, 1 signalled, below 0 the error that it was signalled with.
+    pub status: i32,
+    pub flags: u32,
+    pub fence_count: u32,
+    pub pad: u32,
+    pub fences: u64,
+}
+
+impl Request for SyncFileInfo {
+    const TYPE: u8 = b'>';
+    const NUMBER: u8 = 4;
+    const READS_BACK: bool = true;
+    const NAME: &'static str = "SYNC_IOC_FILE_INFO";
 }
 
 const fn low(value: u64) -> u32 {

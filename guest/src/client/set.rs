@@ -1,21 +1,19 @@
-//! The client: buffers in both memories, copies and fills by the SDMA engine, every byte compared.
+//! The set of buffers, fills and copies that every client does, with every byte compared.
 
 use std::cell::Cell;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::jobs::Jobs;
+use super::{FIRST_ADDRESS, GIB, Options, PAGE, length, report_device};
 use crate::drm::sdma::Commands;
-use crate::drm::{Buffer, Context, Device, DeviceInfo, Domain, FIRMWARE};
+use crate::drm::{Buffer, Context, Device, Domain, Engine, Error, Ring};
 use crate::json::Object;
 use crate::marker;
 use crate::pattern::{Pattern, compare};
 
-const PAGE: u64 = 0x1000;
 const PAGE_BYTES: usize = 0x1000;
 /// What one entry of the last but one level of page tables covers.
 const BLOCK: u64 = 2 << 20;
-/// What one entry of the level above covers.
-const GIB: u64 = 1 << 30;
 /// A submission that takes longer is lost.
 const LIMIT: Duration = Duration::from_secs(20);
 /// Size of a packet as the kernel chooses it for moves of buffers.
@@ -25,158 +23,31 @@ const CHUNK: u32 = 1 << 22;
 /// No more, so that their entries fit into one update job: beyond that Linux 6.1 now and then copies zero entries, which the
 /// engine takes for 1 GiB (`docs/findings/0001-zero-entry-copy.md`). That is a test of its own, not of every run.
 const USER_PAGES: usize = 64;
-/// Where buffers get their addresses: far above what the kernel keeps for itself, each in its own GiB.
-const FIRST_ADDRESS: u64 = 4 * GIB;
-
-/// What the client is to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
-    /// Seed of all contents.
-    pub seed: u64,
-    /// Size of the largest buffers in MiB.
-    pub large: u64,
-    /// How often the whole set is done.
-    pub rounds: u64,
-    /// Whether to wait for the host while the mappings are there.
-    pub hold: bool,
-    /// The comparison, counted from 1, before which a byte of the target is changed behind the GPU's back; 0 for none.
-    /// A comparison that does not notice is worth nothing.
-    pub sabotage: u64,
-}
-
-impl Options {
-    /// Reads `seed=1 large=20 rounds=1 hold=1 sabotage=0`.
-    pub fn parse(arguments: &[String]) -> Result<Self, String> {
-        let mut options = Self {
-            seed: 1,
-            large: 20,
-            rounds: 1,
-            hold: true,
-            sabotage: 0,
-        };
-        for argument in arguments {
-            let (name, value) = argument
-                .split_once('=')
-                .ok_or_else(|| format!("client: {argument:?} is not NAME=NUMBER"))?;
-            let value: u64 = value
-                .parse()
-                .map_err(|_| format!("client: {value:?} is no number"))?;
-            match name {
-                "seed" => options.seed = value,
-                "large" if (4..=512).contains(&value) => options.large = value,
-                "large" => return Err("client: large goes from 4 to 512 MiB".to_owned()),
-                "rounds" => options.rounds = value,
-                "hold" => options.hold = value != 0,
-                "sabotage" => options.sabotage = value,
-                _ => return Err(format!("client: there is no {name:?}")),
-            }
-        }
-        Ok(options)
-    }
-}
-
-/// Reports what the driver says about the device.
-pub fn report_device(device: &Device) -> Result<DeviceInfo, String> {
-    let info = device.info()?;
-    let (major, minor, patch) = info.version;
-    marker::note(
-        "device",
-        &Object::new()
-            .text("interface", &format!("{major}.{minor}.{patch}"))
-            .text("device_id", &format!("{:#06x}", info.device_id))
-            .number("family", info.family.into())
-            .number("external_rev", info.external_rev.into())
-            .number("active_units", info.active_units.into())
-            .number("vram", info.vram)
-            .number("visible_vram", info.visible_vram)
-            .number("gtt", info.gtt)
-            .text("address_first", &format!("{:#x}", info.address_first))
-            .text(
-                "sdma",
-                &format!("{}.{}", info.sdma_version.0, info.sdma_version.1),
-            )
-            .text("sdma_rings", &format!("{:#x}", info.sdma_rings))
-            .number("vram_lost", device.vram_lost_counter()?.into()),
-    );
-    let firmware = FIRMWARE.iter().try_fold(Object::new(), |object, (name, kind)| {
-        let version = device.firmware(*kind)?;
-        Ok::<_, String>(object.text(name, &format!("{version:#x}")))
-    })?;
-    marker::note("firmware", &firmware);
-    Ok(info)
-}
-
-/// The whole life of a client that does everything in one step.
-pub fn run(node: &Path, options: Options) -> Result<(), String> {
-    let started = Instant::now();
-    let device = Device::open(node)?;
-    let mut client = Client::start(&device, options)?;
-    if options.hold {
-        crate::steps::hold("client")?;
-        client.copies()?;
-    }
-    client.report(started)?;
-    client.close()
-}
-
-/// What a client that stays is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// Copy again, in the context that it has.
-    OldContext,
-    /// Copy again, in a new context.
-    NewContext,
-    /// End.
-    Close,
-}
-
-impl Order {
-    /// Reads an order as [`crate::clients`] sends it.
-    pub fn parse(line: &str) -> Option<Self> {
-        match line {
-            "old" => Some(Self::OldContext),
-            "new" => Some(Self::NewContext),
-            "close" => Some(Self::Close),
-            _ => None,
-        }
-    }
-}
-
-/// The whole life of a client that stays. `next` takes the result of what was done last and gives the next order; without
-/// one the client ends.
-pub fn stay(
-    node: &Path,
-    options: Options,
-    mut next: impl FnMut(Result<(), String>) -> Option<Order>,
-) -> Result<(), String> {
-    let device = Device::open(node)?;
-    let mut client = Client::start(&device, options)?;
-    let mut result = Ok(());
-    loop {
-        let started = Instant::now();
-        result = match next(result) {
-            None | Some(Order::Close) => return client.close(),
-            Some(Order::OldContext) => client.copies(),
-            Some(Order::NewContext) => Context::new(&device).and_then(|context| {
-                client.context = context;
-                client.copies()
-            }),
-        };
-        if let Err(error) = client.report(started) {
-            result = result.and(Err(error));
-        }
-    }
-}
 
 /// A buffer with its address.
 #[derive(Debug)]
-struct Placed<'a> {
-    name: &'static str,
-    buffer: Buffer<'a>,
-    address: u64,
+pub(super) struct Placed<'a> {
+    pub(super) name: &'static str,
+    pub(super) buffer: Buffer<'a>,
+    pub(super) address: u64,
 }
 
-impl Placed<'_> {
+impl<'a> Placed<'a> {
+    /// Gives a buffer an address.
+    pub(super) fn at(name: &'static str, buffer: Buffer<'a>, address: u64) -> Result<Self, Error> {
+        buffer.map_at(address)?;
+        Ok(Self {
+            name,
+            buffer,
+            address,
+        })
+    }
+
+    /// Takes the address away.
+    pub(super) fn unmap(&self) -> Result<(), Error> {
+        self.buffer.unmap_at(self.address)
+    }
+
     /// The least number of page-table entries that map it: one for every block that it fills, and one for every page
     /// elsewhere.
     const fn least_entries(&self) -> u64 {
@@ -192,20 +63,25 @@ impl Placed<'_> {
 
 /// What was compared so far.
 #[derive(Debug, Clone, Copy, Default)]
-struct Totals {
-    operations: u64,
-    bytes: u64,
+pub(super) struct Totals {
+    pub(super) operations: u64,
+    pub(super) bytes: u64,
     /// [`Options::sabotage`].
     sabotage: u64,
 }
 
 #[derive(Debug)]
-struct Client<'a> {
-    device: &'a Device,
-    context: Context<'a>,
-    ring: u32,
-    rings: Vec<u32>,
-    pattern: Pattern,
+pub(super) struct Client<'a> {
+    pub(super) name: String,
+    pub(super) device: &'a Device,
+    /// All that it ever made: the oldest tells what happened since the start, the newest takes the submissions.
+    contexts: Vec<Context<'a>>,
+    /// [`Device::vram_lost_counter`] at the start.
+    pub(super) lost_at_start: u32,
+    ring: Ring,
+    rings: Vec<Ring>,
+    pub(super) jobs: Jobs<'a>,
+    pub(super) pattern: Pattern,
     commands: Placed<'a>,
     small_gtt: Placed<'a>,
     small_vram: Placed<'a>,
@@ -215,48 +91,37 @@ struct Client<'a> {
     user: Placed<'a>,
     /// Bytes that the engine was told to fill or copy.
     submitted: Cell<u64>,
-    totals: Totals,
+    pub(super) totals: Totals,
 }
 
 impl<'a> Client<'a> {
     /// Makes the buffers and does the whole set, as often as the options say.
-    fn start(device: &'a Device, options: Options) -> Result<Self, String> {
-        let info = report_device(device)?;
-        let rings: Vec<u32> = (0..32).filter(|ring| info.sdma_rings >> ring & 1 == 1).collect();
-        let Some(first_ring) = rings.first().copied() else {
-            return Err(format!("no SDMA ring: the mask is {:#x}", info.sdma_rings));
-        };
-        let mut client = Self::new(device, Context::new(device)?, rings, options)?;
+    pub(super) fn start(device: &'a Device, name: &str, options: Options) -> Result<Self, String> {
+        report_device(device)?;
+        let mut client = Self::new(device, name, options)?;
         for round in 0..options.rounds.max(1) {
             // Every ring gets its turn.
             let index = usize::try_from(round).unwrap_or(0) % client.rings.len();
-            client.ring = client.rings.get(index).copied().unwrap_or(first_ring);
+            client.ring = client.rings.get(index).copied().unwrap_or(client.ring);
             client.everything()?;
         }
         Ok(client)
     }
 
-    fn new(
-        device: &'a Device,
-        context: Context<'a>,
-        rings: Vec<u32>,
-        options: Options,
-    ) -> Result<Self, String> {
+    fn new(device: &'a Device, name: &str, options: Options) -> Result<Self, String> {
+        let rings = device.rings(Engine::Sdma)?;
+        let first_ring = rings.first().copied();
         let large = options.large << 20;
-        let at = |name, buffer: Buffer<'a>, address| -> Result<Placed<'a>, String> {
-            buffer.map_at(address)?;
-            Ok(Placed {
-                name,
-                buffer,
-                address,
-            })
-        };
-        let place = |name, domain, size, address| at(name, Buffer::new(device, domain, size)?, address);
+        let place =
+            |name, domain, size, address| Placed::at(name, Buffer::new(device, domain, size)?, address);
         Ok(Self {
+            name: name.to_owned(),
             device,
-            context,
-            ring: rings.first().copied().unwrap_or_default(),
+            contexts: vec![Context::new(device)?],
+            lost_at_start: device.vram_lost_counter()?,
+            ring: first_ring.ok_or("the device has no SDMA ring")?,
             rings,
+            jobs: Jobs::default(),
             pattern: Pattern::new(options.seed),
             commands: place("commands", Domain::Gtt, 16 * PAGE, FIRST_ADDRESS)?,
             small_gtt: place("small gtt", Domain::Gtt, 16 * PAGE, FIRST_ADDRESS + GIB)?,
@@ -276,7 +141,7 @@ impl<'a> Client<'a> {
             )?,
             other_vram: place("other vram", Domain::Vram, large, FIRST_ADDRESS + (1 << 38))?,
             // Not at a border of its own size, so that its entries share a table with others.
-            user: at(
+            user: Placed::at(
                 "scattered user memory",
                 Buffer::scattered(device, USER_PAGES)?,
                 FIRST_ADDRESS + 14 * GIB - 60 * PAGE,
@@ -297,7 +162,7 @@ impl<'a> Client<'a> {
     }
 
     /// Fills: aligned, and inside a buffer with untouched bytes around.
-    fn fills(&mut self) -> Result<(), String> {
+    pub(super) fn fills(&mut self) -> Result<(), String> {
         for (target, offset, bytes) in [
             (&self.small_vram, 0, 16 * PAGE),
             (&self.small_gtt, 0x124, PAGE + 0x38),
@@ -326,7 +191,7 @@ impl<'a> Client<'a> {
     }
 
     /// Copies between all kinds of memory: odd places, odd sizes, packets of several sizes, whole large buffers.
-    fn copies(&mut self) -> Result<(), String> {
+    pub(super) fn copies(&mut self) -> Result<(), String> {
         let large = self.large_gtt.buffer.size();
         let user = self.user.buffer.size();
         for (source, from, target, to, bytes, chunk) in [
@@ -473,6 +338,31 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
+    /// The context that submissions go to.
+    pub(super) fn context(&self) -> Result<&Context<'a>, String> {
+        self.contexts
+            .last()
+            .ok_or_else(|| "there is no context".to_owned())
+    }
+
+    /// The first one.
+    pub(super) fn oldest_context(&self) -> Result<&Context<'a>, String> {
+        self.contexts
+            .first()
+            .ok_or_else(|| "there is no context".to_owned())
+    }
+
+    /// How many there are.
+    pub(super) const fn context_count(&self) -> usize {
+        self.contexts.len()
+    }
+
+    /// Makes a new context, which takes all submissions from now on.
+    pub(super) fn renew_context(&mut self) -> Result<(), String> {
+        self.contexts.push(Context::new(self.device)?);
+        Ok(())
+    }
+
     fn submit(&self, commands: Commands, touched: &[&Placed<'_>]) -> Result<(), String> {
         self.submitted
             .set(self.submitted.get().saturating_add(commands.written()));
@@ -481,16 +371,17 @@ impl<'a> Client<'a> {
         let mut buffers = vec![&self.commands.buffer];
         buffers.extend(touched.iter().map(|placed| &placed.buffer));
         let size = u32::try_from(bytes.len()).map_err(|_| "too many commands".to_owned())?;
-        self.context
-            .run_sdma(self.ring, self.commands.address, size, &buffers, LIMIT)
+        let context = self.context()?;
+        Ok(context.run(self.ring, self.commands.address, size, &buffers, LIMIT)?)
     }
 
     /// Reports what was done so far and what became of the context.
-    fn report(&self, started: Instant) -> Result<(), String> {
+    pub(super) fn report(&self, started: Instant) -> Result<(), String> {
         let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         marker::note(
             "client",
             &Object::new()
+                .text("name", &self.name)
                 .number("operations", self.totals.operations)
                 .number("bytes_submitted", self.submitted.get())
                 .number("bytes_checked", self.totals.bytes)
@@ -498,7 +389,7 @@ impl<'a> Client<'a> {
                 .number("least_entries", self.sum(Placed::least_entries))
                 .number("rings", u64::try_from(self.rings.len()).unwrap_or(0))
                 .number("vram_lost", self.device.vram_lost_counter()?.into())
-                .list("context", &self.context.state()?.words())
+                .list("context", &self.context()?.state()?.words())
                 .number("ms", milliseconds),
         );
         Ok(())
@@ -521,10 +412,17 @@ impl<'a> Client<'a> {
         ]
     }
 
-    fn close(self) -> Result<(), String> {
-        self.placed()
-            .iter()
-            .try_for_each(|placed| placed.buffer.unmap_at(placed.address))
+    /// Takes all addresses away. What is still in flight is left to the driver, as when a process dies.
+    pub(super) fn close(self) -> Result<(), String> {
+        if self.jobs.in_flight() > 0 {
+            marker::note(
+                "unfinished",
+                &Object::new()
+                    .text("name", &self.name)
+                    .number("in_flight", self.jobs.in_flight()),
+            );
+        }
+        Ok(self.placed().iter().try_for_each(|placed| placed.unmap())?)
     }
 }
 
@@ -590,26 +488,5 @@ impl Outcome<'_> {
                 .text("ms", &format!("{milliseconds:.1}")),
         );
         Ok(())
-    }
-}
-
-fn length(bytes: u64) -> Result<usize, String> {
-    usize::try_from(bytes).map_err(|_| format!("{bytes:#x} bytes are too many"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn options_have_defaults_and_limits() {
-        let parse =
-            |text: &[&str]| Options::parse(&text.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
-        assert_eq!(parse(&[]).unwrap().large, 20);
-        assert_eq!(parse(&[]).unwrap().sabotage, 0);
-        assert_eq!(parse(&["seed=7", "hold=0"]).unwrap().seed, 7);
-        assert_eq!(parse(&["sabotage=3"]).unwrap().sabotage, 3);
-        assert!(parse(&["large=1"]).unwrap_err().contains("512"));
-        assert!(parse(&["colour=3"]).unwrap_err().contains("colour"));
     }
 }
