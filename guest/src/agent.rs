@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use crate::background::Background;
 use crate::clients::Clients;
 use crate::json::Object;
 use crate::marker;
@@ -60,15 +61,15 @@ pub fn run() -> ! {
             .text("kernel", &sys::release())
             .text("cmdline", command_line.trim()),
     );
-    let mut clients = Clients::default();
+    let mut state = State::default();
     match Order::from_command_line(&command_line) {
-        Some(orders) => orders.iter().for_each(|order| execute(order, &mut clients)),
+        Some(orders) => orders.iter().for_each(|order| execute(order, &mut state)),
         None => {
             let mut line = String::new();
             // Not `lines()`: that would keep standard input locked, and a step's process would inherit the lock.
             while io::stdin().read_line(&mut line).is_ok_and(|count| count > 0) {
                 if let Some(order) = Order::parse(&line) {
-                    execute(&order, &mut clients);
+                    execute(&order, &mut state);
                 }
                 line.clear();
             }
@@ -106,7 +107,14 @@ fn prepare() {
     }
 }
 
-fn execute(order: &Order, clients: &mut Clients) {
+/// What outlives a step.
+#[derive(Debug, Default)]
+struct State {
+    clients: Clients,
+    background: Background,
+}
+
+fn execute(order: &Order, state: &mut State) {
     let Some((name, arguments)) = order.words.split_first() else {
         return;
     };
@@ -123,7 +131,13 @@ fn execute(order: &Order, clients: &mut Clients) {
             marker::send(&answer("end").flag("ok", true));
             finish(end)
         }
-        Ok(Step::Clients(command)) => clients.perform(&command),
+        Ok(Step::Clients(command)) => state.clients.perform(&command),
+        Ok(Step::Background(command)) => state.background.perform(command),
+        // Not in a child: what is expected to fail may still be init's own.
+        Ok(Step::Expecting(step, number)) => match *step {
+            Step::Background(command) => steps::judge(state.background.perform(command), Some(number)),
+            step => in_child(&Step::Expecting(Box::new(step), number)),
+        },
         Ok(step) => in_child(&step),
         Err(error) => Err(error),
     };

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod agent;
+mod background;
 mod client;
 mod clients;
 mod drm;
@@ -9,6 +10,8 @@ mod marker;
 mod module;
 mod pattern;
 mod pci;
+mod power;
+mod recovery;
 mod steps;
 mod sys;
 

@@ -73,7 +73,8 @@ pub fn parameters(name: &str) -> Vec<String> {
     values
 }
 
-fn is_loaded(name: &str) -> bool {
+/// Whether a module was loaded.
+pub fn is_loaded(name: &str) -> bool {
     // Built-in modules have a folder too; those with an initstate were loaded.
     Path::new(&format!("/sys/module/{name}/initstate")).exists()
 }

@@ -4,6 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::json::Object;
+use crate::{marker, sys};
+
 /// AMD's graphics vendor number.
 const VENDOR: &str = "0x1002";
 /// How long a function may be without its driver after the driver was loaded.
@@ -107,13 +110,48 @@ impl Gpu {
         write(&format!("{DRIVER}/unbind"), &self.address)
     }
 
+    /// Takes it off the bus, as if it had been pulled.
+    pub fn remove(&self) -> Result<(), String> {
+        self.act("remove")?;
+        if self.folder.exists() {
+            return Err(format!("{} is still there", self.address));
+        }
+        Ok(())
+    }
+
+    /// Has the bus reset it, by the first way that works; the driver is not told.
+    pub fn reset(&self) -> Result<(), String> {
+        self.act("reset")
+    }
+
+    fn act(&self, action: &str) -> Result<(), String> {
+        let methods = self.attribute("reset_method");
+        let started = Instant::now();
+        let result = write(&self.folder.join(action).display().to_string(), "1");
+        marker::note(
+            "pci",
+            &Object::new()
+                .text("action", action)
+                .text("address", &self.address)
+                .text("reset_methods", &methods)
+                .flag("ok", result.is_ok())
+                .number("ms", marker::milliseconds(started)),
+        );
+        result
+    }
+
     /// Gives it to the driver, which probes it.
     pub fn bind(&self) -> Result<(), String> {
         write(&format!("{DRIVER}/bind"), &self.address)
     }
 }
 
+/// Looks for functions that are not known yet.
+pub fn rescan() -> Result<(), String> {
+    write("/sys/bus/pci/rescan", "1")
+}
+
 /// Writes a file of sysfs or debugfs.
 pub fn write(path: &str, value: &str) -> Result<(), String> {
-    fs::write(path, value).map_err(|error| format!("writing {value:?} to {path}: {error}"))
+    fs::write(path, value).map_err(|error| format!("writing {value:?} to {path}: {}", sys::explain(&error)))
 }

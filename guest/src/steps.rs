@@ -8,13 +8,11 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::client;
-use crate::clients;
 use crate::drm::Device;
 use crate::json::Object;
-use crate::pci::Gpu;
+use crate::pci::{self, Gpu};
 use crate::sys::{self, End};
-use crate::{marker, module};
+use crate::{background, client, clients, marker, module, power, recovery};
 
 /// How long a driver that was loaded or bound may take until its render node is there.
 const NODE_LIMIT: Duration = Duration::from_secs(60);
@@ -47,6 +45,24 @@ pub enum Step {
     Info,
     /// Make the driver reset the GPU.
     Recover,
+    /// Have the driver move all of VRAM away.
+    Evict,
+    /// Something that goes on meanwhile.
+    Background(background::Command),
+    /// Report and drop the device core dumps; wait so long for one.
+    CoreDump(Duration),
+    /// Choose the kind of reset.
+    ResetMethod(String),
+    /// Take the GPU off its bus.
+    PciRemove,
+    /// Look for new functions, and wait for the driver.
+    PciRescan,
+    /// Have the bus reset the GPU.
+    PciReset,
+    /// Suspend to memory for so many seconds.
+    Suspend(u32),
+    /// Another step, that has to fail with this error number.
+    Expecting(Box<Step>, i32),
     /// Remove and load the driver, this many times.
     Reload(u32),
     /// Wait for a line from the host.
@@ -71,6 +87,31 @@ pub enum Step {
 impl Step {
     /// Reads a step's name and arguments.
     pub fn parse(name: &str, arguments: &[String]) -> Result<Self, String> {
+        /// Steps that may be expected to fail. A client judges that itself.
+        const MAY_FAIL: [&str; 9] = [
+            "recover",
+            "recover-wait",
+            "evict",
+            "evict-loop",
+            "reset-method",
+            "pci-remove",
+            "pci-rescan",
+            "pci-reset",
+            "suspend",
+        ];
+        if let Some((last, rest)) = arguments.split_last()
+            && let Some(number) = last.strip_prefix("expect=")
+            && MAY_FAIL.contains(&name)
+        {
+            let number = number
+                .parse()
+                .map_err(|_| format!("{name}: {number:?} is no error number"))?;
+            let step = Box::new(Self::parse(name, rest)?);
+            return Ok(match number {
+                0 => *step,
+                number => Self::Expecting(step, number),
+            });
+        }
         let argument = |index: usize| arguments.get(index).map(String::as_str);
         let number = |index: usize, default: u32| match argument(index) {
             None => Ok(default),
@@ -95,6 +136,20 @@ impl Step {
             }
             "info" => Self::Info,
             "recover" => Self::Recover,
+            "recover-start" => Self::Background(background::Command::StartRecovery),
+            "recover-wait" => Self::Background(background::Command::AwaitRecovery),
+            "evict" => Self::Evict,
+            "evict-loop" => Self::Background(match argument(0) {
+                Some("start") => background::Command::StartEvictions,
+                Some("stop") => background::Command::StopEvictions,
+                _ => return Err("evict-loop: start or stop?".to_owned()),
+            }),
+            "coredump" => Self::CoreDump(Duration::from_millis(number(0, 0)?.into())),
+            "reset-method" => Self::ResetMethod(required(0, "number")?.to_owned()),
+            "pci-remove" => Self::PciRemove,
+            "pci-rescan" => Self::PciRescan,
+            "pci-reset" => Self::PciReset,
+            "suspend" => Self::Suspend(number(0, 5)?),
             "reload" => Self::Reload(number(0, 1)?),
             "hold" => Self::Hold,
             "write" => Self::Write {
@@ -129,14 +184,15 @@ pub fn perform(step: &Step) -> Result<(), String> {
         }
         Step::Client(options) => client::run(&render_node()?, *options),
         Step::Info => client::report_device(&Device::open(&render_node()?)?).map(|_| ()),
-        // Reading the file is what asks for the reset (amdgpu_fence.c, `gpu_recover_get`).
-        Step::Recover => read(
-            &Gpu::find()?
-                .debugfs()?
-                .join("amdgpu_gpu_recover")
-                .display()
-                .to_string(),
-        ),
+        Step::Recover => recovery::recover(),
+        Step::Evict => recovery::evict(),
+        Step::CoreDump(wait) => recovery::core_dumps(*wait),
+        Step::ResetMethod(number) => recovery::choose_reset_method(number),
+        Step::PciRemove => Gpu::find()?.remove(),
+        Step::PciRescan => rescan(),
+        Step::PciReset => Gpu::find()?.reset(),
+        Step::Suspend(seconds) => power::suspend(*seconds),
+        Step::Expecting(step, number) => judge(perform(step), Some(*number)),
         Step::Reload(times) => {
             for _ in 0..*times {
                 module::remove("amdgpu")?;
@@ -145,7 +201,7 @@ pub fn perform(step: &Step) -> Result<(), String> {
             Ok(())
         }
         Step::Hold => hold("hold"),
-        Step::Write { path, value } => crate::pci::write(path, value),
+        Step::Write { path, value } => pci::write(path, value),
         Step::Read(path) => read(path),
         Step::Shell => shell(),
         Step::Sleep(time) => {
@@ -153,7 +209,17 @@ pub fn perform(step: &Step) -> Result<(), String> {
             Ok(())
         }
         // Init does these itself.
-        Step::Clients(_) | Step::End(_) => Ok(()),
+        Step::Clients(_) | Step::Background(_) | Step::End(_) => Ok(()),
+    }
+}
+
+/// Whether a result is the one that was expected: the error that has this number, or none.
+pub fn judge(result: Result<(), String>, expect: Option<i32>) -> Result<(), String> {
+    match (result, expect.filter(|number| *number != 0)) {
+        (result, None) => result,
+        (Ok(()), Some(number)) => Err(format!("it worked, but error {number} was expected")),
+        (Err(error), Some(number)) if error.contains(&format!("errno {number}:")) => Ok(()),
+        (Err(error), Some(number)) => Err(format!("{error} (error {number} was expected)")),
     }
 }
 
@@ -181,6 +247,16 @@ fn modprobe(name: &str, parameters: &str) -> Result<(), String> {
     }
     report_parameters(name);
     wait_until_ready(&Gpu::find()?)
+}
+
+fn rescan() -> Result<(), String> {
+    pci::rescan()?;
+    let gpu = Gpu::find()?;
+    if module::is_loaded("amdgpu") {
+        wait_until_ready(&gpu)
+    } else {
+        Ok(())
+    }
 }
 
 fn bind(gpu: &Gpu) -> Result<(), String> {
@@ -309,6 +385,30 @@ mod tests {
                 parameters: "dpm=0 msi=1".into()
             })
         );
+    }
+
+    #[test]
+    fn steps_may_be_expected_to_fail() {
+        assert_eq!(
+            parse("recover expect=5"),
+            Ok(Step::Expecting(Box::new(Step::Recover), 5))
+        );
+        assert_eq!(parse("suspend 3 expect=0"), Ok(Step::Suspend(3)));
+        assert!(parse("recover expect=yes").unwrap_err().contains("yes"));
+        // A value is a value.
+        assert!(matches!(parse("write /a expect=5"), Ok(Step::Write { value, .. }) if value == "expect=5"));
+    }
+
+    #[test]
+    fn an_expected_error_has_to_come() {
+        assert_eq!(judge(Err("X(): errno 19: gone".into()), Some(19)), Ok(()));
+        assert!(judge(Ok(()), Some(19)).unwrap_err().contains("19"));
+        assert!(
+            judge(Err("errno 5: io".into()), Some(19))
+                .unwrap_err()
+                .contains("19")
+        );
+        assert_eq!(judge(Ok(()), Some(0)), Ok(()));
     }
 
     #[test]

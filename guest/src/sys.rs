@@ -106,6 +106,16 @@ impl Child {
         }
     }
 
+    /// Waits for its end.
+    pub fn wait(&self) -> io::Result<Exit> {
+        loop {
+            if let Some(exit) = self.try_wait()? {
+                return Ok(exit);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Where in the kernel it is.
     pub fn stack(&self) -> String {
         std::fs::read_to_string(format!("/proc/{}/stack", self.0)).unwrap_or_default()
@@ -148,6 +158,32 @@ pub fn take_console(terminal: BorrowedFd<'_>) -> io::Result<()> {
         libc::setsid();
         check(libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 1).into())
     }
+}
+
+/// How long the machine has slept since it was switched on: what one clock has counted and the other has not.
+pub fn time_asleep() -> Duration {
+    clock(libc::CLOCK_BOOTTIME).saturating_sub(clock(libc::CLOCK_MONOTONIC))
+}
+
+fn clock(which: libc::clockid_t) -> Duration {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `now` is writable.
+    unsafe { libc::clock_gettime(which, &raw mut now) };
+    let nanoseconds = u32::try_from(now.tv_nsec).unwrap_or(0);
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), nanoseconds)
+}
+
+/// An error as all messages have it, with its number.
+pub fn explain(error: &io::Error) -> String {
+    format!("errno {}: {error}", error.raw_os_error().unwrap_or(0))
+}
+
+/// An error number in the same form.
+pub fn describe(number: i32) -> String {
+    explain(&io::Error::from_raw_os_error(number))
 }
 
 /// The kernel's release.

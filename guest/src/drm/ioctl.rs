@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 
 use super::uapi::Request;
+use crate::sys;
 
 /// Sends a request; `arguments` says what was asked, for the message of an error.
 ///
@@ -67,11 +68,10 @@ impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{}({}): errno {}: {}",
+            "{}({}): {}",
             self.request,
             self.arguments,
-            self.code(),
-            self.source
+            sys::explain(&self.source)
         )
     }
 }

@@ -1,0 +1,115 @@
+//! What goes on while other steps are done: a recovery, or evictions without end.
+
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use crate::recovery;
+use crate::sys::{self, Child};
+
+/// Longer than any recovery with its time limits.
+const LIMIT: Duration = Duration::from_secs(170);
+
+/// What init is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// Ask the driver for a recovery.
+    StartRecovery,
+    /// Wait for it.
+    AwaitRecovery,
+    /// Evict until told to stop.
+    StartEvictions,
+    /// Stop.
+    StopEvictions,
+}
+
+/// The processes that do it.
+#[derive(Debug, Default)]
+pub struct Background {
+    recovery: Option<Work>,
+    evictions: Option<Work>,
+}
+
+#[derive(Debug)]
+struct Work {
+    child: Child,
+    /// A byte ends it. Not the end of the pipe: other processes have inherited it.
+    stop: PipeWriter,
+    /// Its last words: nothing if all went well.
+    result: PipeReader,
+}
+
+impl Background {
+    /// Does what the command says.
+    pub fn perform(&mut self, command: Command) -> Result<(), String> {
+        match command {
+            Command::StartRecovery => start(&mut self.recovery, |_| recovery::recover()),
+            Command::StartEvictions => start(&mut self.evictions, recovery::evict_until),
+            Command::AwaitRecovery => finish(self.recovery.take()),
+            Command::StopEvictions => {
+                if let Some(work) = &mut self.evictions {
+                    work.stop
+                        .write_all(b"x")
+                        .map_err(|error| format!("stopping the evictions: {error}"))?;
+                }
+                finish(self.evictions.take())
+            }
+        }
+    }
+}
+
+fn start(
+    place: &mut Option<Work>,
+    work: impl FnOnce(&dyn Fn() -> bool) -> Result<(), String>,
+) -> Result<(), String> {
+    if place.is_some() {
+        return Err("it goes on already".to_owned());
+    }
+    let pipe = || io::pipe().map_err(|error| format!("pipe: {error}"));
+    let ((told, stop), (result, mut last_words)) = (pipe()?, pipe()?);
+    let child = sys::fork(move || {
+        let result = work(&|| sys::wait_readable(told.as_fd(), Duration::ZERO));
+        if let Err(error) = &result {
+            let _ = last_words.write_all(error.as_bytes());
+        }
+        i32::from(result.is_err())
+    })
+    .map_err(|error| format!("fork: {error}"))?;
+    *place = Some(Work { child, stop, result });
+    Ok(())
+}
+
+fn finish(work: Option<Work>) -> Result<(), String> {
+    let Some(mut work) = work else {
+        return Err("it was not started".to_owned());
+    };
+    if !sys::wait_readable(work.result.as_fd(), LIMIT) {
+        let stack = work.child.stack();
+        work.child.kill();
+        return Err(format!(
+            "it did not end within {} s; it waits in:\n{stack}",
+            LIMIT.as_secs()
+        ));
+    }
+    let mut words = String::new();
+    work.result
+        .read_to_string(&mut words)
+        .map_err(|error| format!("reading its result: {error}"))?;
+    let exit = work.child.wait().map_err(|error| format!("waitpid: {error}"))?;
+    match exit {
+        sys::Exit::Status(0) => Ok(()),
+        sys::Exit::Status(_) => Err(words),
+        sys::Exit::Signal(signal) => Err(format!("it was ended by signal {signal}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_started_cannot_be_awaited() {
+        let error = Background::default().perform(Command::AwaitRecovery).unwrap_err();
+        assert!(error.contains("not started"));
+    }
+}
