@@ -321,7 +321,8 @@ impl Thread<'_> {
             self.progress.wrong.fetch_add(1, Ordering::Relaxed);
             return Err(Stop::Failure(format!(
                 "thread {}, round {round}: wrong bytes though VRAM was not lost: {count}, the first at {at:#x}: {got:#04x} instead \
-                 of {wanted:#04x} (before the copy: {:#04x})",
+                 of {wanted:#04x} (before the copy: {:#04x}); \
+                 {source_at:#x} was copied to {vram_at:#x} plus {within:#x}, and all of that to {target_at:#x}",
                 self.number,
                 before.get(at).copied().unwrap_or_default()
             )));
