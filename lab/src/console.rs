@@ -7,9 +7,9 @@ use std::process::{ChildStdin, ChildStdout};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// What starts a marker in a line.
 const MARK: &str = "@lab {";
@@ -60,9 +60,12 @@ pub enum Marker {
     },
 }
 
-/// One line of the console.
-#[derive(Debug, Clone, PartialEq)]
+/// One line of the console, and of the file `console.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Line {
+    /// When its end arrived, in microseconds of the host's clock since 1970. A serial port takes its time: the guest
+    /// printed it before.
+    pub unix_us: u64,
     /// Seconds since the kernel started, if the line is from the kernel's log.
     pub time: Option<f64>,
     /// The text after the time.
@@ -72,6 +75,10 @@ pub struct Line {
 impl Line {
     /// Reads a line as it comes from the serial port.
     pub fn parse(raw: &str) -> Self {
+        Self::arrived(raw, 0)
+    }
+
+    fn arrived(raw: &str, unix_us: u64) -> Self {
         let raw = raw.trim_end_matches(['\r', '\n']);
         let stamped = raw.strip_prefix('[').and_then(|rest| {
             let (stamp, text) = rest.split_once(']')?;
@@ -86,11 +93,13 @@ impl Line {
                 _ => text,
             };
             Some(Self {
+                unix_us,
                 time: Some(time),
                 text: text.strip_prefix(' ').unwrap_or(text).to_owned(),
             })
         });
         stamped.unwrap_or_else(|| Self {
+            unix_us,
             time: None,
             text: raw.to_owned(),
         })
@@ -118,9 +127,10 @@ pub struct Console {
 }
 
 impl Console {
-    /// Starts reading; every byte also goes to the file.
-    pub fn start(input: ChildStdin, output: ChildStdout, log: &Path) -> io::Result<Self> {
-        let log = BufWriter::new(File::create(log)?);
+    /// Starts reading; every byte also goes to `console.log` in the folder, and every line to `console.jsonl`.
+    pub fn start(input: ChildStdin, output: ChildStdout, folder: &Path) -> io::Result<Self> {
+        let log = BufWriter::new(File::create(folder.join("console.log"))?);
+        let mut timed = BufWriter::new(File::create(folder.join("console.jsonl"))?);
         let (sender, lines) = mpsc::sync_channel(QUEUE);
         let shown = Arc::new(AtomicBool::new(false));
         let output = Shown {
@@ -130,7 +140,13 @@ impl Console {
         };
         std::thread::Builder::new()
             .name("console".to_owned())
-            .spawn(move || pump(output, log, |line| sender.send(line).is_ok()))?;
+            .spawn(move || {
+                pump(output, log, |line| {
+                    // As with the log: a full disk must not stop the run.
+                    let _ = write_line(&mut timed, &line);
+                    sender.send(line).is_ok()
+                });
+            })?;
         Ok(Self { input, lines, shown })
     }
 
@@ -292,13 +308,25 @@ fn pump(mut input: impl Read, mut log: impl Write, mut deliver: impl FnMut(Line)
                 line.push(byte);
                 continue;
             }
-            wanted = wanted && deliver(Line::parse(&String::from_utf8_lossy(&line)));
+            wanted = wanted && deliver(Line::arrived(&String::from_utf8_lossy(&line), unix_us()));
             line.clear();
         }
     }
     if !line.is_empty() && wanted {
-        deliver(Line::parse(&String::from_utf8_lossy(&line)));
+        deliver(Line::arrived(&String::from_utf8_lossy(&line), unix_us()));
     }
+}
+
+fn write_line(file: &mut impl Write, line: &Line) -> io::Result<()> {
+    serde_json::to_writer(&mut *file, line)?;
+    file.write_all(b"\n")?;
+    file.flush()
+}
+
+/// Now, in microseconds of the host's clock since 1970.
+pub fn unix_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -310,6 +338,17 @@ mod tests {
         let line = Line::parse("[    5.250000] amdgpu 0000:01:00.0: hello\r\n");
         assert_eq!(line.time, Some(5.25));
         assert_eq!(line.text, "amdgpu 0000:01:00.0: hello");
+    }
+
+    #[test]
+    fn a_line_is_written_with_both_clocks() {
+        let mut file = Vec::new();
+        write_line(&mut file, &Line::arrived("[    5.250000] hello", 7)).unwrap();
+        write_line(&mut file, &Line::arrived("a \"b\"", 8)).unwrap();
+        assert_eq!(
+            String::from_utf8(file).unwrap(),
+            "{\"unix_us\":7,\"time\":5.25,\"text\":\"hello\"}\n{\"unix_us\":8,\"time\":null,\"text\":\"a \\\"b\\\"\"}\n"
+        );
     }
 
     #[test]

@@ -14,6 +14,8 @@ use crate::process::Supervised;
 
 /// Name of the device's socket in the run folder.
 pub const GPU_SOCKET: &str = "gpu.sock";
+/// Name of the device's event log in the run folder.
+pub const EVENT_LOG: &str = "events.jsonl";
 /// Name of the control socket in the run folder.
 const CONTROL_SOCKET: &str = "control.sock";
 /// Version of the control protocol that we speak.
@@ -71,6 +73,15 @@ pub enum DaemonError {
         /// Why.
         source: io::Error,
     },
+}
+
+/// Whether the program can write an event log; one that was given may be older than that.
+pub fn writes_events(program: &Path) -> bool {
+    let help = Command::new(program)
+        .arg("--help")
+        .stdin(std::process::Stdio::null())
+        .output();
+    help.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("--event-log"))
 }
 
 /// A running device process.
@@ -198,6 +209,16 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("no such ASIC") && error.contains('3'), "{error}");
+    }
+
+    #[test]
+    fn an_event_log_is_asked_for_where_there_is_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = stub(folder.path(), "echo --control");
+        assert!(!writes_events(&old));
+        let new = stub(folder.path(), "echo --event-log PATH");
+        assert!(writes_events(&new));
+        assert!(!writes_events(Path::new("/no/daemon")));
     }
 
     #[test]

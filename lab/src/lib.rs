@@ -16,6 +16,7 @@ pub mod progress;
 pub mod qemu;
 pub mod report;
 pub mod run;
+pub mod scenario;
 pub mod session;
 pub mod steps;
 pub mod summary;

@@ -128,6 +128,10 @@ pub fn prepare(options: &Options, cache: &Cache, progress: &Progress) -> Result<
     } else {
         None
     };
+    let mut daemon_arguments = options.daemon_arguments.clone();
+    if daemon.as_deref().is_some_and(daemon::writes_events) {
+        daemon_arguments.extend(["--event-log", daemon::EVENT_LOG].map(str::to_owned));
+    }
     let folder = run_folder(options.folder.as_deref(), &kernel.release)?;
 
     let initramfs = folder.join(INITRAMFS);
@@ -174,7 +178,7 @@ pub fn prepare(options: &Options, cache: &Cache, progress: &Progress) -> Result<
         qemu,
         machine,
         daemon,
-        daemon_arguments: options.daemon_arguments.clone(),
+        daemon_arguments,
         vram_size: options.vram_size.clone(),
     })
 }

@@ -119,7 +119,7 @@ impl Session {
         let (input, output) = process
             .take_pipes()
             .ok_or_else(|| error(io::Error::from(io::ErrorKind::BrokenPipe)))?;
-        let console = Console::start(input, output, &folder.join("console.log")).map_err(error)?;
+        let console = Console::start(input, output, folder).map_err(error)?;
         Ok(Self {
             qemu: process,
             console,

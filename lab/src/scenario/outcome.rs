@@ -1,0 +1,193 @@
+//! What came of a scenario on a kernel, for tables, files and programs.
+//!
+//! A run's folder has one folder per boot with `console.log`, `console.jsonl`, `events.jsonl`, `daemon.log` and
+//! `outcome.json`; the last is an array with one [`Outcome`] per scenario of that boot, in the order in which they ran.
+//! `outcomes.json` in the run's own folder has all of them, those that ran nowhere included.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::report::Verdict;
+
+/// Name of the file with the outcomes of one boot.
+pub const OF_BOOT: &str = "outcome.json";
+/// Name of the file with the outcomes of a whole run.
+pub const OF_RUN: &str = "outcomes.json";
+
+/// What came of one scenario, or of one of its negative controls, on one kernel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The scenario's name: that of its file.
+    pub scenario: String,
+    /// One line for a reader.
+    pub title: String,
+    /// The kernel's release, as `uname -r` gives it.
+    pub kernel: String,
+    /// The upstream version of the kernel where its image names it (Debian's do), else the release's numbers.
+    pub version: String,
+    /// Where the kernel comes from: the suite, or the path of its image.
+    pub suite: String,
+    /// The negative control that this was; none for the scenario itself.
+    pub control: Option<String>,
+    /// The answer.
+    #[serde(flatten)]
+    pub verdict: Cell,
+    /// Why it is not a pass.
+    pub reasons: Vec<String>,
+    /// Start, in microseconds of the host's clock since 1970.
+    pub began_unix_us: u64,
+    /// Seconds of the host's clock, without the boot.
+    pub seconds: f64,
+    /// The boot's folder; empty if nothing was booted.
+    pub folder: PathBuf,
+    /// Scenarios that ran before in the same boot.
+    pub after: Vec<String>,
+    /// The steps that were begun.
+    pub steps: Vec<StepOutcome>,
+    /// The expectations that apply to this kernel.
+    pub expectations: Vec<Checked>,
+    /// The last comparison of page tables: the `result` of the device's answer.
+    pub oracle: Option<Value>,
+    /// By how much every counter of the device went up.
+    pub stats: Option<Value>,
+    /// How the page tables came back, in the oracle's word.
+    pub recovery: Option<String>,
+    /// From the first loss of VRAM to the driver's word that the reset succeeded.
+    pub loss_to_recovered_ms: Option<f64>,
+    /// From the first loss of VRAM to the answer that all page tables are right again.
+    pub loss_to_verified_ms: Option<f64>,
+}
+
+/// The answer for one scenario on one kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "kebab-case")]
+pub enum Cell {
+    /// Everything that was expected was seen, and nothing else that counts.
+    Pass,
+    /// Something was not as expected. For a control: the scenario passed, or failed for another reason than the planted.
+    Fail,
+    /// The guest could not be brought to the point where it counts.
+    Unknown,
+    /// The scenario is not meant for this kernel.
+    NotApplicable {
+        /// Why.
+        reason: String,
+    },
+    /// It failed in exactly the way in which this kernel's driver is known to.
+    DriverBug {
+        /// The page about it.
+        finding: String,
+    },
+}
+
+impl Cell {
+    /// The word for it in tables.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Pass => "PASS",
+            Self::Fail => "FAIL",
+            Self::Unknown => "UNKNOWN",
+            Self::NotApplicable { .. } => "N/A",
+            Self::DriverBug { .. } => "DRIVER BUG",
+        }
+    }
+}
+
+/// A step that was begun.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepOutcome {
+    /// Its label, or what it does.
+    pub title: String,
+    /// Start, in microseconds of the host's clock since 1970.
+    pub began_unix_us: u64,
+    /// Seconds of the host's clock.
+    pub seconds: f64,
+    /// Why it failed, if it did and should not have.
+    pub failure: Option<String>,
+}
+
+/// An expectation that was held against the evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    /// Its label, or what it expects.
+    pub text: String,
+    /// Whether it holds.
+    pub ok: bool,
+    /// What the evidence says.
+    pub found: String,
+}
+
+/// The answer for a whole run: a failure counts more than not knowing, and a run in which nothing ran cannot tell.
+pub fn overall(outcomes: &[Outcome]) -> Verdict {
+    let any = |wanted: fn(&Cell) -> bool| outcomes.iter().any(|outcome| wanted(&outcome.verdict));
+    if any(|cell| matches!(cell, Cell::Fail)) {
+        Verdict::Fail
+    } else if any(|cell| matches!(cell, Cell::Unknown))
+        || !any(|cell| matches!(cell, Cell::Pass | Cell::DriverBug { .. }))
+    {
+        Verdict::Unknown
+    } else {
+        Verdict::Pass
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(verdict: Cell) -> Outcome {
+        Outcome {
+            scenario: "a".into(),
+            title: "A".into(),
+            kernel: "6.1.0-1-amd64".into(),
+            version: "6.1.192".into(),
+            suite: "bookworm".into(),
+            control: None,
+            verdict,
+            reasons: vec![],
+            began_unix_us: 0,
+            seconds: 0.0,
+            folder: PathBuf::new(),
+            after: vec![],
+            steps: vec![],
+            expectations: vec![],
+            oracle: None,
+            stats: None,
+            recovery: None,
+            loss_to_recovered_ms: None,
+            loss_to_verified_ms: None,
+        }
+    }
+
+    #[test]
+    fn a_run_passes_only_if_something_passed_and_nothing_else_happened() {
+        let not = || Cell::NotApplicable { reason: "old".into() };
+        let bug = || Cell::DriverBug {
+            finding: "docs/findings/1.md".into(),
+        };
+        for (cells, verdict) in [
+            (vec![], Verdict::Unknown),
+            (vec![not()], Verdict::Unknown),
+            (vec![not(), Cell::Pass], Verdict::Pass),
+            (vec![bug()], Verdict::Pass),
+            (vec![Cell::Pass, Cell::Unknown], Verdict::Unknown),
+            (vec![Cell::Unknown, Cell::Fail, Cell::Pass], Verdict::Fail),
+        ] {
+            let outcomes: Vec<_> = cells.into_iter().map(outcome).collect();
+            assert_eq!(overall(&outcomes), verdict, "{outcomes:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_can_be_read_again() {
+        let before = outcome(Cell::NotApplicable { reason: "old".into() });
+        let text = serde_json::to_string(&before).unwrap();
+        assert!(
+            text.contains(r#""verdict":"not-applicable","reason":"old""#),
+            "{text}"
+        );
+        assert_eq!(serde_json::from_str::<Outcome>(&text).unwrap(), before);
+    }
+}
