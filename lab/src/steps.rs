@@ -5,38 +5,38 @@ const GUEST_STEPS: [(&str, Probes); 35] = [
     ("bind", Probes::Once),
     ("client", Probes::None),
     ("client-close", Probes::None),
-    ("client-open", Probes::None),
-    ("client-use", Probes::None),
-    ("hold", Probes::None),
-    ("info", Probes::None),
-    ("load", Probes::None),
-    ("modprobe", Probes::Once),
-    ("read", Probes::None),
-    ("rebind", Probes::PerRound),
-    ("rmmod", Probes::None),
-    ("sleep", Probes::None),
-    ("unbind", Probes::None),
-    ("write", Probes::None),
-    ("recover", Probes::None),
-    ("reload", Probes::PerRound),
     ("client-fault", Probes::None),
     ("client-hang", Probes::None),
+    ("client-open", Probes::None),
     ("client-release", Probes::None),
     ("client-state", Probes::None),
     ("client-submit", Probes::None),
+    ("client-use", Probes::None),
     ("client-verify", Probes::None),
     ("client-wait", Probes::None),
     ("coredump", Probes::None),
     ("evict", Probes::None),
     ("evict-loop", Probes::None),
+    ("hold", Probes::None),
+    ("info", Probes::None),
+    ("load", Probes::None),
+    ("modprobe", Probes::Once),
     ("pci-remove", Probes::None),
+    ("pci-rescan", Probes::Once),
     ("pci-reset", Probes::None),
+    ("read", Probes::None),
+    ("rebind", Probes::PerRound),
+    ("recover", Probes::None),
     ("recover-start", Probes::None),
     ("recover-wait", Probes::None),
+    ("reload", Probes::PerRound),
     ("reset-method", Probes::None),
-    ("suspend", Probes::None),
-    ("pci-rescan", Probes::Once),
+    ("rmmod", Probes::None),
     ("shell", Probes::None),
+    ("sleep", Probes::None),
+    ("suspend", Probes::None),
+    ("unbind", Probes::None),
+    ("write", Probes::None),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +74,47 @@ pub struct UnknownStep {
     name: String,
 }
 
+impl UnknownStep {
+    /// What it was called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// How often the driver comes up in an order for the guest, written with spaces: `rebind 3`.
+pub fn guest_order(words: &str) -> Result<usize, UnknownStep> {
+    let mut words = words.split_whitespace();
+    let name = words.next().unwrap_or_default();
+    if matches!(name, "reboot" | "poweroff") {
+        return Ok(0);
+    }
+    probes(name, words.next())
+}
+
+/// The names of all orders for the guest that a scenario can give.
+pub fn guest_orders() -> Vec<&'static str> {
+    let mut names: Vec<_> = GUEST_STEPS.iter().map(|(name, _)| *name).collect();
+    names.extend(["poweroff", "reboot"]);
+    names.sort_unstable();
+    names
+}
+
+/// How often the driver comes up in a step, given its first argument.
+fn probes(name: &str, argument: Option<&str>) -> Result<usize, UnknownStep> {
+    let Some((_, probes)) = GUEST_STEPS.iter().find(|(known, _)| *known == name) else {
+        return Err(UnknownStep {
+            name: name.to_owned(),
+        });
+    };
+    let other_module = name == "modprobe" && argument.is_some_and(|module| module != "amdgpu");
+    Ok(match probes {
+        Probes::None => 0,
+        _ if other_module => 0,
+        Probes::Once => 1,
+        Probes::PerRound => argument.and_then(|rounds| rounds.parse().ok()).unwrap_or(1),
+    })
+}
+
 /// The names of all steps.
 pub fn names() -> Vec<&'static str> {
     let mut names: Vec<_> = GUEST_STEPS.iter().map(|(name, _)| *name).collect();
@@ -98,22 +139,7 @@ impl Step {
             }
             _ => {}
         }
-        let Some((_, probes)) = GUEST_STEPS.iter().find(|(known, _)| *known == name) else {
-            return Err(UnknownStep {
-                name: name.to_owned(),
-            });
-        };
-        let other_module =
-            matches!(name, "modprobe") && arguments.first().is_some_and(|module| *module != "amdgpu");
-        let probes = match probes {
-            Probes::None => 0,
-            _ if other_module => 0,
-            Probes::Once => 1,
-            Probes::PerRound => arguments
-                .first()
-                .and_then(|rounds| rounds.parse().ok())
-                .unwrap_or(1),
-        };
+        let probes = probes(name, arguments.first().copied())?;
         Ok(Self::Guest {
             words: text.replace(':', " "),
             probes,

@@ -1,0 +1,171 @@
+//! What a scenario file must hold together: labels that exist and are told apart, clients that are closed, a guest that
+//! is left usable where another scenario may follow.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use super::diagnostic::{Diagnostic, did_you_mean};
+use super::model::{Action, Driver, Expected, Scenario, Step};
+use super::parse_expect::KINDS;
+use super::reader::{At, Reader};
+
+/// Where things stand in the file.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// The steps.
+    pub steps: Vec<Range<usize>>,
+    /// `from` and `until` of the expectations.
+    pub windows: Vec<[Option<Range<usize>>; 2]>,
+    /// The steps named by expectations about answers, in order.
+    pub answers: Vec<Range<usize>>,
+    /// The controls.
+    pub controls: Vec<ControlPlace>,
+    labels: BTreeSet<String>,
+}
+
+/// Where things of a control stand.
+#[derive(Debug, Default)]
+pub(super) struct ControlPlace {
+    /// The words of `fails`.
+    pub fails: Vec<Range<usize>>,
+}
+
+impl Places {
+    /// A label must be new, and no word that stands for something else.
+    pub fn label(&mut self, table: &Reader<'_>, label: Option<&At<&str>>) {
+        let Some(label) = label else { return };
+        let reserved = KINDS.contains(&label.value) || ["log", "step"].contains(&label.value);
+        if reserved || label.value.trim().is_empty() {
+            table.error(
+                label.span.clone(),
+                format!("{:?} cannot be a label", label.value),
+                "expected words that are no kind of expectation",
+            );
+        } else if !self.labels.insert(label.value.to_owned()) {
+            table.error(
+                label.span.clone(),
+                format!("the label {:?} is there already", label.value),
+                "expected another",
+            );
+        }
+    }
+}
+
+/// Checks what spans several tables.
+pub(super) fn check(scenario: &Scenario, places: &Places, root: &Reader<'_>) {
+    let step_labels: Vec<&str> = scenario
+        .steps
+        .iter()
+        .filter_map(|step| step.label.as_deref())
+        .collect();
+    let step_named = |name: &str, span: &Range<usize>| {
+        if !step_labels.contains(&name) {
+            root.push(Diagnostic {
+                span: span.clone(),
+                message: format!("there is no step with the label {name:?}"),
+                expected: format!("expected one of: {}", step_labels.join(", ")),
+                help: did_you_mean(name, step_labels.iter().copied()),
+            });
+        }
+    };
+    let mut answers = places.answers.iter();
+    for (expectation, windows) in scenario.expectations.iter().zip(&places.windows) {
+        for (name, span) in [&expectation.from, &expectation.until].into_iter().zip(windows) {
+            if let (Some(name), Some(span)) = (name, span) {
+                step_named(name, span);
+            }
+        }
+        if let Expected::Answer { step, .. } = &expectation.what
+            && let Some(span) = answers.next()
+        {
+            step_named(step, span);
+        }
+    }
+    for (control, place) in scenario.controls.iter().zip(&places.controls) {
+        for (word, span) in control.fails.iter().zip(&place.fails) {
+            let known = fail_words(scenario);
+            if !known.contains(&word.as_str()) {
+                root.push(Diagnostic {
+                    span: span.clone(),
+                    message: format!("{word:?} is nothing that can fail here"),
+                    expected: format!("expected some of: {}", known.join(", ")),
+                    help: did_you_mean(word, known.iter().copied()),
+                });
+            }
+        }
+    }
+    if scenario.share_boot {
+        leaves_usable(scenario, places, root);
+    }
+}
+
+/// What a control can name: labels, kinds that occur, the log, any step.
+fn fail_words(scenario: &Scenario) -> Vec<&str> {
+    let expectations = scenario
+        .expectations
+        .iter()
+        .flat_map(|expectation| [expectation.label.as_deref(), Some(expectation.what.kind())]);
+    let steps = scenario.steps.iter().map(|step| step.label.as_deref());
+    let mut words: Vec<_> = expectations
+        .chain(steps)
+        .flatten()
+        .chain(["log", "step"])
+        .collect();
+    words.sort_unstable();
+    words.dedup();
+    words
+}
+
+/// A scenario that shares a boot begins with the driver up and no client, and has to end so.
+fn leaves_usable(scenario: &Scenario, places: &Places, root: &Reader<'_>) {
+    let mut open: Vec<(String, Range<usize>)> = Vec::new();
+    let mut bound = scenario.machine.driver != Driver::Absent;
+    let mut last = 0..0;
+    for (step, span) in scenario.steps.iter().zip(&places.steps) {
+        let Some(words) = order(step) else { continue };
+        last = span.start..span.start;
+        match words.as_slice() {
+            ["client-open", rest @ ..] => open.push((client(rest), last.clone())),
+            ["client-close", rest @ ..] => {
+                let name = client(rest);
+                open.retain(|(known, _)| *known != name);
+            }
+            ["modprobe"] | ["modprobe", "amdgpu", ..] | ["bind" | "pci-rescan", ..] => bound = true,
+            ["rmmod" | "unbind" | "pci-remove" | "poweroff", ..] => bound = false,
+            ["reboot", ..] => {
+                bound = false;
+                open.clear();
+            }
+            _ => {}
+        }
+    }
+    for (name, span) in open {
+        root.error(
+            span,
+            format!("the client {name:?} is never closed, but the boot is shared"),
+            "expected a later step client-close, or no share-boot",
+        );
+    }
+    if !bound {
+        root.error(
+            last,
+            "after the last step the driver is not there, but the boot is shared",
+            "expected a later step that brings it back, or no share-boot",
+        );
+    }
+}
+
+fn order(step: &Step) -> Option<Vec<&str>> {
+    match &step.action {
+        Action::Guest { words, .. } => Some(words.split_whitespace().collect()),
+        _ => None,
+    }
+}
+
+/// The client that an order is for: "main" without a name.
+fn client(arguments: &[&str]) -> String {
+    match arguments.first() {
+        Some(name) if !name.contains('=') && !matches!(*name, "old" | "new") => (*name).to_owned(),
+        _ => "main".to_owned(),
+    }
+}

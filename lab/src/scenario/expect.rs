@@ -1,0 +1,233 @@
+//! Holds expectations against the evidence. Evidence that is not there never satisfies one.
+
+use serde_json::{Map, Value};
+
+use super::condition::{Amount, Matcher};
+use super::evidence::{Evidence, Window, counter};
+use super::model::{Expectation, Expected};
+use super::outcome::Checked;
+
+/// Holds one expectation against what was seen.
+pub fn check(expectation: &Expectation, evidence: &Evidence) -> Checked {
+    let (ok, found) = holds(expectation, evidence);
+    Checked {
+        text: expectation.title(),
+        ok,
+        found,
+    }
+}
+
+type Held = (bool, String);
+
+fn holds(expectation: &Expectation, evidence: &Evidence) -> Held {
+    let Some(window) = evidence.window(expectation.from.as_deref(), expectation.until.as_deref()) else {
+        return (false, "a step that it is about never began".to_owned());
+    };
+    match &expectation.what {
+        Expected::Dmesg { pattern, count } => {
+            let lines = messages(window).filter(|text| pattern.is_match(text));
+            counted(lines.collect(), *count)
+        }
+        Expected::DmesgOrder(patterns) => in_order(
+            patterns,
+            &messages(window).collect::<Vec<_>>(),
+            |pattern, text| pattern.is_match(text),
+            |text| (*text).to_owned(),
+        ),
+        Expected::Event { .. } | Expected::EventOrder(_) if !evidence.has_events => {
+            (false, "the device writes no event log".to_owned())
+        }
+        Expected::Event { matcher, count } => {
+            let events = window
+                .events
+                .iter()
+                .filter(|event| matcher.matches(&event.fields));
+            counted(events.map(|event| shown(&event.fields)).collect(), *count)
+        }
+        Expected::EventOrder(matchers) => in_order(
+            matchers,
+            &window.events.iter().collect::<Vec<_>>(),
+            |matcher, event| matcher.matches(&event.fields),
+            |event| shown(&event.fields),
+        ),
+        Expected::Oracle { amounts, all_spaces } => oracle(evidence, amounts, *all_spaces),
+        Expected::Recovery(words) => match recovered_by(evidence) {
+            Some(by) => (words.contains(&by), by),
+            None => (false, "the device gave no comparison of page tables".to_owned()),
+        },
+        Expected::Stats { path, amount } => match evidence.stats.as_ref().map(|stats| counter(stats, path)) {
+            Some(Some(number)) => (amount.holds(number), number.to_string()),
+            Some(None) => (false, "the device has no such counter".to_owned()),
+            None => (false, "the device gave no counters".to_owned()),
+        },
+        Expected::Note { matcher, count } => {
+            let notes = window.notes.iter().filter_map(|note| {
+                let mut fields = note.facts.clone();
+                fields.insert("about".to_owned(), note.about.clone().into());
+                matcher.matches(&fields).then(|| shown(&fields))
+            });
+            let (ok, found) = counted(notes.collect(), *count);
+            (ok, near_note(window, matcher, ok, found))
+        }
+        Expected::Answer { step, matcher } => match evidence.answers.get(step) {
+            None => (false, "that step got no answer".to_owned()),
+            Some(answer) => answer_holds(answer, matcher),
+        },
+    }
+}
+
+/// The kernel's log without our own markers.
+fn messages(window: Window<'_>) -> impl Iterator<Item = &str> {
+    window
+        .log
+        .iter()
+        .filter(|line| line.marker().is_none())
+        .map(|line| line.text.as_str())
+}
+
+fn counted<T: Into<String>>(found: Vec<T>, count: Amount) -> Held {
+    /// A line that is longer says no more in a table.
+    const LONGEST: usize = 160;
+    let number = i64::try_from(found.len()).unwrap_or(i64::MAX);
+    let ok = count.holds(number);
+    let first = found.into_iter().next().map(Into::into);
+    let text = match first {
+        None => "none".to_owned(),
+        Some(first) => {
+            let first: String = first.chars().take(LONGEST).collect();
+            format!("{number}: {first}")
+        }
+    };
+    (ok, text)
+}
+
+fn in_order<W: std::fmt::Display, T>(
+    wanted: &[W],
+    found: &[T],
+    matches: impl Fn(&W, &T) -> bool,
+    show: impl Fn(&T) -> String,
+) -> Held {
+    let mut rest = found.iter();
+    let mut last = None;
+    for (index, item) in wanted.iter().enumerate() {
+        match rest.find(|candidate| matches(item, candidate)) {
+            Some(candidate) => last = Some(candidate),
+            None => {
+                let elsewhere = found.iter().any(|candidate| matches(item, candidate));
+                let place = match (last, elsewhere) {
+                    (None, _) => "none".to_owned(),
+                    (Some(last), false) => format!("none at all, the one before it is \"{}\"", show(last)),
+                    (Some(last), true) => format!("only before \"{}\"", show(last)),
+                };
+                return (false, format!("number {} (\"{item}\"): {place}", index + 1));
+            }
+        }
+    }
+    (!wanted.is_empty(), format!("all {}", wanted.len()))
+}
+
+/// An event or a note in few words.
+fn shown(fields: &Map<String, Value>) -> String {
+    const SKIPPED: [&str; 4] = ["seq", "us", "generation", "ev"];
+    let words = fields
+        .iter()
+        .filter(|(name, _)| !SKIPPED.contains(&name.as_str()))
+        .map(|(name, value)| match value {
+            Value::String(text) => format!("{name} {text}"),
+            value => format!("{name} {value}"),
+        });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+/// If no note is as wanted, the last one about the same says why.
+fn near_note(window: Window<'_>, matcher: &Matcher, ok: bool, found: String) -> String {
+    let about = matcher.fields.get("about");
+    let near = window
+        .notes
+        .iter()
+        .rfind(|note| about.is_none_or(|about| about.holds(Some(&Value::String(note.about.clone())))));
+    match near {
+        Some(note) if !ok && found == "none" => {
+            format!("none; the last about {} has {}", note.about, shown(&note.facts))
+        }
+        _ => found,
+    }
+}
+
+/// Sums over the address spaces. Without a space, or with spaces in which nothing was mapped, nothing was shown.
+fn oracle(evidence: &Evidence, amounts: &[(String, Amount)], all_spaces: bool) -> Held {
+    let spaces = evidence
+        .comparison
+        .as_ref()
+        .and_then(|(_, comparison)| comparison.get("spaces")?.as_array());
+    let Some(spaces) = spaces else {
+        return (false, "the device gave no comparison of page tables".to_owned());
+    };
+    let counted: Vec<_> = spaces
+        .iter()
+        .filter(|space| all_spaces || space.get("in_use").and_then(Value::as_bool) == Some(true))
+        .collect();
+    let sum = |name: &str| -> Option<i64> {
+        counted.iter().try_fold(0_i64, |sum, space| {
+            Some(sum.saturating_add(space.get(name)?.as_i64()?))
+        })
+    };
+    if counted.is_empty() {
+        let found = format!(
+            "none of the {} address spaces that were compared is in use",
+            spaces.len()
+        );
+        return (false, found);
+    }
+    const BEFORE: [&str; 4] = ["same", "missing", "different", "poisoned"];
+    let before: Option<i64> = BEFORE.iter().map(|name| sum(name)).sum();
+    if before == Some(0) {
+        return (false, "nothing was mapped before, so nothing is shown".to_owned());
+    }
+    let mut ok = true;
+    let mut found = Vec::new();
+    for (name, amount) in amounts {
+        let number = match name.as_str() {
+            "spaces" => i64::try_from(counted.len()).ok(),
+            name => sum(name),
+        };
+        match number {
+            Some(number) => {
+                ok &= amount.holds(number);
+                found.push(format!("{name} {number}"));
+            }
+            None => {
+                ok = false;
+                found.push(format!("no count {name}"));
+            }
+        }
+    }
+    (ok && !amounts.is_empty(), found.join(", "))
+}
+
+/// How the page tables came back, in the oracle's word.
+pub fn recovered_by(evidence: &Evidence) -> Option<String> {
+    let (_, comparison) = evidence.comparison.as_ref()?;
+    Some(comparison.get("recovery")?.get("by")?.as_str()?.to_owned())
+}
+
+fn answer_holds(answer: &Value, matcher: &Matcher) -> Held {
+    let mut ok = !matcher.fields.is_empty();
+    let mut found = Vec::new();
+    for (path, wanted) in &matcher.fields {
+        let value = path.split('.').try_fold(answer, |value, name| match value {
+            Value::Array(items) => items.get(name.parse::<usize>().ok()?),
+            value => value.get(name),
+        });
+        ok &= wanted.holds(value);
+        found.push(match value {
+            Some(value) => format!("{path} {value}"),
+            None => format!("no {path}"),
+        });
+    }
+    (ok, found.join(", "))
+}
+
+#[cfg(test)]
+#[path = "expect_tests.rs"]
+mod tests;

@@ -1,0 +1,263 @@
+//! Reads what has to be seen: the tables `[[expect]]`.
+
+use std::ops::Range;
+
+use super::check::Places;
+use super::condition::{Amount, Matcher};
+use super::model::{Expectation, Expected};
+use super::parse::{kernels, matcher, pattern};
+use super::reader::{At, Reader, json};
+
+/// The kinds; each is the key that makes an expectation one.
+pub(super) const KINDS: [&str; 7] = ["dmesg", "event", "oracle", "recovery", "stats", "note", "answer"];
+/// The counts of a comparison of page tables.
+const ORACLE: [&str; 7] = [
+    "same",
+    "missing",
+    "different",
+    "poisoned",
+    "poisoned_unmapped",
+    "added",
+    "spaces",
+];
+/// How page tables can have come back.
+const RECOVERIES: [&str; 4] = ["shadow-copies", "rewritten", "both", "none"];
+
+pub(super) fn expectation(table: &Reader<'_>, places: &mut Places) -> Expectation {
+    let label = table.text("label");
+    let from = table.text("from");
+    let until = table.text("until");
+    let kernels = kernels(table);
+    let given: Vec<_> = KINDS.into_iter().filter(|kind| table.has(kind)).collect();
+    let what = match given.as_slice() {
+        ["dmesg"] => dmesg(table),
+        ["event"] => event(table),
+        ["oracle"] => oracle(table),
+        ["recovery"] => recovery(table),
+        ["stats"] => stats(table),
+        ["note"] => table.table("note").map(|note| Expected::Note {
+            matcher: matcher(&note),
+            count: count(table),
+        }),
+        ["answer"] => answer(table, places),
+        _ => {
+            for kind in KINDS {
+                table.value(kind);
+            }
+            table.error(
+                table.span.start..table.span.start,
+                format!("an expectation is of one kind, but this has {}", given.len()),
+                format!("expected one of: {}", KINDS.join(", ")),
+            );
+            None
+        }
+    };
+    let place = |text: &Option<At<&str>>| text.as_ref().map(|text| text.span.clone());
+    places.windows.push([place(&from), place(&until)]);
+    places.label(table, label.as_ref());
+    if let Some(
+        Expected::Oracle { .. } | Expected::Recovery(_) | Expected::Stats { .. } | Expected::Answer { .. },
+    ) = &what
+    {
+        for window in [&from, &until].into_iter().flatten() {
+            table.error(
+                window.span.clone(),
+                "this kind of expectation is about the whole scenario",
+                "expected neither `from` nor `until`",
+            );
+        }
+    }
+    // Without a kind there is no telling which keys belong to it.
+    if what.is_some() || given.len() == 1 {
+        table.finish();
+    }
+    let owned = |text: Option<At<&str>>| text.map(|text| text.value.to_owned());
+    Expectation {
+        label: owned(label),
+        kernels,
+        from: owned(from),
+        until: owned(until),
+        what: what.unwrap_or(Expected::Recovery(Vec::new())),
+    }
+}
+
+/// `count = 2`, `count = ">0"`, `at-least = 2` or `absent = true`; at least one if nothing is said.
+fn count(table: &Reader<'_>) -> Amount {
+    let exact = amount(table, "count");
+    let least = table
+        .number("at-least")
+        .and_then(|number| i64::try_from(number.value).ok())
+        .map(Amount::at_least);
+    let absent = table.flag("absent");
+    if let Some(flag) = absent.as_ref().filter(|flag| !flag.value) {
+        table.error(
+            flag.span.clone(),
+            "`absent` can only be true",
+            "expected true; at least one is what is expected without it",
+        );
+    }
+    let absent = absent.filter(|flag| flag.value).map(|_| Amount::is(0));
+    let given: Vec<_> = [exact, least, absent].into_iter().flatten().collect();
+    if given.len() > 1 {
+        table.error(
+            table.span.start..table.span.start,
+            "how many is said more than once",
+            "expected one of: count, at-least, absent",
+        );
+    }
+    given.first().copied().unwrap_or(Amount::at_least(1))
+}
+
+fn amount(table: &Reader<'_>, key: &'static str) -> Option<Amount> {
+    let value = table.value(key)?;
+    let amount = json(value.get_ref()).as_ref().and_then(Amount::from_value);
+    if amount.is_none() {
+        table.error(value.span(), format!("`{key}` is no amount"), Amount::EXPECTED);
+    }
+    amount
+}
+
+fn dmesg(table: &Reader<'_>) -> Option<Expected> {
+    let texts = table.texts("dmesg")?;
+    let patterns: Vec<_> = texts
+        .value
+        .iter()
+        .filter_map(|text| pattern(table, text))
+        .collect();
+    match <[_; 1]>::try_from(patterns) {
+        Ok([pattern]) => Some(Expected::Dmesg {
+            pattern,
+            count: count(table),
+        }),
+        Err(patterns) => {
+            some(table, texts.span, patterns.len(), texts.value.len());
+            Some(Expected::DmesgOrder(patterns))
+        }
+    }
+}
+
+fn event(table: &Reader<'_>) -> Option<Expected> {
+    let one = table
+        .value("event")
+        .is_some_and(|value| value.get_ref().is_table());
+    let events = if one {
+        table.table("event").into_iter().collect()
+    } else {
+        table.tables("event")
+    };
+    let matchers: Vec<_> = events.iter().map(|event| event_matcher(event)).collect();
+    if one {
+        return Some(Expected::Event {
+            matcher: matchers.into_iter().next()?,
+            count: count(table),
+        });
+    }
+    let span = table.value("event").map(toml::Spanned::span).unwrap_or_default();
+    some(table, span, matchers.len(), matchers.len());
+    Some(Expected::EventOrder(matchers))
+}
+
+fn event_matcher(event: &Reader<'_>) -> Matcher {
+    if event.required_text("event").is_none() {
+        return Matcher::default();
+    }
+    matcher(event)
+}
+
+/// An empty list expects nothing and would hold always.
+fn some(table: &Reader<'_>, span: Range<usize>, good: usize, given: usize) {
+    if good == 0 && given == 0 {
+        table.error(span, "an empty list expects nothing", "expected at least one");
+    }
+}
+
+fn oracle(table: &Reader<'_>) -> Option<Expected> {
+    let counts = table.table("oracle")?;
+    let all_spaces = match table.text("spaces") {
+        None => false,
+        Some(word) if word.value == "in-use" => false,
+        Some(word) if word.value == "all" => true,
+        Some(word) => {
+            table.error(
+                word.span,
+                format!("`spaces` cannot be {:?}", word.value),
+                "expected \"in-use\" or \"all\"",
+            );
+            false
+        }
+    };
+    let amounts: Vec<_> = ORACLE
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), amount(&counts, name)?)))
+        .collect();
+    counts.finish();
+    if counts.entries().is_empty() {
+        table.error(
+            counts.span.clone(),
+            "oracle names no count",
+            format!("expected some of: {}", ORACLE.join(", ")),
+        );
+    }
+    Some(Expected::Oracle { amounts, all_spaces })
+}
+
+fn recovery(table: &Reader<'_>) -> Option<Expected> {
+    let words = table.texts("recovery")?;
+    for word in &words.value {
+        if !RECOVERIES.contains(&word.value) {
+            table.error(
+                word.span.clone(),
+                format!("{:?} is no way to recover page tables", word.value),
+                format!("expected one of: {}", RECOVERIES.join(", ")),
+            );
+        }
+    }
+    some(table, words.span, words.value.len(), words.value.len());
+    Some(Expected::Recovery(
+        words
+            .value
+            .into_iter()
+            .map(|word| word.value.to_owned())
+            .collect(),
+    ))
+}
+
+fn stats(table: &Reader<'_>) -> Option<Expected> {
+    let path = table.text("stats")?;
+    let given: Vec<_> = ["equals", "at-least"]
+        .into_iter()
+        .filter_map(|key| amount(table, key).map(|amount| (key, amount)))
+        .collect();
+    let amount = match given.as_slice() {
+        [("equals", amount)] => *amount,
+        [(_, least)] => match table.number("at-least") {
+            Some(number) => Amount::at_least(i64::try_from(number.value).unwrap_or(i64::MAX)),
+            None => *least,
+        },
+        _ => {
+            table.error(
+                path.span,
+                "a counter needs one condition",
+                "expected `equals` (a number or a comparison) or `at-least` beside it",
+            );
+            return None;
+        }
+    };
+    Some(Expected::Stats {
+        path: path.value.to_owned(),
+        amount,
+    })
+}
+
+fn answer(table: &Reader<'_>, places: &mut Places) -> Option<Expected> {
+    let step = table.text("answer")?;
+    places.answers.push(step.span.clone());
+    let Some(fields) = table.table("fields") else {
+        table.missing("fields", "what fields of the answer have to be");
+        return None;
+    };
+    Some(Expected::Answer {
+        step: step.value.to_owned(),
+        matcher: matcher(&fields),
+    })
+}
