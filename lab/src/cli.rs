@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::fetch::{Sources, Suite};
 use crate::qemu::Accelerator;
 use crate::run::{KernelChoice, Options};
+use crate::scenario::plan::Controls;
 use crate::steps::{Step, UnknownStep};
 
 /// What a run does if it is not told.
@@ -51,8 +52,21 @@ pub struct SourceArgs {
 pub enum Command {
     /// Fetch QEMU (if the system's is too old), kernels, firmware and a shell, without root and without touching the system
     Fetch(FetchArgs),
-    /// Boot a guest, take it through steps, and report
+    /// Show the scenarios
+    List(ListArgs),
+    /// Boot guests, take them through scenarios or steps, and report
     Run(Box<RunArgs>),
+}
+
+/// What to show.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Only scenarios with this tag; may be repeated
+    #[arg(long, value_name = "TAG", value_delimiter = ',')]
+    pub tag: Vec<String>,
+    /// Instead of the table, everything about these scenarios
+    #[arg(value_name = "NAME|FILE")]
+    pub names: Vec<String>,
 }
 
 /// What to fetch.
@@ -69,9 +83,26 @@ pub struct FetchArgs {
 /// What to run.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Kernel: bookworm (6.1), trixie (6.12), trixie-backports, or the path of a bzImage
-    #[arg(long, value_name = "SUITE|PATH", default_value = "trixie")]
-    pub kernel: String,
+    /// Scenarios: names of shipped ones (see `list`), or paths of files. Without any, and without --all or --tag: --steps
+    #[arg(value_name = "NAME|FILE", conflicts_with_all = ["steps", "shell", "no_gpu"])]
+    pub scenarios: Vec<String>,
+    /// Every shipped scenario
+    #[arg(long, conflicts_with_all = ["scenarios", "steps", "shell", "no_gpu"])]
+    pub all: bool,
+    /// Every shipped scenario with this tag; may be repeated
+    #[arg(long, value_name = "TAG", value_delimiter = ',', conflicts_with_all = ["scenarios", "steps", "shell", "no_gpu"])]
+    pub tag: Vec<String>,
+    /// Run the negative controls too, or only them: sabotaged scenarios, which pass if the scenario notices
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "also", default_value = "none")]
+    pub controls: Controls,
+    /// Kernel: bookworm (6.1), trixie (6.12), trixie-backports, or the path of a bzImage; several for scenarios
+    #[arg(
+        long,
+        value_name = "SUITE|PATH",
+        default_value = "trixie",
+        value_delimiter = ','
+    )]
+    pub kernel: Vec<String>,
     /// Modules of a kernel given by path: lib/modules/RELEASE, a folder that holds it, or a build tree
     #[arg(long, value_name = "DIR")]
     pub modules: Option<PathBuf>,
@@ -162,6 +193,17 @@ pub enum UsageError {
         /// The suite.
         suite: &'static str,
     },
+    /// Steps on several kernels.
+    #[error(
+        "--kernel is given {count} times, but steps run on one; several kernels go with scenarios: run NAME, --all or --tag"
+    )]
+    OneKernel {
+        /// How often.
+        count: usize,
+    },
+    /// Controls of steps.
+    #[error("--controls goes with scenarios: run NAME, --all or --tag")]
+    NoControls,
     /// A bad list of steps.
     #[error(transparent)]
     Step(#[from] UnknownStep),
@@ -180,21 +222,49 @@ impl SourceArgs {
 }
 
 impl RunArgs {
+    /// Whether scenarios are to be run, and not steps.
+    pub const fn wants_scenarios(&self) -> bool {
+        self.all || !self.scenarios.is_empty() || !self.tag.is_empty()
+    }
+
+    /// The kernels, each once.
+    pub fn kernels(&self) -> Result<Vec<KernelChoice>, UsageError> {
+        let mut kernels = Vec::new();
+        for name in &self.kernel {
+            let kernel = match (Suite::from_str(name, false), &self.modules) {
+                (Ok(suite), None) => KernelChoice::Suite(suite),
+                (Ok(suite), Some(_)) => return Err(UsageError::NeedlessModules { suite: suite.name() }),
+                (Err(_), Some(modules)) => KernelChoice::Files {
+                    image: PathBuf::from(name),
+                    modules: modules.clone(),
+                },
+                (Err(_), None) => {
+                    return Err(UsageError::NoModules { image: name.clone() });
+                }
+            };
+            if !kernels.contains(&kernel) {
+                kernels.push(kernel);
+            }
+        }
+        Ok(kernels)
+    }
+
     /// As a run takes it.
     pub fn options(&self) -> Result<Options, UsageError> {
-        let kernel = match (Suite::from_str(&self.kernel, false), &self.modules) {
-            (Ok(suite), None) => KernelChoice::Suite(suite),
-            (Ok(suite), Some(_)) => return Err(UsageError::NeedlessModules { suite: suite.name() }),
-            (Err(_), Some(modules)) => KernelChoice::Files {
-                image: PathBuf::from(&self.kernel),
-                modules: modules.clone(),
-            },
-            (Err(_), None) => {
-                return Err(UsageError::NoModules {
-                    image: self.kernel.clone(),
-                });
+        let kernels = self.kernels()?;
+        let kernel = match <[_; 1]>::try_from(kernels) {
+            Ok([kernel]) => kernel,
+            Err(kernels) if self.wants_scenarios() => kernels
+                .into_iter()
+                .next()
+                .unwrap_or(KernelChoice::Suite(Suite::Trixie)),
+            Err(kernels) => {
+                return Err(UsageError::OneKernel { count: kernels.len() });
             }
         };
+        if self.controls != Controls::None && !self.wants_scenarios() {
+            return Err(UsageError::NoControls);
+        }
         let default = if self.no_gpu { STEPS_WITHOUT_GPU } else { STEPS };
         let mut steps = Step::parse_list(self.steps.as_deref().unwrap_or(default))?;
         if self.shell {
@@ -244,7 +314,7 @@ mod tests {
         let line = ["amdgpu-lab", "run"].iter().chain(arguments);
         match Cli::try_parse_from(line).unwrap().command {
             Command::Run(run) => run.options(),
-            Command::Fetch(_) => unreachable!("the line says run"),
+            Command::Fetch(_) | Command::List(_) => unreachable!("the line says run"),
         }
     }
 
@@ -270,6 +340,33 @@ mod tests {
         assert!(error.contains("--kernel trixie"), "{error}");
         let error = options(&["--steps", "modprobe,fly"]).unwrap_err().to_string();
         assert!(error.contains("\"fly\""), "{error}");
+    }
+
+    #[test]
+    fn several_kernels_go_with_scenarios_only() {
+        let run = |arguments: &[&str]| {
+            let line = ["amdgpu-lab", "run"].iter().chain(arguments);
+            match Cli::try_parse_from(line).unwrap().command {
+                Command::Run(run) => run,
+                _ => unreachable!("the line says run"),
+            }
+        };
+        let matrix = run(&[
+            "a",
+            "--kernel",
+            "bookworm,trixie",
+            "--kernel",
+            "bookworm",
+            "--controls",
+        ]);
+        assert_eq!(matrix.kernels().unwrap().len(), 2);
+        assert!(matrix.wants_scenarios() && matrix.options().is_ok());
+        assert_eq!(matrix.controls, Controls::Also);
+        let error = options(&["--kernel", "bookworm,trixie"]).unwrap_err();
+        assert_eq!(error, UsageError::OneKernel { count: 2 });
+        assert_eq!(options(&["--controls"]).unwrap_err(), UsageError::NoControls);
+        assert_eq!(run(&["--all", "--controls=only"]).controls, Controls::Only);
+        Cli::try_parse_from(["amdgpu-lab", "run", "a", "--steps", "modprobe"]).unwrap_err();
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub const EVENT_LOG: &str = "events.jsonl";
 /// Name of the control socket in the run folder.
 const CONTROL_SOCKET: &str = "control.sock";
 /// Version of the control protocol that we speak.
-const PROTOCOL: u64 = 1;
+pub const PROTOCOL: u64 = 1;
 /// How long an answer may take. Walking every page table is the longest that is asked for.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 /// No answer is longer than this.

@@ -13,6 +13,9 @@ pub struct Kernel {
     pub modules: PathBuf,
     /// The release, as `uname -r` would give it.
     pub release: String,
+    /// The upstream version where the image names it, else the numbers of the release. Debian's 6.1.192 calls itself
+    /// 6.1.0-56-amd64, and which stable release it is stands only behind that.
+    pub version: String,
 }
 
 /// Why a file or a folder is no kernel.
@@ -54,7 +57,8 @@ pub enum KernelError {
 impl Kernel {
     /// A kernel given by the user. `modules` is `lib/modules/RELEASE`, a folder that holds it, or a build tree.
     pub fn from_files(image: &Path, modules: &Path) -> Result<Self, KernelError> {
-        let release = image_release(image)?;
+        let banner = image_banner(image)?;
+        let release = banner.split_whitespace().next().unwrap_or_default().to_owned();
         let candidates = [
             modules.join("lib/modules").join(&release),
             modules.join("usr/lib/modules").join(&release),
@@ -70,6 +74,7 @@ impl Kernel {
         Ok(Self {
             image: image.to_owned(),
             modules: folder,
+            version: upstream_version(&banner),
             release,
         })
     }
@@ -104,8 +109,8 @@ fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
 }
 
-/// The release that a bzImage names in its setup header (Documentation/arch/x86/boot.rst, `kernel_version`).
-pub fn image_release(path: &Path) -> Result<String, KernelError> {
+/// The release and what follows it, as a bzImage names them in its setup header (Documentation/arch/x86/boot.rst, `kernel_version`).
+fn image_banner(path: &Path) -> Result<String, KernelError> {
     /// Offset of the header's magic number.
     const MAGIC_AT: u64 = 0x202;
     const MAGIC: &[u8; 4] = b"HdrS";
@@ -141,14 +146,27 @@ pub fn image_release(path: &Path) -> Result<String, KernelError> {
     file.seek(SeekFrom::Start(POINTER_BASE + u64::from(pointer)))
         .map_err(file_error)?;
     file.take(256).read_to_end(&mut text).map_err(file_error)?;
-    let release: Vec<u8> = text
+    let banner: Vec<u8> = text
         .into_iter()
-        .take_while(|byte| byte.is_ascii_graphic())
+        .take_while(|byte| byte.is_ascii_graphic() || *byte == b' ')
         .collect();
-    String::from_utf8(release)
+    String::from_utf8(banner)
         .ok()
-        .filter(|release| !release.is_empty())
+        .filter(|banner| banner.starts_with(|c: char| c.is_ascii_graphic()))
         .ok_or_else(|| not("its version is not text"))
+}
+
+/// `6.1.192` of `6.1.0-56-amd64 (...) #1 SMP PREEMPT_DYNAMIC Debian 6.1.192-2 (2026-11-16)`.
+fn upstream_version(banner: &str) -> String {
+    let mut words = banner.split_whitespace();
+    let release = words.next().unwrap_or_default();
+    let package = words
+        .skip_while(|word| *word != "Debian")
+        .nth(1)
+        .filter(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+    let text = package.unwrap_or(release);
+    let numbers = text.split(|c: char| !(c.is_ascii_digit() || c == '.')).next();
+    numbers.unwrap_or_default().trim_end_matches('.').to_owned()
 }
 
 #[cfg(test)]
@@ -172,7 +190,16 @@ mod tests {
         fs::create_dir_all(folder.path().join("lib/modules/6.12.0-rc1+")).unwrap();
         let kernel = Kernel::from_files(&path, folder.path()).unwrap();
         assert_eq!(kernel.release, "6.12.0-rc1+");
+        assert_eq!(kernel.version, "6.12.0");
         assert!(kernel.modules.ends_with("lib/modules/6.12.0-rc1+"));
+    }
+
+    #[test]
+    fn a_distributions_release_hides_the_version_which_stands_behind_it() {
+        let debian = "6.1.0-56-amd64 (debian-kernel@lists.debian.org) #1 SMP Debian 6.1.192-2 (2026-11-16)";
+        assert_eq!(upstream_version(debian), "6.1.192");
+        assert_eq!(upstream_version("6.8.0-31-generic (b@c) #31-Ubuntu SMP"), "6.8.0");
+        assert_eq!(upstream_version("7.3.4+deb13-amd64 (x) Debian"), "7.3.4");
     }
 
     #[test]

@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 
-use lab::cli::{Cli, Command, FetchArgs};
+use lab::cli::{Cli, Command, FetchArgs, RunArgs};
 use lab::fetch::Cache;
 use lab::progress::Progress;
 use lab::qemu::Qemu;
 use lab::report::{Report, Verdict};
+use lab::scenario::{catalogue, outcome, runner};
 use lab::{interrupt, run};
 
 fn main() -> ExitCode {
@@ -34,6 +35,13 @@ fn perform(cli: &Cli) -> Result<Verdict> {
     let cache = |refresh| Cache::open(cli.cache.as_deref(), cli.sources.sources(refresh), progress);
     match &cli.command {
         Command::Fetch(arguments) => fetch(arguments, &cache(arguments.refresh)?),
+        Command::List(arguments) => {
+            print!("{}", list(&arguments.names, &arguments.tag)?);
+            Ok(Verdict::Pass)
+        }
+        Command::Run(arguments) if arguments.wants_scenarios() => {
+            run_scenarios(arguments, || cache(false), &progress)
+        }
         Command::Run(arguments) => {
             let options = arguments.options()?;
             let (folder, report) = run::run(&options, &cache(false)?, &progress)?;
@@ -42,6 +50,44 @@ fn perform(cli: &Cli) -> Result<Verdict> {
             Ok(report.verdict)
         }
     }
+}
+
+fn list(names: &[String], tags: &[String]) -> Result<String> {
+    if names.is_empty() {
+        return Ok(catalogue::table(&catalogue::tagged(catalogue::shipped()?, tags)?));
+    }
+    let scenarios = catalogue::tagged(catalogue::named(names)?, tags)?;
+    Ok(scenarios
+        .iter()
+        .map(catalogue::details)
+        .collect::<Vec<_>>()
+        .join("\n"))
+}
+
+/// The files are read before anything is fetched: what is wrong with them is told at once.
+fn run_scenarios(
+    arguments: &RunArgs,
+    cache: impl FnOnce() -> Result<Cache, lab::fetch::FetchError>,
+    progress: &Progress,
+) -> Result<Verdict> {
+    let scenarios = if arguments.scenarios.is_empty() {
+        catalogue::tagged(catalogue::shipped()?, &arguments.tag)?
+    } else {
+        catalogue::named(&arguments.scenarios)?
+    };
+    let request = runner::Request {
+        scenarios,
+        kernels: arguments.kernels()?,
+        controls: arguments.controls,
+        options: arguments.options()?,
+    };
+    let (folder, outcomes) = runner::run(&request, &cache()?, progress)?;
+    println!();
+    for outcome in &outcomes {
+        print!("{}", outcome.text());
+    }
+    println!("\n{:<12}{}", "logs", folder.display());
+    Ok(outcome::overall(&outcomes))
 }
 
 /// The report, with its first word in colour on a terminal (<https://no-color.org>).

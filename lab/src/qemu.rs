@@ -281,6 +281,7 @@ mod tests {
                 image: "/k/bzImage".into(),
                 modules: "/k/modules".into(),
                 release: "6.1.0".into(),
+                version: "6.1.0".into(),
             },
             initramfs: "/r/initramfs".into(),
             append: String::new(),

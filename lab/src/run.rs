@@ -42,6 +42,16 @@ pub enum KernelChoice {
     },
 }
 
+impl KernelChoice {
+    /// The suite, or the path of the image.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Suite(suite) => suite.name().to_owned(),
+            Self::Files { image, .. } => image.display().to_string(),
+        }
+    }
+}
+
 /// What is to be run.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -94,9 +104,12 @@ pub struct Prepared {
     pub qemu: Qemu,
     /// The machine.
     pub machine: Machine,
-    daemon: Option<PathBuf>,
-    daemon_arguments: Vec<String>,
-    vram_size: String,
+    /// The device program; none for a machine without the GPU.
+    pub daemon: Option<PathBuf>,
+    /// Arguments for it, those of the user and those of the lab.
+    pub daemon_arguments: Vec<String>,
+    /// Size of the device's memory.
+    pub vram_size: String,
 }
 
 /// Finds, fetches and builds everything, and makes the run folder.
@@ -186,12 +199,24 @@ pub fn prepare(options: &Options, cache: &Cache, progress: &Progress) -> Result<
 impl Prepared {
     /// Starts the device process and the machine.
     pub fn start(&self) -> Result<Session> {
+        self.start_in(&self.folder, &self.machine, &self.vram_size, &[])
+    }
+
+    /// The same for another machine with this kernel, with the logs in a folder of its own.
+    pub fn start_in(
+        &self,
+        folder: &Path,
+        machine: &Machine,
+        vram_size: &str,
+        more_daemon_arguments: &[String],
+    ) -> Result<Session> {
+        let arguments = [&self.daemon_arguments, more_daemon_arguments].concat();
         let daemon = self
             .daemon
             .as_deref()
-            .map(|program| Daemon::start(program, &self.folder, &self.vram_size, &self.daemon_arguments))
+            .map(|program| Daemon::start(program, folder, vram_size, &arguments))
             .transpose()?;
-        Ok(Session::start(&self.qemu, &self.machine, daemon, &self.folder)?)
+        Ok(Session::start(&self.qemu, machine, daemon, folder)?)
     }
 }
 
@@ -366,7 +391,8 @@ fn ask_device(session: &Session, report: &mut Report) -> Result<(), String> {
     Ok(())
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error with its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {
@@ -456,7 +482,7 @@ fn given_parameters(modules: &[Map<String, Value>], command_line: &str) -> Vec<S
 }
 
 /// Makes the run folder, and points `latest` beside it at it.
-fn run_folder(given: Option<&Path>, release: &str) -> Result<PathBuf> {
+pub(crate) fn run_folder(given: Option<&Path>, release: &str) -> Result<PathBuf> {
     if let Some(folder) = given {
         fs::create_dir_all(folder).with_context(|| format!("making the run folder {}", folder.display()))?;
         return absolute(folder);

@@ -101,6 +101,8 @@ pub struct Session {
     notes: Vec<Note>,
     next_order: u64,
     current: (u64, String),
+    /// The last line that is no marker, for those who watch.
+    last: String,
 }
 
 impl Session {
@@ -128,6 +130,7 @@ impl Session {
             notes: Vec::new(),
             next_order: 1,
             current: (0, String::new()),
+            last: String::new(),
         })
     }
 
@@ -166,6 +169,39 @@ impl Session {
     pub fn resume(&mut self, limit: Duration, running: &Running) -> Result<Reply, SessionError> {
         self.send("go")?;
         self.wait_reply(limit, running)
+    }
+
+    /// Takes what the console says until `done` says so of the log. It is asked now and again while nothing comes.
+    pub fn watch(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        running: &Running,
+        mut done: impl FnMut(&[Line]) -> bool,
+    ) -> Result<(), SessionError> {
+        let deadline = Instant::now() + limit;
+        while !done(&self.log) {
+            if let Some(marker) = self.step_on(running)?
+                && matches!(marker, Marker::Ready { .. })
+            {
+                return Err(SessionError::Restarted);
+            }
+            self.check_time(what, deadline, limit)?;
+        }
+        Ok(())
+    }
+
+    /// Takes what is still on its way, until the console has been quiet for a moment. A machine that has ended is quiet.
+    pub fn settle(&mut self) {
+        const QUIET: Duration = Duration::from_millis(200);
+        const LONGEST: Duration = Duration::from_secs(3);
+        let deadline = Instant::now() + LONGEST;
+        while Instant::now() < deadline {
+            match self.console.next(QUIET) {
+                Ok(Some(line)) => self.take(line),
+                Ok(None) | Err(Closed) => return,
+            }
+        }
     }
 
     /// Waits until the machine has ended by itself.
@@ -297,35 +333,45 @@ impl Session {
         mut wanted: impl FnMut(&Marker) -> Option<Result<T, SessionError>>,
     ) -> Result<T, SessionError> {
         let deadline = Instant::now() + limit;
-        let mut last = String::new();
         loop {
-            match self.console.next(POLL) {
-                Ok(Some(line)) => {
-                    if line.marker().is_none() {
-                        last.clone_from(&line.text);
-                    }
-                    let found = line.marker().as_ref().and_then(&mut wanted);
-                    let fatal = FATAL.iter().any(|words| line.text.contains(words));
-                    let text = line.text.clone();
-                    self.take(line);
-                    if fatal {
-                        return Err(SessionError::Panic { line: text });
-                    }
-                    if let Some(result) = found {
-                        return result;
-                    }
-                }
-                Ok(None) => self.check_processes()?,
-                Err(Closed) => {
-                    self.check_processes()?;
-                    return Err(SessionError::MachineEnded {
-                        tail: self.qemu.log_tail(8),
-                    });
-                }
+            if let Some(marker) = self.step_on(running)?
+                && let Some(result) = wanted(&marker)
+            {
+                return result;
             }
-            running.doing(&last);
             self.check_time(what, deadline, limit)?;
         }
+    }
+
+    /// Takes one line of the console, or waits a moment for one. Gives the marker in it.
+    fn step_on(&mut self, running: &Running) -> Result<Option<Marker>, SessionError> {
+        let marker = match self.console.next(POLL) {
+            Ok(Some(line)) => {
+                let marker = line.marker();
+                if marker.is_none() {
+                    self.last.clone_from(&line.text);
+                }
+                let fatal = FATAL.iter().any(|words| line.text.contains(words));
+                let text = line.text.clone();
+                self.take(line);
+                if fatal {
+                    return Err(SessionError::Panic { line: text });
+                }
+                marker
+            }
+            Ok(None) => {
+                self.check_processes()?;
+                None
+            }
+            Err(Closed) => {
+                self.check_processes()?;
+                return Err(SessionError::MachineEnded {
+                    tail: self.qemu.log_tail(8),
+                });
+            }
+        };
+        running.doing(&self.last);
+        Ok(marker)
     }
 
     fn take(&mut self, line: Line) {

@@ -224,14 +224,12 @@ mod tests {
         assert!(!log.exists());
         assert_eq!(log.read(), []);
         let mut file = File::create(folder.path().join("events.jsonl")).unwrap();
-        write!(
-            file,
-            "{}",
-            "{\"seq\":0,\"us\":0,\"event\":\"started\",\"unix_us\":1000}\n{\"seq\":1,\"us\":7,\"ev"
+        file.write_all(
+            b"{\"seq\":0,\"us\":0,\"event\":\"started\",\"unix_us\":1000}\n{\"seq\":1,\"us\":7,\"ev",
         )
         .unwrap();
         assert_eq!(log.read().len(), 1);
-        write!(file, "{}", "ent\":\"reset-begin\"}\nnot json\n").unwrap();
+        file.write_all(b"ent\":\"reset-begin\"}\nnot json\n").unwrap();
         let events = log.read();
         assert_eq!(events.len(), 2);
         assert_eq!((events[1].unix_us, events[1].kind()), (1007, "reset-begin"));

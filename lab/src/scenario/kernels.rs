@@ -49,6 +49,19 @@ enum Relation {
     Below,
 }
 
+impl Relation {
+    const fn sign(self) -> &'static str {
+        match self {
+            Self::Is => "",
+            Self::IsNot => "!=",
+            Self::AtLeast => ">=",
+            Self::Above => ">",
+            Self::AtMost => "<=",
+            Self::Below => "<",
+        }
+    }
+}
+
 /// A set of kernels.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Kernels {
@@ -79,6 +92,23 @@ impl Kernels {
                     }
                 })
             })
+    }
+}
+
+impl fmt::Display for Kernels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sets: Vec<_> = self
+            .any
+            .iter()
+            .map(|all| {
+                let parts: Vec<_> = all
+                    .iter()
+                    .map(|(relation, version)| format!("{}{version}", relation.sign()))
+                    .collect();
+                parts.join(", ")
+            })
+            .collect();
+        f.write_str(&sets.join(" or "))
     }
 }
 

@@ -60,6 +60,66 @@ pub struct Outcome {
     pub loss_to_verified_ms: Option<f64>,
 }
 
+impl Outcome {
+    /// That of something that did not run.
+    pub fn new() -> Self {
+        Self {
+            scenario: String::new(),
+            title: String::new(),
+            kernel: String::new(),
+            version: String::new(),
+            suite: String::new(),
+            control: None,
+            verdict: Cell::Unknown,
+            reasons: Vec::new(),
+            began_unix_us: 0,
+            seconds: 0.0,
+            folder: PathBuf::new(),
+            after: Vec::new(),
+            steps: Vec::new(),
+            expectations: Vec::new(),
+            oracle: None,
+            stats: None,
+            recovery: None,
+            loss_to_recovered_ms: None,
+            loss_to_verified_ms: None,
+        }
+    }
+
+    /// One line for a reader, and the reasons below it.
+    pub fn text(&self) -> String {
+        let control = match &self.control {
+            Some(name) => format!(", control: {name}"),
+            None => String::new(),
+        };
+        let mut text = format!(
+            "{:<10}  {:<10}  {}{control}  {:.1} s\n",
+            self.verdict.word(),
+            self.version,
+            self.scenario,
+            self.seconds
+        );
+        let word = match &self.verdict {
+            Cell::NotApplicable { reason } => Some(reason),
+            Cell::DriverBug { finding } => Some(finding),
+            _ => None,
+        };
+        for reason in word.into_iter().chain(&self.reasons) {
+            text.push_str(&format!(
+                "            {}\n",
+                reason.replace('\n', "\n              ")
+            ));
+        }
+        text
+    }
+}
+
+impl Default for Outcome {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// The answer for one scenario on one kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
@@ -140,24 +200,8 @@ mod tests {
     fn outcome(verdict: Cell) -> Outcome {
         Outcome {
             scenario: "a".into(),
-            title: "A".into(),
-            kernel: "6.1.0-1-amd64".into(),
-            version: "6.1.192".into(),
-            suite: "bookworm".into(),
-            control: None,
             verdict,
-            reasons: vec![],
-            began_unix_us: 0,
-            seconds: 0.0,
-            folder: PathBuf::new(),
-            after: vec![],
-            steps: vec![],
-            expectations: vec![],
-            oracle: None,
-            stats: None,
-            recovery: None,
-            loss_to_recovered_ms: None,
-            loss_to_verified_ms: None,
+            ..Outcome::new()
         }
     }
 
