@@ -100,6 +100,15 @@ pub enum EngineEvent {
         /// Context of the packet.
         vmid: Vmid,
     },
+    /// FENCE. For observers: the value is in memory.
+    Fence {
+        /// Where.
+        at: GpuVa,
+        /// The value.
+        value: u32,
+        /// Context of the packet.
+        vmid: Vmid,
+    },
     /// A packet wrote what may be page-table entries. For observers: it has happened.
     PageTableUpdate {
         /// How they were written.

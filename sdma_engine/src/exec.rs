@@ -168,8 +168,9 @@ impl Engine {
             0 => cx.bus.store_u32(vmid, dst, value),
             _ => cx.bus.write(vmid, dst, &value.to_le_bytes()),
         };
-        if result.is_err() {
-            bump(&mut self.stats.faults);
+        match result {
+            Ok(()) => cx.events.push(EngineEvent::Fence { at: dst, value, vmid }),
+            Err(_) => bump(&mut self.stats.faults),
         }
     }
 

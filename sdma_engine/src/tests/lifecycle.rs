@@ -166,7 +166,14 @@ fn reset_of_a_queue_as_7_3_does_it() {
     assert_eq!(gpu.execute(&[fence(DATA + 4, 2), trap(0)].concat()), Step::Idle);
     assert_eq!(gpu.dword(0, DATA + 4), 2);
     assert!(
-        matches!(gpu.events[..], [EngineEvent::Trap { .. }]),
+        matches!(
+            gpu.events[..],
+            [
+                EngineEvent::Fence { value: 1, .. },
+                EngineEvent::Fence { value: 2, .. },
+                EngineEvent::Trap { .. }
+            ]
+        ),
         "the interrupt is still enabled: {:?}",
         gpu.events
     );

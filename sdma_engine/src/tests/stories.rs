@@ -160,7 +160,14 @@ fn trap_comes_after_its_data_and_fence() {
     gpu.execute(&[write(DATA, &[1, 2]), fence(DATA + 8, 3), trap(5)].concat());
     let vmid = Vmid::KERNEL;
     assert!(matches!(gpu.events[0], EngineEvent::PageTableUpdate { .. }));
-    assert_eq!(gpu.events[1..], [EngineEvent::Trap { context: 5, vmid }]);
+    let at = GpuVa::new(DATA + 8);
+    assert_eq!(
+        gpu.events[1..],
+        [
+            EngineEvent::Fence { at, value: 3, vmid },
+            EngineEvent::Trap { context: 5, vmid }
+        ]
+    );
     assert_eq!(gpu.dword(0, DATA + 8), 3);
     assert_eq!(gpu.engine.stats().traps, 1);
 }
