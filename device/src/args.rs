@@ -11,6 +11,7 @@ use crate::asic::{AsicProfile, NAVI21};
 
 const MIN_VRAM: u64 = 256 << 20;
 const MAX_VRAM: u64 = 64 << 30;
+const MIN_LOG: u64 = 4 << 10;
 
 /// An emulated AMD GPU, out of process, for QEMU guests.
 ///
@@ -39,6 +40,15 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     pub control: Option<PathBuf>,
 
+    /// File for what happens to the device: resets, losses, faults, fences, interrupts (JSON lines, docs/events.md). An old one is
+    /// replaced.
+    #[arg(long, value_name = "PATH")]
+    pub event_log: Option<PathBuf>,
+
+    /// Where the event log ends: at so many bytes.
+    #[arg(long, value_name = "SIZE", default_value = "256M")]
+    pub event_log_limit: String,
+
     /// End when the first front end disconnects instead of waiting for the next.
     #[arg(long)]
     pub once: bool,
@@ -56,16 +66,27 @@ pub struct Args {
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Ask a running daemon at its control socket, and print the answer as JSON.
+    #[command(after_help = REQUESTS)]
     Ctl {
         /// The control socket of the daemon.
         path: PathBuf,
-        /// The request: stats, page-tables, unmodelled or drop-vram.
+        /// What is asked for.
         request: String,
-        /// Fields of the request as --name value, for example --mode poison.
+        /// Fields of the request as --name value, for example --mode poison. Without a value: true. A number may be hexadecimal
+        /// (0x1000).
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         fields: Vec<String>,
     },
 }
+
+/// What can be asked for.
+pub const REQUESTS: &str = "Requests, with their fields (docs/control.md):\n  \
+    stats        Counters since the daemon started\n  \
+    state        What every engine does at this moment, and what it waits for\n  \
+    events       What happened: [--since SEQ] [--limit N]; with --follow also what happens, line by line\n  \
+    page-tables  A walk of the page tables: [--vmid N]\n  \
+    unmodelled   Registers that the guest touched and that are not modelled\n  \
+    drop-vram    VRAM is lost: --mode keep|zero|poison [--offset BYTES] [--length BYTES] [--when now|next-reset]";
 
 const EXIT_STATUS: &str = "Exit status: 0 ended by a signal, or by --once; 1 failed; 2 wrong options.\n\
     Signals: SIGINT and SIGTERM end the daemon, SIGUSR1 logs what the guest touched that is not modelled.";
@@ -83,9 +104,17 @@ pub enum ConfigError {
     },
     /// Not a size.
     #[error(
-        "--vram-size {text}: not a size, expected a number with an optional suffix K, M or G, for example 1G"
+        "{option} {text}: not a size, expected a number with an optional suffix K, M or G, for example 1G"
     )]
     SizeSyntax {
+        /// The option.
+        option: &'static str,
+        /// What was given.
+        text: String,
+    },
+    /// Too short for a log.
+    #[error("--event-log-limit {text}: expected at least 4K")]
+    LogLimit {
         /// What was given.
         text: String,
     },
@@ -123,6 +152,10 @@ pub struct Config {
     pub socket_path: PathBuf,
     /// Where questions are answered.
     pub control: Option<PathBuf>,
+    /// Where events are written.
+    pub event_log: Option<PathBuf>,
+    /// Bytes that the event log may have.
+    pub event_log_limit: u64,
     /// End with the first front end.
     pub once: bool,
 }
@@ -132,7 +165,7 @@ impl TryFrom<Args> for Config {
 
     fn try_from(args: Args) -> Result<Self, ConfigError> {
         let asic = profile(&args.asic)?;
-        let vram_size = parse_size(&args.vram_size)?;
+        let vram_size = parse_vram_size(&args.vram_size)?;
         if !(1..=asic.sdma.len()).contains(&args.sdma_instances) {
             return Err(ConfigError::SdmaInstances {
                 count: args.sdma_instances,
@@ -146,6 +179,8 @@ impl TryFrom<Args> for Config {
             sdma_instances: args.sdma_instances,
             socket_path: args.socket_path.ok_or(ConfigError::SocketPath)?,
             control: args.control,
+            event_log: args.event_log,
+            event_log_limit: parse_log_limit(&args.event_log_limit)?,
             once: args.once,
         })
     }
@@ -162,8 +197,10 @@ fn profile(name: &str) -> Result<&'static AsicProfile, ConfigError> {
         })
 }
 
-fn parse_size(text: &str) -> Result<u64, ConfigError> {
+/// A number with a suffix; the largest there is if it is larger.
+fn parse_size(option: &'static str, text: &str) -> Result<u64, ConfigError> {
     let syntax = || ConfigError::SizeSyntax {
+        option,
         text: text.to_owned(),
     };
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
@@ -175,10 +212,21 @@ fn parse_size(text: &str) -> Result<u64, ConfigError> {
         _ => return Err(syntax()),
     };
     let number: u64 = digits.parse().map_err(|_| syntax())?;
-    number
-        .checked_mul(1 << shift)
+    Ok(number.saturating_mul(1 << shift))
+}
+
+fn parse_vram_size(text: &str) -> Result<u64, ConfigError> {
+    Some(parse_size("--vram-size", text)?)
         .filter(|size| size.is_power_of_two() && (MIN_VRAM..=MAX_VRAM).contains(size))
         .ok_or_else(|| ConfigError::SizeRange {
+            text: text.to_owned(),
+        })
+}
+
+fn parse_log_limit(text: &str) -> Result<u64, ConfigError> {
+    Some(parse_size("--event-log-limit", text)?)
+        .filter(|limit| *limit >= MIN_LOG)
+        .ok_or_else(|| ConfigError::LogLimit {
             text: text.to_owned(),
         })
 }
@@ -229,6 +277,11 @@ mod tests {
         assert_eq!(config(&["--vram-size", "256M"]).unwrap().vram_size, 256 << 20);
         assert_eq!(config(&["--vram-size", "16G"]).unwrap().vram_size, 16 << 30);
         assert_eq!(config(&["--vram-size", "1073741824"]).unwrap().vram_size, 1 << 30);
+        assert_eq!(config(&[]).unwrap().event_log_limit, 256 << 20);
+        let options = ["--event-log", "events.jsonl", "--event-log-limit", "100K"];
+        let config = config(&options).unwrap();
+        assert_eq!(config.event_log_limit, 100 << 10);
+        assert_eq!(config.event_log, Some(PathBuf::from("events.jsonl")));
     }
 
     #[test]
@@ -251,6 +304,14 @@ mod tests {
             (
                 ["--asic", "vega10"],
                 "--asic vega10: no such part, expected one of: navi21",
+            ),
+            (
+                ["--event-log-limit", "lots"],
+                "--event-log-limit lots: not a size",
+            ),
+            (
+                ["--event-log-limit", "1K"],
+                "--event-log-limit 1K: expected at least 4K",
             ),
             (["--sdma-instances", "0"], "--sdma-instances 0: navi21 has 1 to 4"),
             (["--sdma-instances", "5"], "--sdma-instances 5: navi21 has 1 to 4"),

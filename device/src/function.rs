@@ -3,15 +3,16 @@
 //! Bytes become register and doorbell accesses here, configuration effects become resets and gates, and an interrupt that is due
 //! becomes a signal on an event descriptor. This is the only place that looks at the clock.
 
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use gart::PhysicalMemory;
 use mmio::{AccessError, check_dword};
+use serde::Serialize;
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::asic::AsicProfile;
-use crate::event::ResetKind;
-use crate::gpu::{Gpu, GpuConfig, GpuError, Work};
+use crate::event::{Event, Feed, ResetKind};
+use crate::gpu::{Gpu, GpuConfig, GpuError, State, Work};
 use crate::images::vbios;
 use crate::limited::limited;
 use crate::memory::{DeviceMemory, Vram, VramError};
@@ -31,6 +32,9 @@ const REGISTER_BYTES: u64 = 1 << 20;
 /// `VFIO_PCI_MSI_IRQ_INDEX`
 const MSI_INDEX: u32 = 1;
 
+/// Pause before events that could not be given away at once are tried again.
+const EVENTS_PAUSE: Duration = Duration::from_millis(1);
+
 /// A function that cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -45,9 +49,27 @@ pub enum BuildError {
     Gpu(#[from] GpuError),
 }
 
+/// What the function does now, for somebody who looks for a hang.
+#[derive(Debug, Clone, Serialize)]
+pub struct FunctionState {
+    /// A front end is connected.
+    pub front_end: bool,
+    /// The front end listens for the function's interrupt.
+    pub msi_connected: bool,
+    /// The guest lets the function reach its memory.
+    pub bus_master: bool,
+    /// The power state that the guest has put the function into.
+    pub power_state: &'static str,
+    /// The GPU.
+    #[serde(flatten)]
+    pub gpu: State,
+}
+
 /// The GPU behind its PCI function.
 #[derive(Debug)]
 pub struct GpuFunction {
+    feed: Feed,
+    front_end: bool,
     gpu: Gpu,
     config: ConfigSpace,
     rom: Vec<u8>,
@@ -90,13 +112,23 @@ impl GpuFunction {
             ],
             rom_size: u32::try_from(rom.len()).unwrap_or(u32::MAX),
         })?;
+        let mut gpu = Gpu::new(GpuConfig { asic, sdma_instances }, memory)?;
+        let unix_time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let epoch = Instant::now();
+        gpu.record(Event::Started {
+            unix_us: unix_time.map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+            asic: asic.name,
+            vram_size,
+        });
         Ok(Self {
-            gpu: Gpu::new(GpuConfig { asic, sdma_instances }, memory)?,
+            feed: Feed::default(),
+            front_end: false,
+            gpu,
             config,
             rom,
             vram_size,
             msi: None,
-            epoch: Instant::now(),
+            epoch,
             refused: 0,
         })
     }
@@ -114,6 +146,32 @@ impl GpuFunction {
     /// Accesses that did not suit their region, since the start.
     pub const fn refused(&self) -> u64 {
         self.refused
+    }
+
+    /// The events, for other threads.
+    pub const fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// The end: nothing happens to the function any more, and who reads its events gets the last of them.
+    pub fn close_feed(&mut self) {
+        self.gpu.flush_journal();
+        self.feed.close(self.gpu.journal());
+    }
+
+    /// What the function does now.
+    pub fn state(&mut self) -> FunctionState {
+        self.tick();
+        FunctionState {
+            front_end: self.front_end,
+            msi_connected: self.msi.is_some(),
+            bus_master: self.config.bus_master(),
+            power_state: match self.config.power_state() {
+                PowerState::D0 => "D0",
+                PowerState::D3Hot => "D3hot",
+            },
+            gpu: self.gpu.state(),
+        }
     }
 
     fn tick(&mut self) {
@@ -372,7 +430,16 @@ impl PciFunction for GpuFunction {
         self.function_reset(ResetKind::Bus);
     }
 
+    fn connected(&mut self) {
+        self.tick();
+        self.front_end = true;
+        self.gpu.record(Event::FrontEnd { connected: true });
+    }
+
     fn disconnected(&mut self) {
+        self.tick();
+        self.front_end = false;
+        self.gpu.record(Event::FrontEnd { connected: false });
         self.gpu.memory_mut().guest.clear();
         self.msi = None;
         self.reset_config();
@@ -383,11 +450,18 @@ impl PciFunction for GpuFunction {
         self.tick();
         let work = self.gpu.run();
         self.deliver();
-        match work {
-            Work::Busy => Activity::Busy,
-            Work::Wait(pause) => Activity::Until(Instant::now() + pause),
-            Work::Idle => Activity::Idle,
-        }
+        let published = self.feed.publish(self.gpu.journal());
+        let events = if published {
+            self.gpu.journal_due()
+        } else {
+            Some(EVENTS_PAUSE)
+        };
+        let pause = match work {
+            Work::Busy => return Activity::Busy,
+            Work::Wait(pause) => Some(events.map_or(pause, |events| events.min(pause))),
+            Work::Idle => events,
+        };
+        pause.map_or(Activity::Idle, |pause| Activity::Until(Instant::now() + pause))
     }
 }
 

@@ -9,6 +9,7 @@ use anyhow::Context;
 use clap::Parser;
 use device::args::{Args, Command, Config};
 use device::control::{ControlSocket, client};
+use device::event::EventLog;
 use device::function::GpuFunction;
 use device::transport::vfio_user::{Listener, Options, Server};
 use device::transport::{Mailbox, StopHandle};
@@ -54,13 +55,10 @@ fn main() -> ExitCode {
 
 /// Asks a running daemon. The answer goes to standard output, an error to standard error.
 fn ask(path: &Path, request: &str, fields: &[String]) -> ExitCode {
-    let answer = client::line(request, fields).and_then(|line| client::ask(path, &line));
-    // Nothing is left to be told if nobody reads.
-    match answer {
-        Ok(value) => {
-            let _ = writeln!(std::io::stdout(), "{value:#}");
-            ExitCode::SUCCESS
-        }
+    let print = |text: &str| writeln!(std::io::stdout(), "{text}").is_ok();
+    match client::Question::new(request, fields).and_then(|question| question.ask(path, print)) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Nothing is left to be told if nobody reads.
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "error: {:#}", anyhow::Error::new(error));
             ExitCode::FAILURE
@@ -85,6 +83,11 @@ fn run(config: &Config) -> anyhow::Result<()> {
         .as_deref()
         .map(|path| ControlSocket::serve(path, server.mailbox()))
         .transpose()?;
+    let event_log = config
+        .event_log
+        .as_deref()
+        .map(|path| EventLog::start(path, config.event_log_limit, function.feed()))
+        .transpose()?;
     handle_signals(signals, server.stop_handle(), server.mailbox())?;
     log::info!(
         "{} with {} MiB of VRAM and {} SDMA engines at {}",
@@ -93,7 +96,12 @@ fn run(config: &Config) -> anyhow::Result<()> {
         config.sdma_instances,
         config.socket_path.display()
     );
-    server.serve(&mut function)?;
+    let served = server.serve(&mut function);
+    function.close_feed();
+    if let Some(event_log) = event_log {
+        event_log.finish()?;
+    }
+    served?;
     log_unmodelled(&function);
     Ok(())
 }

@@ -4,9 +4,10 @@
 //! device through the server's mailbox, so that a client that stalls delays nobody.
 
 pub mod client;
+mod follow;
 mod request;
 
-pub use request::{DropVram, Fields, PageTables, Request, RequestError, VERSION, When, reply};
+pub use request::{DropVram, Events, Fields, PageTables, Request, RequestError, VERSION, When, reply};
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -18,13 +19,15 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::function::GpuFunction;
+use crate::limited::limited;
 use crate::transport::socket::{self, SocketFile};
 use crate::transport::{Mailbox, SocketError};
 
 /// Longest request line in bytes.
 const MAX_LINE: u64 = 64 << 10;
-/// Clients at once.
-const MAX_CLIENTS: usize = 64;
+/// Clients at once. Each takes a thread and a descriptor, of which the process has 1024 unless told otherwise: the front end, which
+/// sends some with its memory, must never find none left.
+const MAX_CLIENTS: usize = 256;
 /// Pause after a client could not be accepted, for example because the process has no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a client may take to read a reply before it is dropped.
@@ -48,9 +51,7 @@ impl ControlSocket {
             loop {
                 match listener.accept() {
                     // Each client holds a clone.
-                    Ok(_) if Arc::strong_count(&clients) > MAX_CLIENTS => {
-                        log::warn!(target: "amdgpu::control", "more than {MAX_CLIENTS} clients: one was turned away");
-                    }
+                    Ok((stream, _)) if Arc::strong_count(&clients) > MAX_CLIENTS => turn_away(&stream),
                     Ok((stream, _)) => start_client(stream, mailbox.clone(), Arc::clone(&clients)),
                     Err(error) => {
                         log::warn!(target: "amdgpu::control", "cannot accept a client: {error}");
@@ -68,6 +69,13 @@ impl ControlSocket {
             })?;
         Ok(Self { _file: file })
     }
+}
+
+fn turn_away(mut stream: &UnixStream) {
+    limited!(Warn, target: "amdgpu::control", "more than {MAX_CLIENTS} clients: one was turned away");
+    let error = RequestError::new("line", format!("{MAX_CLIENTS} others are connected already"));
+    // It fits into an empty socket; whoever is gone already does not miss it.
+    let _ = stream.write_all(format!("{}\n", reply("", Err(error))).as_bytes());
 }
 
 fn start_client(stream: UnixStream, mailbox: Mailbox<GpuFunction>, presence: Arc<()>) {
@@ -107,10 +115,26 @@ fn converse(stream: &UnixStream, mailbox: &Mailbox<GpuFunction>) -> io::Result<(
             writer.write_all(format!("{}\n", reply("", Err(error))).as_bytes())?;
             return Err(io::Error::other("a request is longer than 64 KiB"));
         }
-        let outcome = Request::parse(line).and_then(|request| answer(request, mailbox));
+        let outcome = match Request::parse(line) {
+            Ok(Request::Events(events)) if events.follow => {
+                follow::follow(stream, mailbox, events)?;
+                continue;
+            }
+            Ok(Request::Events(events)) => list(events, mailbox),
+            Ok(request) => answer(request, mailbox),
+            Err(error) => Err(error),
+        };
         let mut reply = reply(line, outcome);
         reply.push('\n');
         writer.write_all(reply.as_bytes())?;
+    }
+}
+
+/// Lists can be long: they become text here and not on the device thread.
+fn list(events: Events, mailbox: &Mailbox<GpuFunction>) -> Result<Value, RequestError> {
+    match mailbox.call(move |function| events.list(function)) {
+        Ok(records) => request::value(&records),
+        Err(closed) => Err(RequestError::new("request", closed.to_string())),
     }
 }
 

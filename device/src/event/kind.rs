@@ -1,7 +1,10 @@
 //! The kinds of events, as they are written down.
 
-use serde::Serialize;
+use std::fmt;
 
+use serde::{Serialize, Serializer};
+
+use crate::gfx::{QueueId, QueueKind};
 use crate::gpu::LossMode;
 
 /// What happened.
@@ -113,8 +116,8 @@ pub enum Event {
         /// Its context.
         vmid: u8,
         /// Its address.
-        va: String,
-        /// `read`, `write` or `execute`.
+        va: Hex,
+        /// `read` or `write`.
         access: &'static str,
         /// The client on the hub.
         client: u16,
@@ -124,9 +127,9 @@ pub enum Event {
     /// A fence was written.
     Fence {
         /// By whom.
-        engine: String,
-        /// Where.
-        at: String,
+        engine: EngineName,
+        /// Where, in the context that the packet is of.
+        at: Hex,
         /// The value.
         value: u64,
     },
@@ -155,6 +158,63 @@ pub enum Event {
         /// For what.
         target: String,
     },
+}
+
+/// A number that is written as hexadecimal text: an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hex(pub u64);
+
+impl fmt::Display for Hex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
+impl Serialize for Hex {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Something that executes packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineName {
+    /// An SDMA engine.
+    Sdma(usize),
+    /// A graphics queue.
+    Gfx,
+    /// A compute queue.
+    Compute,
+    /// The kernel interface queue.
+    Kiq,
+}
+
+impl EngineName {
+    /// Of a queue of the command processor; `kiq` is the one that the driver has made its kernel interface queue.
+    pub fn of_queue(queue: QueueId, kiq: Option<QueueId>) -> Self {
+        match queue.kind() {
+            _ if Some(queue) == kiq => Self::Kiq,
+            QueueKind::Graphics => Self::Gfx,
+            QueueKind::Compute => Self::Compute,
+        }
+    }
+}
+
+impl fmt::Display for EngineName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sdma(index) => write!(f, "sdma{index}"),
+            Self::Gfx => f.write_str("gfx"),
+            Self::Compute => f.write_str("compute"),
+            Self::Kiq => f.write_str("kiq"),
+        }
+    }
+}
+
+impl Serialize for EngineName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// What is reset, and how.

@@ -101,16 +101,19 @@ impl CommandProcessor {
     }
 
     /// A context has been disabled. Queues that are blocked in it, or whose ring is in it, stop for good: another try would only walk
-    /// tables that are gone.
-    pub fn context_disabled(&mut self, vmid: Vmid) {
+    /// tables that are gone. Returns which.
+    pub fn context_disabled(&mut self, vmid: Vmid) -> Vec<QueueId> {
+        let mut stopped = Vec::new();
         for queue in self.slots.iter_mut().flatten() {
             let blocked = matches!(queue.state, QueueState::Waiting(_)) || queue.transfer.is_some();
             if blocked && (queue.vmid() == vmid || queue.setup.vmid == vmid) {
                 queue.state = QueueState::Halted(HaltReason::ContextDisabled);
                 queue.transfer = None;
                 queue.frames.clear();
+                stopped.push(queue.id);
             }
         }
+        stopped
     }
 
     /// Carries out what a register write asked for.

@@ -1,9 +1,9 @@
 //! What the graphics block tells the rest of the device.
 
-use gart::Vmid;
+use gart::{GpuVa, Vmid};
 use mmio::RegOffset;
 
-use super::QueueId;
+use super::{QueueId, Wait};
 
 /// IH client id of the graphics block, `SOC15_IH_CLIENTID_GRBM_CP`.
 pub const IH_CLIENT_GRBM_CP: u8 = 0x14;
@@ -18,6 +18,9 @@ pub const IH_SOURCE_PRIV_REG: u8 = 184;
 /// IH source of a privileged instruction, `CP_PRIV_INSTR_FAULT`. Never raised: no shader runs.
 pub const IH_SOURCE_PRIV_INSTR: u8 = 185;
 
+/// How long a poll is not met until it is told, in ticks of the reference clock: 100 ms.
+pub const LONG_WAIT: u64 = 10_000_000;
+
 /// An event, raised after everything it announces is visible in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CpEvent {
@@ -29,6 +32,27 @@ pub enum CpEvent {
         vmid: Vmid,
         /// INT_CTXID of the packet.
         context_id: u32,
+    },
+    /// A fence was written: RELEASE_MEM with a value, QUERY_STATUS, UNMAP_QUEUES with a fence.
+    Fence {
+        /// The queue.
+        queue: QueueId,
+        /// Where.
+        at: GpuVa,
+        /// The value.
+        value: u64,
+    },
+    /// A poll has not been met for [`LONG_WAIT`], or has faulted and is not repeated. Told once.
+    LongWait {
+        /// The queue.
+        queue: QueueId,
+        /// What it waits for.
+        wait: Wait,
+    },
+    /// The ring could not be read; the queue has stopped.
+    RingFault {
+        /// The queue.
+        queue: QueueId,
     },
     /// A packet that is none, or that this stream may not have; the queue has stopped. Reported whether or not it interrupts.
     BadOpcode {
@@ -105,7 +129,12 @@ impl CpEvent {
                 interrupt: true,
             } => (IH_SOURCE_PRIV_REG, queue, vmid, register.dword()),
             Self::KiqFence { queue } => (IH_SOURCE_KIQ, queue, Vmid::KERNEL, 0),
-            Self::BadOpcode { .. } | Self::PrivilegedRegister { .. } | Self::InvalidateTlb { .. } => {
+            Self::BadOpcode { .. }
+            | Self::PrivilegedRegister { .. }
+            | Self::InvalidateTlb { .. }
+            | Self::Fence { .. }
+            | Self::LongWait { .. }
+            | Self::RingFault { .. } => {
                 return None;
             }
         };

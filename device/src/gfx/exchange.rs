@@ -68,7 +68,8 @@ impl CpConfig {
         .unwrap_or(0)
     }
 
-    pub(super) fn halted(&self, queue: QueueId) -> bool {
+    /// Whether a queue's micro engine is halted.
+    pub fn halted(&self, queue: QueueId) -> bool {
         match queue.me() {
             0 => self.gfx_halted,
             me => self.mec_halted.get(usize::from(me) - 1).copied().unwrap_or(true),

@@ -8,7 +8,7 @@ use super::fetch::Fetch;
 use super::pm4::{CopySource, Destination, DmaSource, Header, Packet, Place, ReleaseData, decode};
 use super::spec::fields::{OPCODE_ERROR_INT_ENABLE, PRIV_REG_INT_ENABLE, TIME_STAMP_INT_ENABLE};
 use super::state::{Frame, MAX_DEPTH, Queue, Transfer, TransferSource};
-use super::{CpEvent, HaltReason, QueueState, Wait};
+use super::{CpEvent, HaltReason, LONG_WAIT, QueueId, QueueState, Wait};
 
 /// Bytes of a copy that are done in one go.
 const TRANSFER_SLICE: u64 = 0x1_0000;
@@ -99,6 +99,8 @@ impl CommandProcessor {
                     reference,
                     mask,
                     faulted: false,
+                    since: bench.now,
+                    told: false,
                 };
                 self.start_wait(queue, bench, write, wait);
             }
@@ -123,7 +125,7 @@ impl CommandProcessor {
                 interrupt,
                 context_id,
             } => {
-                self.release(bench, vmid, address, data);
+                self.release(queue.id, bench, vmid, address, data);
                 if interrupt {
                     self.end_of_pipe(queue, bench, context_id);
                 }
@@ -143,7 +145,7 @@ impl CommandProcessor {
             } => self.map_queue(queue, bench, target, mqd, wptr),
             Packet::UnmapQueues { action, selection } => self.unmap_queues(queue, bench, action, selection),
             Packet::QueryStatus { address, value } => {
-                self.release(bench, vmid, address, ReleaseData::Full(value));
+                self.release(queue.id, bench, vmid, address, ReleaseData::Full(value));
             }
             Packet::InvalidateTlbs {
                 pasid,
@@ -341,16 +343,25 @@ impl CommandProcessor {
     ) -> bool {
         let sample = self.sample(bench, wait.vmid, wait.poll, wait.wide);
         let met = wait.compare.met(sample.unwrap_or(0), wait.mask, wait.reference);
-        queue.state = if met {
-            QueueState::Running
-        } else {
-            self.stats.polls_unmet += 1;
-            QueueState::Waiting(Wait {
-                faulted: sample.is_none(),
-                ..wait
-            })
+        if met {
+            queue.state = QueueState::Running;
+            return true;
+        }
+        self.stats.polls_unmet += 1;
+        let faulted = sample.is_none();
+        let lasts = faulted || bench.now.saturating_sub(wait.since) >= LONG_WAIT;
+        let told = wait.told || lasts;
+        let now = Wait {
+            faulted,
+            told,
+            ..wait
         };
-        met
+        queue.state = QueueState::Waiting(now);
+        if lasts && !wait.told {
+            let queue = queue.id;
+            bench.events.push(CpEvent::LongWait { queue, wait: now });
+        }
+        false
     }
 
     #[expect(clippy::too_many_arguments, reason = "they are the packet's fields")]
@@ -389,19 +400,28 @@ impl CommandProcessor {
 
     pub(super) fn release<B: VirtualMemory>(
         &mut self,
+        queue: QueueId,
         bench: &mut Bench<'_, B>,
         vmid: Vmid,
         address: GpuVa,
         data: ReleaseData,
     ) {
         let wide = GpuVa::new(address.get() & !7);
-        let stored = match data {
+        let (stored, fence) = match data {
             ReleaseData::None => return,
-            ReleaseData::Low(value) => bench.bus.store_u32(vmid, address, value),
-            ReleaseData::Full(value) => bench.bus.store_u64(vmid, wide, value),
-            ReleaseData::Clock => bench.bus.store_u64(vmid, wide, bench.now),
+            ReleaseData::Low(value) => {
+                let stored = bench.bus.store_u32(vmid, address, value);
+                (stored, Some((address, u64::from(value))))
+            }
+            ReleaseData::Full(value) => (bench.bus.store_u64(vmid, wide, value), Some((wide, value))),
+            ReleaseData::Clock => (bench.bus.store_u64(vmid, wide, bench.now), None),
         };
         self.stats.fences += 1;
+        if stored.is_ok()
+            && let Some((at, value)) = fence
+        {
+            bench.events.push(CpEvent::Fence { queue, at, value });
+        }
         self.fault(stored);
     }
 

@@ -5,7 +5,7 @@ use gart::{Fault, VirtualMemory};
 use super::cp::{Bench, CommandProcessor, Scratch};
 use super::pm4::Header;
 use super::state::Queue;
-use super::{HaltReason, QueueSetup, QueueState};
+use super::{CpEvent, HaltReason, QueueSetup, QueueState};
 
 /// What a stream has next.
 pub(super) enum Fetch {
@@ -43,7 +43,7 @@ impl CommandProcessor {
         }
         let mut dword = [0; 4];
         if queue.read_stream(bench.bus, 0, &mut dword).is_err() {
-            return self.fetch_fault(queue);
+            return self.fetch_fault(queue, bench);
         }
         let header = Header::new(u32::from_le_bytes(dword));
         let body = header.body();
@@ -64,7 +64,7 @@ impl CommandProcessor {
             cost += u64::from(body) * 4;
             let bytes = scratch.bytes.get_mut(..len * 4).unwrap_or_default();
             if queue.read_stream(bench.bus, 1, bytes).is_err() {
-                return self.fetch_fault(queue);
+                return self.fetch_fault(queue, bench);
             }
             let (dwords, _) = bytes.as_chunks();
             for (word, bytes) in scratch.words.iter_mut().zip(dwords) {
@@ -78,10 +78,11 @@ impl CommandProcessor {
 
     /// An indirect buffer that cannot be read is left, so that the fence behind it still comes, as with hardware that reads the
     /// default page; a ring that cannot be read stops its queue.
-    fn fetch_fault(&mut self, queue: &mut Queue) -> Fetch {
+    fn fetch_fault<B>(&mut self, queue: &mut Queue, bench: &mut Bench<'_, B>) -> Fetch {
         self.stats.faults += 1;
         if queue.frames.pop().is_none() {
             queue.state = QueueState::Halted(HaltReason::RingFault);
+            bench.events.push(CpEvent::RingFault { queue: queue.id });
         }
         Fetch::Again
     }

@@ -59,7 +59,7 @@ impl CommandProcessor {
     ) {
         if let UnmapAction::PreemptNoUnmap { fence, value } = action {
             // Nothing is preempted: what runs goes on, and the fence says that it was.
-            return self.release(bench, Vmid::KERNEL, fence, ReleaseData::Low(value));
+            return self.release(current.id, bench, Vmid::KERNEL, fence, ReleaseData::Low(value));
         }
         let keep_hung = action == UnmapAction::Reset && !bench.config.per_queue_reset;
         current.unmapped = is_selected(current, &selection);

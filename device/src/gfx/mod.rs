@@ -63,7 +63,7 @@ mod tests;
 pub use cp::CommandProcessor;
 pub use event::{
     CpEvent, CpInterrupt, IH_CLIENT_GRBM_CP, IH_SOURCE_BAD_OPCODE, IH_SOURCE_EOP, IH_SOURCE_KIQ,
-    IH_SOURCE_PRIV_INSTR, IH_SOURCE_PRIV_REG,
+    IH_SOURCE_PRIV_INSTR, IH_SOURCE_PRIV_REG, LONG_WAIT,
 };
 pub use exchange::{Budget, CpCommand, CpConfig, CpStep, QueueChange};
 pub use queue::{HqdImage, QueueId, QueueKind, QueueSetup};

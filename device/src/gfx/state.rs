@@ -41,6 +41,21 @@ pub struct Wait {
     pub mask: u64,
     /// The poll has faulted. It is not repeated, or each try would raise another fault.
     pub faulted: bool,
+    /// When it began, in ticks of the reference clock.
+    pub since: u64,
+    /// It has been told that it lasts.
+    pub told: bool,
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.poll {
+            Place::Register(register) => write!(f, "register {register}")?,
+            Place::Memory(va) => write!(f, "VMID {} memory {va}", self.vmid)?,
+        }
+        write!(f, " & {:#x} {:?} {:#x}", self.mask, self.compare, self.reference)?;
+        f.write_str(if self.faulted { ", which faults" } else { "" })
+    }
 }
 
 /// Whether a queue executes.
@@ -59,22 +74,7 @@ impl fmt::Display for QueueState {
         match self {
             Self::Running => f.write_str("running"),
             Self::Halted(reason) => write!(f, "halted: {reason:?}"),
-            Self::Waiting(Wait {
-                vmid,
-                poll,
-                compare,
-                reference,
-                mask,
-                faulted,
-                wide: _,
-            }) => {
-                match poll {
-                    Place::Register(register) => write!(f, "waiting: register {register}")?,
-                    Place::Memory(va) => write!(f, "waiting: VMID {vmid} memory {va}")?,
-                }
-                write!(f, " & {mask:#x} {compare:?} {reference:#x}")?;
-                f.write_str(if *faulted { ", which faults" } else { "" })
-            }
+            Self::Waiting(wait) => write!(f, "waiting: {wait}"),
         }
     }
 }

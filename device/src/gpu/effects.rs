@@ -1,13 +1,13 @@
 //! What register writes asked for, carried out in order once the write is done; interrupts and faults.
 
-use gart::{ClientId, FaultInterrupt, FaultSink, HubEffect, HubId, Vmid};
+use gart::{Access, ClientId, FaultInterrupt, FaultSink, HubEffect, HubId, Source, Translation, Vmid};
 use sdma_engine::SdmaEffect;
 
-use super::Gpu;
 use super::bus::mm_space;
 use super::engines::Turn;
 use super::fabric::{Effect, Fabric};
-use crate::event::{Event, ResetKind};
+use super::{Gpu, POISON};
+use crate::event::{Event, Hex, ResetKind};
 use crate::gfx::GfxEffect;
 use crate::ih::{IhEffect, IvEntry};
 use crate::limited::limited;
@@ -79,7 +79,9 @@ impl Gpu {
 
     /// Context 0 is gone: what waits for memory through it would wait for ever, or walk a table that is no longer one.
     fn drop_blocked_work(&mut self) {
-        self.cp.context_disabled(Vmid::KERNEL);
+        for queue in self.cp.context_disabled(Vmid::KERNEL) {
+            self.queue_halted(queue, "blocked when context 0 was disabled");
+        }
         for (slot, registers) in self.sdma.iter_mut().zip(&mut self.fabric.sdma) {
             if matches!(slot.turn, Turn::At(_)) {
                 slot.stop();
@@ -136,6 +138,21 @@ impl Gpu {
                 target: "amdgpu::gart",
                 "{:?} fault: VMID {} {:?} at {}", fault.hub, fault.vmid, fault.access, fault.va
             );
+            let poisoned = self.meets_poison(&fault);
+            self.journal.record(Event::VmFault {
+                hub: match fault.hub {
+                    HubId::Gfx => "gfxhub",
+                    HubId::Mm => "mmhub",
+                },
+                vmid: fault.vmid.get(),
+                va: Hex(fault.va.get()),
+                access: match fault.access {
+                    Access::Read => "read",
+                    Access::Write => "write",
+                },
+                client: fault.status.cid(),
+                poisoned,
+            });
             self.raise(&IvEntry {
                 client: fault.client_id(),
                 source: FaultInterrupt::SOURCE_ID,
@@ -146,5 +163,17 @@ impl Gpu {
                 ..IvEntry::default()
             });
         }
+    }
+    /// Whether the way to an address ends at an entry that a loss has made poison. Poison is a leaf at every level, so it is the last
+    /// entry of a walk that meets it.
+    fn meets_poison(&self, fault: &FaultInterrupt) -> bool {
+        let poison = u64::from(POISON) << 32 | u64::from(POISON);
+        let hub = match fault.hub {
+            HubId::Gfx => &self.fabric.gfxhub,
+            HubId::Mm => &self.fabric.mmhub,
+        };
+        let found = || hub.translate(&self.fabric.memory, fault.vmid, fault.va, fault.access);
+        self.journal.summary().poisoned
+            && matches!(found(), Ok(Translation { source: Source::Page { entry, .. }, .. }) if entry.into_bits() == poison)
     }
 }

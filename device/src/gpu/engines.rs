@@ -8,8 +8,9 @@ use sdma_engine::{Budget, Engine, EngineEvent, Step, Wait, WaitTarget};
 use super::bus::EngineBus;
 use super::{Gpu, Work};
 use crate::asic::SdmaInstance;
-use crate::event::Event;
-use crate::gfx::{self, CpEvent, CpStep};
+use crate::event::{EngineName, Event, Hex};
+use crate::gfx::pm4::Place;
+use crate::gfx::{self, CpEvent, CpStep, QueueId};
 use crate::ih::IvEntry;
 use crate::limited::limited;
 
@@ -26,6 +27,8 @@ const CP_BUDGET: gfx::Budget = gfx::Budget {
 /// Shortest pause before a poll is looked at again, and the longest: between them a poll that has waited for long is looked at
 /// less often.
 const POLL_PAUSE: (Duration, Duration) = (Duration::from_micros(20), Duration::from_millis(1));
+/// A wait that is an event.
+const TOLD_WAIT: Duration = Duration::from_millis(100);
 /// A wait that is worth a line in the log.
 const LONG_WAIT: Duration = Duration::from_secs(1);
 /// IH source of an SDMA trap (`ivsrcid/sdma0/irqsrcs_sdma0_5_0.h`).
@@ -46,6 +49,8 @@ pub(super) struct SdmaSlot {
     pub(super) turn: Turn,
     /// What it waits for, if it does.
     pub(super) wait: Option<Wait>,
+    /// Start of the wait that was told last.
+    pub(super) told: Option<Duration>,
     /// Start of the wait that was logged last.
     pub(super) logged: Option<Duration>,
 }
@@ -140,12 +145,33 @@ impl Gpu {
             slot.turn = turn;
             slot.wait = wait;
         }
+        self.tell_wait(index);
         self.notice_long_wait(index);
         // Effects of the packets' own register writes come before what the packets announce.
         self.settle();
         for event in events {
             self.sdma_event(index, instance, event);
         }
+    }
+
+    /// Records once per wait that an engine has stood still for a while.
+    fn tell_wait(&mut self, index: usize) {
+        let now = self.now;
+        let Some(slot) = self.sdma.get_mut(index) else {
+            return;
+        };
+        let Some(wait) = slot
+            .wait
+            .filter(|wait| now.saturating_sub(wait.since) >= TOLD_WAIT && slot.told != Some(wait.since))
+        else {
+            return;
+        };
+        slot.told = Some(wait.since);
+        let target = self.describe(&wait.target);
+        self.journal.record(Event::EngineWaits {
+            engine: EngineName::Sdma(index).to_string(),
+            target,
+        });
     }
 
     /// Says once per wait that an engine has stood still for long: the driver is about to notice too.
@@ -169,7 +195,7 @@ impl Gpu {
     }
 
     /// What an engine looks at, in words.
-    fn describe(&self, target: &WaitTarget) -> String {
+    pub(super) fn describe(&self, target: &WaitTarget) -> String {
         match target {
             WaitTarget::Register(offset) => format!("register {} ({offset})", self.fabric.name(*offset)),
             WaitTarget::Memory { vmid, at } => format!("memory at {at} in VMID {vmid}"),
@@ -188,6 +214,11 @@ impl Gpu {
                     ..IvEntry::default()
                 });
             }
+            EngineEvent::Fence { at, value, .. } => self.journal.record(Event::Fence {
+                engine: EngineName::Sdma(index),
+                at: Hex(at.get()),
+                value: value.into(),
+            }),
             EngineEvent::PageTableUpdate {
                 kind,
                 dst,
@@ -201,7 +232,7 @@ impl Gpu {
             }
             EngineEvent::Halted(reason) => {
                 self.journal.record(Event::EngineHalted {
-                    engine: format!("sdma{index}"),
+                    engine: EngineName::Sdma(index).to_string(),
                     reason: reason.to_string(),
                 });
                 limited!(Warn, target: "amdgpu::sdma", "guest error: SDMA{index} stopped: {reason}");
@@ -242,8 +273,37 @@ impl Gpu {
     }
 
     pub(super) fn cp_event(&mut self, event: &CpEvent) {
-        if let CpEvent::BadOpcode { queue, header, .. } = event {
-            limited!(Warn, target: "amdgpu::cp", "guest error: queue {queue} stopped at the packet {header:#010x}");
+        match *event {
+            CpEvent::Fence { queue, at, value } => {
+                let engine = self.engine_of(queue);
+                let at = Hex(at.get());
+                self.journal.record(Event::Fence { engine, at, value });
+            }
+            CpEvent::LongWait { queue, wait } => {
+                let target = format!("queue {queue}: {}", self.describe_poll(&wait));
+                let engine = self.engine_of(queue).to_string();
+                self.journal.record(Event::EngineWaits { engine, target });
+            }
+            CpEvent::BadOpcode {
+                queue, vmid, header, ..
+            } => {
+                limited!(Warn, target: "amdgpu::cp", "guest error: queue {queue} stopped at the packet {header:#010x}");
+                self.queue_halted(queue, &format!("illegal packet {header:#010x} in VMID {vmid}"));
+            }
+            CpEvent::PrivilegedRegister {
+                queue,
+                vmid,
+                register,
+                ..
+            } => {
+                let name = self.fabric.name(register);
+                self.queue_halted(
+                    queue,
+                    &format!("VMID {vmid} may not access the register {name} ({register})"),
+                );
+            }
+            CpEvent::RingFault { queue } => self.queue_halted(queue, "its ring cannot be read"),
+            CpEvent::EndOfPipe { .. } | CpEvent::KiqFence { .. } | CpEvent::InvalidateTlb { .. } => {}
         }
         if let Some(interrupt) = event.interrupt() {
             self.raise(&IvEntry {
@@ -255,5 +315,24 @@ impl Gpu {
                 ..IvEntry::default()
             });
         }
+    }
+    /// The engine that a queue of the command processor is.
+    pub(super) fn engine_of(&self, queue: QueueId) -> EngineName {
+        EngineName::of_queue(queue, self.fabric.gfx.cp_config().kiq)
+    }
+
+    /// What a queue of the command processor looks at, in words.
+    pub(super) fn describe_poll(&self, wait: &gfx::Wait) -> String {
+        match wait.poll {
+            Place::Register(register) => format!("{} {wait}", self.fabric.name(register)),
+            Place::Memory(_) => wait.to_string(),
+        }
+    }
+
+    /// Records that a queue of the command processor stands still until it is mapped anew.
+    pub(super) fn queue_halted(&mut self, queue: QueueId, reason: &str) {
+        let engine = self.engine_of(queue).to_string();
+        let reason = format!("queue {queue}: {reason}");
+        self.journal.record(Event::EngineHalted { engine, reason });
     }
 }

@@ -12,11 +12,13 @@ mod loss;
 mod pages;
 mod report;
 mod reset;
+mod state;
 
 pub use loss::{Loss, LossMode, POISON};
 pub use pages::{PageTableUpdates, UpdateCounts};
 pub use report::{BlockRegisters, Stats, TableReport, UnmodelledRegister};
 pub use reset::ResetCounts;
+pub use state::{ContextState, Doing, IndirectState, QueueReport, SdmaState, State};
 
 use std::time::Duration;
 
@@ -97,6 +99,7 @@ impl Gpu {
                 engine: Engine::new(reset::invalidate_registers(config.asic)),
                 turn: Turn::None,
                 wait: None,
+                told: None,
                 logged: None,
             })
             .collect();
@@ -142,6 +145,16 @@ impl Gpu {
     /// What happened so far.
     pub const fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// Takes down what waits in the journal for more of its kind.
+    pub fn flush_journal(&mut self) {
+        self.journal.flush();
+    }
+
+    /// How long the journal may wait until it is told the time, if it waits for that.
+    pub fn journal_due(&self) -> Option<Duration> {
+        Some(self.journal.due()?.saturating_sub(self.now))
     }
 
     /// Takes down something that the surroundings saw.

@@ -41,6 +41,25 @@ pub struct IhStats {
     pub interrupts: u64,
 }
 
+/// The ring at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct IhState {
+    /// Entries are taken.
+    pub enabled: bool,
+    /// Bytes of the ring.
+    pub ring_bytes: u32,
+    /// Read pointer in bytes.
+    pub rptr: u32,
+    /// Write pointer in bytes.
+    pub wptr: u32,
+    /// Entries that the driver has not read yet.
+    pub pending: u32,
+    /// The oldest entries were overwritten, and the driver has not said yet that it knows.
+    pub overflow: bool,
+    /// The next entry is an interrupt. Otherwise one is on its way, and the driver has to read first.
+    pub armed: bool,
+}
+
 /// The interrupt handler.
 #[derive(Debug)]
 pub struct InterruptHandler {
@@ -69,6 +88,24 @@ impl InterruptHandler {
     /// Counts since the start.
     pub const fn stats(&self) -> IhStats {
         self.stats
+    }
+
+    /// The ring at this moment.
+    pub fn state(&self) -> IhState {
+        let ring_bytes = self.ring_bytes();
+        let wptr = self.file.get(IH_RB_WPTR);
+        let rptr = self.file.get(IH_RB_RPTR);
+        let filled = (wptr & !RB_OVERFLOW).wrapping_sub(rptr) & ring_bytes.wrapping_sub(1);
+        let cntl = self.file.get(IH_RB_CNTL);
+        IhState {
+            enabled: cntl & RB_ENABLE != 0,
+            ring_bytes,
+            rptr,
+            wptr: wptr & !RB_OVERFLOW,
+            pending: filled / ENTRY_BYTES,
+            overflow: wptr & RB_OVERFLOW != 0,
+            armed: cntl & ENABLE_INTR != 0 && (self.armed || cntl & RPTR_REARM == 0),
+        }
     }
 
     /// The process address space that the driver has entered for a VMID.

@@ -171,6 +171,9 @@ pub trait PciFunction {
     /// DEVICE_RESET: QEMU's start and a guest's reboot.
     fn reset(&mut self);
 
+    /// A front end has come.
+    fn connected(&mut self) {}
+
     /// The front end is gone: forget its memory and descriptors, keep nothing of the guest's.
     fn disconnected(&mut self);
 

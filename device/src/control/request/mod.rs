@@ -3,10 +3,12 @@
 //! A kind of request is a file here: it reads its fields, and answers on the device thread, between two of the guest's accesses.
 
 mod drop_vram;
+mod events;
 mod fields;
 mod look;
 
 pub use drop_vram::{DropVram, When};
+pub use events::Events;
 pub use fields::{Fields, RequestError};
 pub use look::PageTables;
 
@@ -23,6 +25,10 @@ pub const VERSION: u64 = 1;
 pub enum Request {
     /// Counters of every block since the daemon started.
     Stats,
+    /// What every engine does at this moment.
+    State,
+    /// What happened.
+    Events(Events),
     /// A walk of the page tables of one context, or of all.
     PageTables(PageTables),
     /// Registers that the guest touched and that are not modelled, most frequent first.
@@ -35,8 +41,10 @@ pub enum Request {
 type Parse = fn(&mut Fields) -> Result<Request, RequestError>;
 
 /// Every kind of request by its name.
-const REQUESTS: [(&str, Parse); 4] = [
+const REQUESTS: [(&str, Parse); 6] = [
     ("stats", |_| Ok(Request::Stats)),
+    ("state", |_| Ok(Request::State)),
+    ("events", |fields| Events::parse(fields).map(Request::Events)),
     ("page-tables", |fields| {
         PageTables::parse(fields).map(Request::PageTables)
     }),
@@ -87,6 +95,8 @@ impl Request {
     pub fn answer(self, function: &mut GpuFunction) -> Result<Value, RequestError> {
         match self {
             Self::Stats => value(&function.gpu().stats()),
+            Self::State => value(&function.state()),
+            Self::Events(request) => value(&request.list(function)),
             Self::PageTables(request) => request.answer(function),
             Self::Unmodelled => value(&function.gpu().unmodelled()),
             Self::DropVram(request) => request.answer(function),
@@ -95,7 +105,7 @@ impl Request {
 }
 
 /// An answer as JSON.
-fn value(answer: &impl Serialize) -> Result<Value, RequestError> {
+pub(super) fn value(answer: &impl Serialize) -> Result<Value, RequestError> {
     serde_json::to_value(answer).map_err(|error| RequestError::new("request", error.to_string()))
 }
 
@@ -135,6 +145,29 @@ mod tests {
     }
 
     #[test]
+    fn events_are_the_list_unless_said_otherwise() {
+        let events = |line| match Request::parse(line) {
+            Ok(Request::Events(events)) => (events.follow, events.since, events.limit),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(events(r#"{"request":"events"}"#), (false, None, None));
+        assert_eq!(
+            events(r#"{"request":"events","follow":true,"since":3,"limit":5}"#),
+            (true, Some(3), Some(5))
+        );
+    }
+
+    #[test]
+    fn the_help_knows_every_request_and_no_other() {
+        let listed = crate::args::REQUESTS.lines().skip(1);
+        let mut listed: Vec<_> = listed.filter_map(|line| line.split_whitespace().next()).collect();
+        let mut known = REQUESTS.map(|(name, _)| name);
+        listed.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(listed, known);
+    }
+
+    #[test]
     fn a_loss_is_of_everything_and_at_once_unless_said_otherwise() {
         assert_eq!(
             Request::parse(r#"{"request":"drop-vram","mode":"poison"}"#),
@@ -169,6 +202,10 @@ mod tests {
             (r#"{"request":"page-tables","vmid":16}"#, "vmid"),
             (r#"{"request":"page-tables","vmid":-1}"#, "vmid"),
             (r#"{"request":"stats","vmid":1}"#, "line"),
+            (r#"{"request":"events","follow":1}"#, "follow"),
+            (r#"{"request":"events","since":"now"}"#, "since"),
+            (r#"{"request":"events","limit":-1}"#, "limit"),
+            (r#"{"request":"state","engine":"gfx"}"#, "line"),
             (r#"{"request":"drop-vram"}"#, "mode"),
             (r#"{"request":"drop-vram","mode":"burn"}"#, "mode"),
             (r#"{"request":"drop-vram","mode":"zero","offset":-1}"#, "offset"),

@@ -167,3 +167,36 @@ fn a_queue_may_unmap_itself() {
     assert!(rig.cp.queue(COMPUTE).is_none());
     assert_eq!(rig.bus.dword(SLOT), 0);
 }
+
+fn long_waits(rig: &Rig) -> usize {
+    let told = |event: &&CpEvent| matches!(event, CpEvent::LongWait { queue: COMPUTE, .. });
+    rig.events.iter().filter(told).count()
+}
+
+#[test]
+fn a_long_wait_is_told_once_and_the_next_one_again() {
+    let mut rig = Rig::up();
+    for value in [1, 2] {
+        rig.submit(COMPUTE, &wait_memory(0x1000, value));
+        assert_eq!(rig.run(), CpStep::Waiting);
+        rig.clock += LONG_WAIT - 10;
+        rig.run();
+        assert_eq!(long_waits(&rig), value as usize - 1, "not yet");
+        rig.clock += 100;
+        for _ in 0..3 {
+            assert_eq!(rig.run(), CpStep::Waiting);
+        }
+        assert_eq!(long_waits(&rig), value as usize);
+        rig.bus.set_dwords(0x1000, &[value]);
+        assert_eq!(rig.run(), CpStep::Idle);
+    }
+}
+
+#[test]
+fn a_poll_that_faults_is_told_at_once_for_it_is_not_repeated() {
+    let mut rig = Rig::up();
+    rig.bus.holes.insert((0, 1));
+    rig.submit(COMPUTE, &wait_memory(0x1000, 1));
+    rig.run();
+    assert_eq!(long_waits(&rig), 1);
+}

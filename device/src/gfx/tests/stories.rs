@@ -1,5 +1,7 @@
 //! Bring-up, tests and fences as the driver does them.
 
+use gart::GpuVa;
+
 use super::rig::*;
 use crate::gfx::pm4::opcode;
 use crate::gfx::*;
@@ -50,6 +52,10 @@ fn mapped_queues_pass_the_ring_test_and_show_in_their_windows() {
     assert_eq!(rig.bus.read_mmio(0xc3c4), 3, "CP_GFX_HQD_WPTR");
 }
 
+fn interrupts(rig: &Rig) -> Vec<CpInterrupt> {
+    rig.events.iter().filter_map(CpEvent::interrupt).collect()
+}
+
 /// `gfx_v10_0_ring_test_ib`, and what stands around an IB in a ring.
 #[test]
 fn an_ib_writes_its_value_then_the_fence_then_the_interrupt() {
@@ -67,9 +73,11 @@ fn an_ib_writes_its_value_then_the_fence_then_the_interrupt() {
     rig.run();
     assert_eq!(rig.bus.dword(SLOT), 0xdead_beef);
     assert_eq!(rig.bus.dword(SLOT + 8), 7);
-    let [event] = rig.events[..] else {
+    let [told, event] = rig.events[..] else {
         panic!("{:?}", rig.events)
     };
+    let (queue, at) = (GFX, GpuVa::new(SLOT + 8));
+    assert_eq!(told, CpEvent::Fence { queue, at, value: 7 });
     assert!(matches!(event, CpEvent::EndOfPipe { queue: GFX, .. }));
     let interrupt = event.interrupt().unwrap();
     assert_eq!(
@@ -86,13 +94,16 @@ fn a_fence_without_the_enable_of_its_pipe_does_not_interrupt() {
     rig.submit(COMPUTE, &fence(SLOT, 1, true));
     rig.run();
     assert_eq!(rig.bus.dword(SLOT), 1);
-    assert!(rig.events.is_empty());
+    assert_eq!(interrupts(&rig).len(), 0);
     rig.mmio(0xc214, 1 << 26);
     rig.submit(COMPUTE, &fence(SLOT, 2, true));
     rig.submit(COMPUTE, &fence(SLOT, 3, false));
     rig.run();
-    assert_eq!(rig.events.len(), 1);
-    assert_eq!(rig.events[0].interrupt().unwrap().ring_id, 1 << 2);
+    let rings: Vec<_> = interrupts(&rig)
+        .iter()
+        .map(|interrupt| interrupt.ring_id)
+        .collect();
+    assert_eq!(rings, [1 << 2]);
     assert_eq!(rig.cp.stats().end_of_pipe, (2, 1));
 }
 

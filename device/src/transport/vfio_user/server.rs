@@ -215,6 +215,7 @@ impl<F: PciFunction> Server<F> {
                     *client = self.listener.accept()?.map(Connection::new);
                     if client.is_some() {
                         log::info!(target: "amdgpu::vfio", "client connected");
+                        function.connected();
                         continue;
                     }
                     Ok(Served {

@@ -1,0 +1,466 @@
+//! The events so far, the latest of them, and what they add up to.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{Event, LossCause, ResetKind};
+use crate::gpu::LossMode;
+
+/// Records that are kept: some 10 MB, and several seconds of the busiest guest.
+pub const KEPT: usize = 1 << 16;
+/// How long a page-table update waits for another that it can be told together with.
+const COALESCE: Duration = Duration::from_millis(5);
+
+/// One event with its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Record {
+    /// Counts from 0 without gaps.
+    pub seq: u64,
+    /// Microseconds since the daemon started.
+    pub us: u64,
+    /// How many resets that stop engines, and losses, came before: what was in VRAM or in flight earlier is of an older generation.
+    pub generation: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// A reset, as far as it has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ResetSummary {
+    /// Which.
+    pub kind: ResetKind,
+    /// The engine or queue, for a reset of only that.
+    pub target: Option<String>,
+    /// The generation that began with it.
+    pub generation: u64,
+    /// When it began, in microseconds since the daemon started.
+    pub began_us: u64,
+    /// When it ended, if it has.
+    pub ended_us: Option<u64>,
+}
+
+/// A loss of VRAM's contents, as far as it has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LossSummary {
+    /// What became of the contents.
+    pub mode: LossMode,
+    /// Why.
+    pub cause: LossCause,
+    /// First byte.
+    pub offset: u64,
+    /// Bytes.
+    pub length: u64,
+    /// When it began, in microseconds since the daemon started.
+    pub began_us: u64,
+    /// When it ended, if it has.
+    pub ended_us: Option<u64>,
+    /// Populated bytes that were lost; 0 until it has ended.
+    pub bytes: u64,
+}
+
+/// What the records add up to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// The latest reset.
+    pub last_reset: Option<ResetSummary>,
+    /// The latest loss.
+    pub last_loss: Option<LossSummary>,
+    /// Contents have become poison at least once.
+    pub poisoned: bool,
+}
+
+/// An update of page tables that others may join.
+#[derive(Debug)]
+struct Pending {
+    event: Event,
+    began: Duration,
+}
+
+/// The events so far, the latest of them.
+#[derive(Debug, Default)]
+pub struct Journal {
+    records: VecDeque<Arc<Record>>,
+    pending: Option<Pending>,
+    next: u64,
+    now: Duration,
+    generation: u64,
+    summary: Summary,
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Journal {
+    /// Tells the time since the daemon started.
+    pub(crate) fn set_time(&mut self, now: Duration) {
+        self.now = now;
+        if self.due().is_some_and(|due| due <= now) {
+            self.flush();
+        }
+    }
+
+    /// Everything from now on is of a new generation.
+    pub(crate) fn begin_generation(&mut self) {
+        self.flush();
+        self.generation = self.generation.saturating_add(1);
+    }
+
+    /// The present generation.
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// What the records add up to.
+    pub const fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// Takes an event down. A page-table update is taken down together with those before it, if they are of the same kind and nothing
+    /// else came in between.
+    pub(crate) fn record(&mut self, event: Event) {
+        if matches!(event, Event::PageTableUpdate { .. }) {
+            let joined = self
+                .pending
+                .as_mut()
+                .is_some_and(|pending| join(&mut pending.event, &event));
+            if !joined {
+                self.flush();
+                self.pending = Some(Pending {
+                    event,
+                    began: self.now,
+                });
+            }
+            return;
+        }
+        self.flush();
+        self.push(self.now, event);
+    }
+
+    /// Takes down what waits for more of its kind.
+    pub(crate) fn flush(&mut self) {
+        if let Some(Pending { event, began }) = self.pending.take() {
+            self.push(began, event);
+        }
+    }
+
+    /// When [`flush`](Self::flush) has to be called at the latest, or the time be told.
+    pub(crate) fn due(&self) -> Option<Duration> {
+        let pending = self.pending.as_ref()?;
+        Some(pending.began.saturating_add(COALESCE))
+    }
+
+    fn push(&mut self, at: Duration, event: Event) {
+        let us = micros(at);
+        self.add_up(us, &event);
+        if self.records.len() >= KEPT {
+            self.records.pop_front();
+        }
+        self.records.push_back(Arc::new(Record {
+            seq: self.next,
+            us,
+            generation: self.generation,
+            event,
+        }));
+        self.next = self.next.saturating_add(1);
+    }
+
+    fn add_up(&mut self, us: u64, event: &Event) {
+        let Summary {
+            last_reset,
+            last_loss,
+            poisoned,
+        } = &mut self.summary;
+        match event {
+            Event::ResetBegin { kind, target } => {
+                *last_reset = Some(ResetSummary {
+                    kind: *kind,
+                    target: target.clone(),
+                    generation: self.generation,
+                    began_us: us,
+                    ended_us: None,
+                });
+            }
+            Event::ResetEnd { kind, target } => {
+                if let Some(last) = last_reset
+                    .as_mut()
+                    .filter(|last| last.kind == *kind && last.target == *target)
+                {
+                    last.ended_us = Some(us);
+                }
+            }
+            Event::LossBegin {
+                mode,
+                offset,
+                length,
+                cause,
+            } => {
+                *poisoned |= *mode == LossMode::Poison;
+                *last_loss = Some(LossSummary {
+                    mode: *mode,
+                    cause: *cause,
+                    offset: *offset,
+                    length: *length,
+                    began_us: us,
+                    ended_us: None,
+                    bytes: 0,
+                });
+            }
+            Event::LossEnd { bytes, .. } => {
+                if let Some(last) = last_loss {
+                    last.ended_us = Some(us);
+                    last.bytes = *bytes;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The records from number `seq` on that are still there, oldest first.
+    pub fn since(&self, seq: u64) -> impl Iterator<Item = &Arc<Record>> {
+        self.records.range(first_at(&self.records, seq)..)
+    }
+
+    /// The number that the next record will have.
+    pub const fn next_seq(&self) -> u64 {
+        self.next
+    }
+}
+
+/// Where in `records`, whose numbers have no gaps, those from number `seq` on begin; their length if there are none.
+pub(super) fn first_at(records: &VecDeque<Arc<Record>>, seq: u64) -> usize {
+    let oldest = records.front().map_or(0, |record| record.seq);
+    usize::try_from(seq.saturating_sub(oldest))
+        .unwrap_or(usize::MAX)
+        .min(records.len())
+}
+
+/// Adds an update to another of the same kind. Returns whether it is.
+fn join(before: &mut Event, more: &Event) -> bool {
+    let Event::PageTableUpdate {
+        kind,
+        target,
+        vmid,
+        level,
+        packets,
+        entries,
+    } = before
+    else {
+        return false;
+    };
+    let Event::PageTableUpdate {
+        kind: more_kind,
+        target: more_target,
+        vmid: more_vmid,
+        level: more_level,
+        packets: more_packets,
+        entries: more_entries,
+    } = more
+    else {
+        return false;
+    };
+    let same = (&*kind, &*target, &*vmid, &*level) == (more_kind, more_target, more_vmid, more_level);
+    if same {
+        *packets = packets.saturating_add(*more_packets);
+        *entries = entries.saturating_add(*more_entries);
+    }
+    same
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::event::{TableLevel, UpdateKind, UpdateTarget};
+
+    fn update(vmid: u8, entries: u64) -> Event {
+        Event::PageTableUpdate {
+            kind: UpdateKind::Write,
+            target: UpdateTarget::Vram,
+            vmid: Some(vmid),
+            level: Some(TableLevel::Ptb),
+            packets: 1,
+            entries,
+        }
+    }
+
+    fn lines(journal: &Journal) -> Vec<String> {
+        journal
+            .since(0)
+            .map(|record| serde_json::to_string(record).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn records_have_numbers_times_and_generations() {
+        let mut journal = Journal::default();
+        journal.record(Event::FrontEnd { connected: true });
+        journal.set_time(Duration::from_micros(7));
+        journal.begin_generation();
+        journal.record(Event::FrontEnd { connected: false });
+        assert_eq!(
+            lines(&journal),
+            [
+                r#"{"seq":0,"us":0,"generation":0,"event":"front-end","connected":true}"#,
+                r#"{"seq":1,"us":7,"generation":1,"event":"front-end","connected":false}"#
+            ]
+        );
+        assert_eq!(journal.since(1).count(), 1);
+        assert_eq!(journal.since(2).count(), 0);
+        assert_eq!(journal.since(u64::MAX).count(), 0);
+    }
+
+    #[test]
+    fn the_oldest_records_go_first() {
+        let mut journal = Journal::default();
+        for _ in 0..KEPT + 3 {
+            journal.record(Event::FrontEnd { connected: true });
+        }
+        assert_eq!(journal.since(0).count(), KEPT);
+        assert_eq!(journal.since(0).next().map(|record| record.seq), Some(3));
+        assert_eq!(journal.since(5).next().map(|record| record.seq), Some(5));
+        assert_eq!(journal.next_seq(), KEPT as u64 + 3);
+    }
+
+    #[test]
+    fn updates_of_one_kind_in_a_row_are_one_record_with_the_time_of_the_first() {
+        let mut journal = Journal::default();
+        journal.record(update(1, 10));
+        journal.set_time(Duration::from_millis(1));
+        journal.record(update(1, 5));
+        journal.record(update(2, 1));
+        assert_eq!(journal.since(0).count(), 1, "the second kind still waits");
+        journal.record(Event::FrontEnd { connected: true });
+        assert_eq!(
+            lines(&journal),
+            [
+                r#"{"seq":0,"us":0,"generation":0,"event":"page-table-update","kind":"write","target":"vram","vmid":1,"level":"PTB","packets":2,"entries":15}"#,
+                r#"{"seq":1,"us":1000,"generation":0,"event":"page-table-update","kind":"write","target":"vram","vmid":2,"level":"PTB","packets":1,"entries":1}"#,
+                r#"{"seq":2,"us":1000,"generation":0,"event":"front-end","connected":true}"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn an_update_waits_for_others_for_5_ms_at_most() {
+        let mut journal = Journal::default();
+        journal.record(update(1, 1));
+        assert_eq!(journal.due(), Some(Duration::from_millis(5)));
+        journal.set_time(Duration::from_micros(4999));
+        journal.record(update(1, 1));
+        assert_eq!(journal.since(0).count(), 0);
+        journal.set_time(Duration::from_millis(5));
+        assert_eq!(journal.since(0).count(), 1);
+        assert_eq!(journal.due(), None);
+        journal.record(update(1, 1));
+        journal.flush();
+        assert_eq!(journal.since(0).count(), 2);
+    }
+
+    #[test]
+    fn an_update_before_a_reset_is_of_the_old_generation() {
+        let mut journal = Journal::default();
+        journal.record(update(1, 1));
+        journal.begin_generation();
+        journal.record(update(1, 1));
+        journal.flush();
+        let generations: Vec<_> = journal.since(0).map(|record| record.generation).collect();
+        assert_eq!(generations, [0, 1]);
+    }
+
+    #[test]
+    fn the_summary_knows_the_latest_reset_and_loss() {
+        let mut journal = Journal::default();
+        journal.begin_generation();
+        let (kind, target) = (ResetKind::Mode1Smu, None);
+        journal.record(Event::ResetBegin { kind, target: None });
+        journal.record(Event::LossBegin {
+            mode: LossMode::Poison,
+            offset: 0,
+            length: 4096,
+            cause: LossCause::Reset,
+        });
+        let open = journal.summary().clone();
+        assert_eq!(open.last_reset.and_then(|reset| reset.ended_us), None);
+        assert_eq!(open.last_loss.and_then(|loss| loss.ended_us), None);
+        assert!(open.poisoned);
+        journal.set_time(Duration::from_micros(9));
+        journal.record(Event::LossEnd {
+            mode: LossMode::Poison,
+            cause: LossCause::Reset,
+            bytes: 100,
+            us_taken: 9,
+        });
+        journal.record(Event::ResetEnd { kind, target });
+        let summary = journal.summary();
+        let reset = summary.last_reset.as_ref().unwrap();
+        assert_eq!(
+            (reset.generation, reset.began_us, reset.ended_us),
+            (1, 0, Some(9))
+        );
+        let loss = summary.last_loss.as_ref().unwrap();
+        assert_eq!((loss.ended_us, loss.bytes), (Some(9), 100));
+    }
+
+    #[derive(Debug, Clone)]
+    enum Act {
+        Update(u8, u64),
+        Other,
+        Wait(u64),
+        Generation,
+    }
+
+    proptest! {
+        /// However updates and other events come, nothing is lost or told out of order, and numbers have no gaps.
+        #[test]
+        fn coalescing_loses_nothing(acts in prop::collection::vec(prop_oneof![
+            4 => (0u8..3, 1u64..9).prop_map(|(vmid, entries)| Act::Update(vmid, entries)),
+            1 => Just(Act::Other),
+            1 => (0u64..4000).prop_map(Act::Wait),
+            1 => Just(Act::Generation),
+        ], 0..200)) {
+            let mut journal = Journal::default();
+            let (mut now, mut entries, mut packets, mut others) = (Duration::ZERO, 0, 0, 0);
+            for act in acts {
+                match act {
+                    Act::Update(vmid, count) => {
+                        journal.record(update(vmid, count));
+                        entries += count;
+                        packets += 1;
+                    }
+                    Act::Other => {
+                        journal.record(Event::FrontEnd { connected: true });
+                        others += 1;
+                    }
+                    Act::Wait(us) => {
+                        now += Duration::from_micros(us);
+                        journal.set_time(now);
+                        prop_assert!(journal.due().is_none_or(|due| due > now));
+                    }
+                    Act::Generation => journal.begin_generation(),
+                }
+            }
+            journal.flush();
+            let (mut told_entries, mut told_packets, mut told_others) = (0, 0, 0);
+            let mut before = (0, 0);
+            for (expected, record) in (0..).zip(journal.since(0)) {
+                prop_assert_eq!(record.seq, expected);
+                prop_assert!((record.us, record.generation) >= before || record.us >= before.0 && record.generation >= before.1);
+                before = (record.us, record.generation);
+                match record.event {
+                    Event::PageTableUpdate { packets, entries, .. } => {
+                        told_packets += packets;
+                        told_entries += entries;
+                    }
+                    _ => told_others += 1,
+                }
+            }
+            prop_assert_eq!((told_packets, told_entries, told_others), (packets, entries, others));
+        }
+    }
+}
