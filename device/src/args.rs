@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use thiserror::Error;
 
-use crate::asic::{AsicProfile, NAVI21};
+use crate::asic::{AsicProfile, Board, NAVI21};
 
 const MIN_VRAM: u64 = 256 << 20;
 const MAX_VRAM: u64 = 64 << 30;
@@ -35,6 +35,21 @@ pub struct Args {
     /// How many SDMA engines the part has, 1 to 4.
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub sdma_instances: usize,
+
+    /// Version of the SMU's firmware, for example 0x003a1900: below 0x003a1a00 the driver resets (MODE1) through the PSP instead of
+    /// the SMU. [default: that of the part's usual board]
+    #[arg(long, value_name = "VERSION", value_parser = parse_version)]
+    pub smu_version: Option<u32>,
+
+    /// The board can power the chip off (strap PX): the driver then suspends an idle GPU by BACO. A BACO *reset*
+    /// (amdgpu.reset_method=4) does not need it.
+    #[arg(long)]
+    pub baco: bool,
+
+    /// No_Soft_Reset of the PCI power management capability; "false" makes the way back from D3hot a reset, which a kernel then also
+    /// offers as the reset method "pm".
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub no_soft_reset: bool,
 
     /// UNIX socket for questions about the device (JSON lines).
     #[arg(long, value_name = "PATH")]
@@ -148,6 +163,8 @@ pub struct Config {
     pub vram_size: u64,
     /// SDMA engines.
     pub sdma_instances: usize,
+    /// The board that the part is on.
+    pub board: Board,
     /// Where vfio-user is served.
     pub socket_path: PathBuf,
     /// Where questions are answered.
@@ -177,6 +194,11 @@ impl TryFrom<Args> for Config {
             asic,
             vram_size,
             sdma_instances: args.sdma_instances,
+            board: Board {
+                smu_version: args.smu_version.unwrap_or(asic.smu_version),
+                px_capable: args.baco,
+                no_soft_reset: args.no_soft_reset,
+            },
             socket_path: args.socket_path.ok_or(ConfigError::SocketPath)?,
             control: args.control,
             event_log: args.event_log,
@@ -195,6 +217,15 @@ fn profile(name: &str) -> Result<&'static AsicProfile, ConfigError> {
             name: name.to_owned(),
             known: known.map(|asic| asic.name).join(", "),
         })
+}
+
+/// A firmware version: hexadecimal with 0x, or decimal.
+fn parse_version(text: &str) -> Result<u32, String> {
+    let parsed = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => u32::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    parsed.map_err(|_| "expected a number of 32 bits, for example 0x003a1900".to_owned())
 }
 
 /// A number with a suffix; the largest there is if it is larger.
@@ -270,6 +301,27 @@ mod tests {
         );
         assert_eq!(fields, ["--mode", "poison"]);
         Args::try_parse_from("vhost-device-amdgpu -s a ctl b stats".split(' ')).unwrap_err();
+    }
+
+    #[test]
+    fn the_board_is_the_parts_usual_one_but_for_what_is_said() {
+        assert_eq!(config(&[]).unwrap().board, NAVI21.board());
+        let options = [
+            "--smu-version",
+            "0x003a1900",
+            "--baco",
+            "--no-soft-reset",
+            "false",
+        ];
+        let expected = Board {
+            smu_version: 0x003a_1900,
+            px_capable: true,
+            no_soft_reset: false,
+        };
+        assert_eq!(config(&options).unwrap().board, expected);
+        let wrong = ["x", "-s", "a", "--smu-version", "58.25"];
+        let error = Args::try_parse_from(wrong).unwrap_err().to_string();
+        assert!(error.contains("expected a number of 32 bits"), "{error}");
     }
 
     #[test]

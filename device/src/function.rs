@@ -10,7 +10,7 @@ use mmio::{AccessError, check_dword};
 use serde::Serialize;
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::asic::AsicProfile;
+use crate::asic::{AsicProfile, Board};
 use crate::event::{Event, Feed, ResetKind};
 use crate::gpu::{Gpu, GpuConfig, GpuError, State, Work};
 use crate::images::vbios;
@@ -74,13 +74,14 @@ pub struct GpuFunction {
     config: ConfigSpace,
     rom: Vec<u8>,
     vram_size: u64,
+    no_soft_reset: bool,
     msi: Option<EventFd>,
     epoch: Instant,
     refused: u64,
 }
 
 impl GpuFunction {
-    /// The function after power-on.
+    /// The function after power-on, on the part's usual board.
     ///
     /// # Errors
     /// [`BuildError`] if the host has no memory for it.
@@ -88,6 +89,19 @@ impl GpuFunction {
         asic: &'static AsicProfile,
         vram_size: u64,
         sdma_instances: usize,
+    ) -> Result<Self, BuildError> {
+        Self::on_board(asic, vram_size, sdma_instances, asic.board())
+    }
+
+    /// The function after power-on.
+    ///
+    /// # Errors
+    /// [`BuildError`] if the host has no memory for it.
+    pub fn on_board(
+        asic: &'static AsicProfile,
+        vram_size: u64,
+        sdma_instances: usize,
+        board: Board,
     ) -> Result<Self, BuildError> {
         let memory = DeviceMemory::new(Vram::new(vram_size)?);
         let rom = vbios::build(asic);
@@ -111,8 +125,16 @@ impl GpuFunction {
                 },
             ],
             rom_size: u32::try_from(rom.len()).unwrap_or(u32::MAX),
+            no_soft_reset: board.no_soft_reset,
         })?;
-        let mut gpu = Gpu::new(GpuConfig { asic, sdma_instances }, memory)?;
+        let mut gpu = Gpu::new(
+            GpuConfig {
+                asic,
+                sdma_instances,
+                board,
+            },
+            memory,
+        )?;
         let unix_time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let epoch = Instant::now();
         gpu.record(Event::Started {
@@ -124,6 +146,7 @@ impl GpuFunction {
             feed: Feed::default(),
             front_end: false,
             gpu,
+            no_soft_reset: board.no_soft_reset,
             config,
             rom,
             vram_size,

@@ -69,7 +69,8 @@ fn ask(path: &Path, request: &str, fields: &[String]) -> ExitCode {
 fn run(config: &Config) -> anyhow::Result<()> {
     // Before there is a socket that somebody could take for a daemon to signal.
     let signals = Signals::new([SIGINT, SIGTERM, SIGUSR1]).context("cannot handle signals")?;
-    let mut function = GpuFunction::new(config.asic, config.vram_size, config.sdma_instances)?;
+    let mut function =
+        GpuFunction::on_board(config.asic, config.vram_size, config.sdma_instances, config.board)?;
     let listener = Listener::bind(&config.socket_path)?;
     let mut server = Server::new(
         listener,

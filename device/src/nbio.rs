@@ -22,6 +22,9 @@ pub const MM_INDEX_HI: RegOffset = at(0x18);
 pub const PCIE_INDEX2: RegOffset = at(0x38);
 /// The dword at that address.
 pub const PCIE_DATA2: RegOffset = at(0x3c);
+const RCC_BIF_STRAP0: RegOffset = at(0x3480);
+/// STRAP_PX_CAPABLE: the board can power the chip off behind a living bus interface.
+const STRAP_PX_CAPABLE: u32 = 1 << 7;
 const RCC_DEV0_EPF0_STRAP0: RegOffset = at(0x34c4);
 const RCC_CONFIG_MEMSIZE: RegOffset = at(0x378c);
 const RCC_IOV_FUNC_IDENTIFIER: RegOffset = at(0x3794);
@@ -41,8 +44,8 @@ static SPECS: &[RegSpec] = &[
     RegSpec::stored("BIOS_SCRATCH_{}", at(0x130)).array(16, 4),
     // Where boot firmware leaves the place of the discovery binary if it is not the default one.
     RegSpec::constant("DRIVER_SCRATCH_{}", at(0x250), 0).array(3, 4),
-    // PX (bit 0) clear: no runtime power management by BACO.
-    RegSpec::stored("RCC_BIF_STRAP0", at(0x3480)),
+    // A strap of the board: STRAP_PX_CAPABLE, see `Board::px_capable`.
+    RegSpec::modelled("RCC_BIF_STRAP0", RCC_BIF_STRAP0).write_mask(0),
     RegSpec::stored("RCC_BIF_STRAP2", at(0x3488)),
     RegSpec::stored("RCC_BIF_STRAP3", at(0x348c)),
     RegSpec::stored("RCC_BIF_STRAP5", at(0x3494)),
@@ -93,15 +96,17 @@ pub struct Nbio {
     file: RegisterFile,
     vram_mib: u32,
     revision: u8,
+    px_capable: bool,
 }
 
 impl Nbio {
     /// In the state after power-on, for a card with `vram_size` bytes and this revision.
-    pub fn new(vram_size: u64, revision: u8) -> Self {
+    pub fn new(vram_size: u64, revision: u8, px_capable: bool) -> Self {
         let mut nbio = Self {
             file: RegisterFile::new("", RegOffset::from_byte(0), SPECS),
             vram_mib: u32::try_from(vram_size >> 20).unwrap_or(u32::MAX - 1),
             revision,
+            px_capable,
         };
         nbio.strap();
         nbio
@@ -110,6 +115,8 @@ impl Nbio {
     /// What the board's straps and memory make these registers read.
     fn strap(&mut self) {
         self.file.set(RCC_CONFIG_MEMSIZE, self.vram_mib);
+        self.file
+            .set(RCC_BIF_STRAP0, if self.px_capable { STRAP_PX_CAPABLE } else { 0 });
         // STRAP_ATI_REV_ID_DEV0_F0 [27:24] is the revision of the silicon, the low nibble of the PCI revision here.
         self.file
             .set(RCC_DEV0_EPF0_STRAP0, u32::from(self.revision & 0xf) << 24);
@@ -164,6 +171,7 @@ impl RegisterBlock for Nbio {
             file,
             vram_mib: _,
             revision: _,
+            px_capable: _,
         } = self;
         file.reset();
         self.strap();
@@ -175,7 +183,7 @@ mod tests {
     use super::*;
 
     fn nbio() -> Nbio {
-        Nbio::new(1 << 30, 0xc1)
+        Nbio::new(1 << 30, 0xc1, false)
     }
 
     #[test]
@@ -190,6 +198,16 @@ mod tests {
         nbio.reset();
         assert_eq!(nbio.read(RCC_CONFIG_MEMSIZE), 1024);
         assert_eq!(nbio.read(RCC_IOV_FUNC_IDENTIFIER), 0);
+    }
+
+    #[test]
+    fn the_boards_straps_cannot_be_written_and_survive_a_reset() {
+        for (px_capable, strap) in [(false, 0), (true, 0x80)] {
+            let mut nbio = Nbio::new(1 << 30, 0xc1, px_capable);
+            nbio.write(RCC_BIF_STRAP0, !strap, &mut Effects::default());
+            nbio.reset();
+            assert_eq!(nbio.read(RCC_BIF_STRAP0), strap);
+        }
     }
 
     #[test]

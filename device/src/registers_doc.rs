@@ -34,6 +34,7 @@ pub fn markdown(asic: &'static AsicProfile) -> Result<String, RegistersDocError>
     let config = GpuConfig {
         asic,
         sdma_instances: asic.sdma.len(),
+        board: asic.board(),
     };
     let gpu = Gpu::new(config, DeviceMemory::new(Vram::new(VRAM)?))?;
     let mut text = format!(

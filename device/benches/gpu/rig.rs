@@ -34,6 +34,7 @@ impl Rig {
         let config = GpuConfig {
             asic: &NAVI21,
             sdma_instances: 1,
+            board: NAVI21.board(),
         };
         let memory = DeviceMemory::new(Vram::new(VRAM).expect("no VRAM"));
         let mut rig = Self {

@@ -85,13 +85,35 @@ pub struct AsicProfile {
     pub gfx: GfxLayout,
     /// Id of the power-play table inside the SMU firmware file that the VBIOS points the driver to.
     pub pptable_id: u32,
-    /// Answer to the SMU's GetSmuVersion: decides whether the driver trusts the SMU with a MODE1 reset.
+    /// Firmware version of the usual board's SMU, see [`Board::smu_version`].
     pub smu_version: u32,
     /// Answer to the SMU's GetDriverIfVersion.
     pub smu_driver_if: u32,
 }
 
+/// What a board decides: the firmware in its flash, and its straps. Every part has a usual one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Board {
+    /// Answer to the SMU's GetSmuVersion. Below 0x003A1A00 the driver asks the PSP for MODE1, from there on the SMU (6.1, 6.12, 7.3
+    /// `sienna_cichlid_is_mode1_reset_supported`).
+    pub smu_version: u32,
+    /// RCC_BIF_STRAP0.STRAP_PX_CAPABLE: the driver takes BACO for supported (`sienna_cichlid_check_bxco_support`), and suspends an idle
+    /// part with it at run time.
+    pub px_capable: bool,
+    /// No_Soft_Reset of the power management capability: the way back from D3hot keeps the state. Without it that way is a reset.
+    pub no_soft_reset: bool,
+}
+
 impl AsicProfile {
+    /// The usual board of this part.
+    pub const fn board(&self) -> Board {
+        Board {
+            smu_version: self.smu_version,
+            px_capable: false,
+            no_soft_reset: true,
+        }
+    }
+
     /// Where VRAM of this size lies in the MC address space.
     pub const fn frame_buffer(&self, size: u64) -> FrameBuffer {
         FrameBuffer {

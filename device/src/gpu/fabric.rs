@@ -7,7 +7,7 @@ use gart::{Access, Backing, FaultSink, GpuVa, Hub, HubEffect, Location, Physical
 use mmio::{Direction, Effects, Ledger, Overlap, RegOffset, RegisterBlock, RegisterFile, Router};
 use sdma_engine::{HaltAtReset, SdmaEffect, SdmaRegisters};
 
-use crate::asic::AsicProfile;
+use super::GpuConfig;
 use crate::gfx::{GfxEffect, GfxRegisters};
 use crate::ih::{IhEffect, InterruptHandler};
 use crate::memory::DeviceMemory;
@@ -67,20 +67,21 @@ pub(super) struct Fabric {
 }
 
 impl Fabric {
-    pub(super) fn new(
-        asic: &AsicProfile,
-        sdma_instances: usize,
-        memory: DeviceMemory,
-    ) -> Result<Self, Overlap> {
+    pub(super) fn new(config: &GpuConfig, memory: DeviceMemory) -> Result<Self, Overlap> {
+        let GpuConfig {
+            asic,
+            sdma_instances,
+            board,
+        } = *config;
         let vram_size = memory.vram_size();
         let frame_buffer = asic.frame_buffer(vram_size);
         let gfxhub = Hub::new(asic.gfxhub, frame_buffer);
         let mmhub = Hub::new(asic.mmhub, frame_buffer);
-        let nbio = Nbio::new(vram_size, asic.pci.revision);
+        let nbio = Nbio::new(vram_size, asic.pci.revision, board.px_capable);
         let plain = Plain::new();
         let ih = InterruptHandler::new();
         let psp = Psp::new();
-        let smu = Smu::new(asic.smu_version, asic.smu_driver_if);
+        let smu = Smu::new(board.smu_version, asic.smu_driver_if);
         let gfx = GfxRegisters::new(asic.gfx);
         let sdma: Vec<SdmaRegisters> = asic
             .sdma

@@ -26,7 +26,7 @@ use mmio::{Overlap, RegOffset};
 use sdma_engine::Engine;
 use thiserror::Error;
 
-use crate::asic::AsicProfile;
+use crate::asic::{AsicProfile, Board};
 use crate::event::{Event, Journal, ResetKind};
 use crate::gfx::CommandProcessor;
 use crate::limited::limited;
@@ -42,6 +42,8 @@ pub struct GpuConfig {
     pub asic: &'static AsicProfile,
     /// SDMA engines, at least 1 and at most what the part has.
     pub sdma_instances: usize,
+    /// The board.
+    pub board: Board,
 }
 
 /// A GPU that cannot be built.
@@ -88,7 +90,7 @@ impl Gpu {
     /// # Errors
     /// [`GpuError`] if the profile contradicts itself.
     pub fn new(config: GpuConfig, memory: DeviceMemory) -> Result<Self, GpuError> {
-        let fabric = Fabric::new(config.asic, config.sdma_instances, memory)?;
+        let fabric = Fabric::new(&config, memory)?;
         let sdma = config
             .asic
             .sdma

@@ -269,6 +269,7 @@ mod tests {
             identity,
             bars: vec![],
             rom_size: 0,
+            no_soft_reset: true,
         })
         .unwrap();
         space.values[STATUS + 1] = 0xf9; // as if errors had been detected

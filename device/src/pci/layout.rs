@@ -48,6 +48,8 @@ pub struct Layout {
     pub bars: Vec<Bar>,
     /// Size of the expansion ROM in bytes, a power of two from 2 KiB to 16 MiB; 0 for none.
     pub rom_size: u32,
+    /// PM_CTRL.No_Soft_Reset: D3hot keeps the state of the function.
+    pub no_soft_reset: bool,
 }
 
 /// A [`Layout`] that no function can have.
@@ -115,6 +117,7 @@ pub(super) const ROM_ADDRESS: u16 = 0x30;
 const PM: u16 = 0x50;
 pub(super) const PM_CTRL: u16 = PM + 4;
 pub(super) const PM_CTRL_STATE_MASK: u16 = 0x3;
+const PM_CTRL_NO_SOFT_RESET: u32 = 0x8;
 const EXP: u16 = 0x64;
 pub(super) const EXP_DEVCTL: u16 = EXP + 8;
 pub(super) const EXP_DEVCTL_BCR_FLR: u16 = 0x8000;
@@ -141,10 +144,9 @@ const COMMON: &[Register] = &[
     register("CAPABILITY_LIST", 0x34, 1, PM as u32),
     register("INTERRUPT_LINE", 0x3c, 1, 0).writable(0xff),
     register("INTERRUPT_PIN", 0x3d, 1, 0), // no INTx
-    // Power management: version 3, D0 and D3hot, no PME; NO_SOFT_RESET: D3hot keeps the context.
+    // Power management: version 3, D0 and D3hot, no PME.
     register("PM_CAP", PM, 2, 0x01 | (EXP as u32) << 8),
     register("PM_PMC", PM + 2, 2, 0x0003),
-    register("PM_CTRL", PM_CTRL, 2, 0x0008).writable(PM_CTRL_STATE_MASK as u32),
     // PCI Express endpoint, version 2.
     register("EXP_CAP", EXP, 2, 0x10 | (MSI as u32) << 8),
     register("EXP_FLAGS", EXP + 2, 2, 0x0002),
@@ -188,7 +190,9 @@ impl Layout {
             identity,
             bars,
             rom_size,
+            no_soft_reset,
         } = self;
+        let power = if *no_soft_reset { PM_CTRL_NO_SOFT_RESET } else { 0 };
         let class = identity.class << 8 | u32::from(identity.revision);
         let mut registers = vec![
             register("VENDOR_ID", 0x00, 2, identity.vendor.into()),
@@ -196,6 +200,7 @@ impl Layout {
             register("CLASS_REVISION", 0x08, 4, class),
             register("SUBSYSTEM_VENDOR_ID", 0x2c, 2, identity.subsystem_vendor.into()),
             register("SUBSYSTEM_ID", 0x2e, 2, identity.subsystem.into()),
+            register("PM_CTRL", PM_CTRL, 2, power).writable(PM_CTRL_STATE_MASK.into()),
         ];
         registers.extend_from_slice(COMMON);
         let mut taken = [false; BAR_NAMES.len()];

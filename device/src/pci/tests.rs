@@ -29,6 +29,7 @@ fn layout() -> Layout {
             bar(5, 1 << 20, BarKind::Memory32),
         ],
         rom_size: 128 << 10,
+        no_soft_reset: true,
     }
 }
 

@@ -142,6 +142,7 @@ impl FakeGuest {
                 GpuConfig {
                     asic: &NAVI21,
                     sdma_instances,
+                    board: NAVI21.board(),
                 },
                 memory,
             )?,
@@ -429,7 +430,7 @@ impl FakeGuest {
 
     /// The PCI core resets the function. VRAM stays, so do the guest's own memory and its allocations.
     pub fn reset_function(&mut self) {
-        self.gpu.reset();
+        self.gpu.reset(device::event::ResetKind::Bus);
         self.forget_interrupts();
     }
 
