@@ -201,9 +201,10 @@ impl GpuFunction {
         self.gpu.set_time(self.epoch.elapsed());
     }
 
-    /// Sends the interrupt if one has become due. With MSI off, or nobody listening, it is lost, as on the bus.
+    /// Sends the interrupt if one has become due. With MSI off, or nobody listening, it is lost, as on the bus; in D3hot it waits.
     fn deliver(&mut self) {
-        if self.gpu.take_interrupt()
+        if self.is_awake()
+            && self.gpu.take_interrupt()
             && let Some(msi) = &self.msi
             && let Err(error) = msi.write(1)
         {
@@ -225,23 +226,39 @@ impl GpuFunction {
 
     fn reset_config(&mut self) {
         self.config.reset();
-        self.gpu.memory_mut().guest.set_bus_master(false);
+        self.power_changed();
+    }
+
+    /// Whether the function is in D0.
+    fn is_awake(&self) -> bool {
+        self.config.power_state() == PowerState::D0
+    }
+
+    /// In D3hot the function answers in configuration space only: its engines stand still, and it sends nothing.
+    fn power_changed(&mut self) {
+        let awake = self.is_awake();
+        let masters = awake && self.config.bus_master();
+        self.gpu.memory_mut().guest.set_bus_master(masters);
+        self.gpu.set_asleep(!awake);
     }
 
     fn apply(&mut self, effect: ConfigEffect) {
         match effect {
-            ConfigEffect::BusMaster(enabled) => self.gpu.memory_mut().guest.set_bus_master(enabled),
+            ConfigEffect::BusMaster(_) => self.power_changed(),
             ConfigEffect::FunctionLevelReset => {
                 limited!(Info, target: "amdgpu::reset", "function level reset");
                 self.function_reset(ResetKind::FunctionLevel);
             }
-            ConfigEffect::PowerState(PowerState::D3Hot) => {
-                limited!(Info, target: "amdgpu::pci", "unimplemented: D3hot keeps everything running");
+            ConfigEffect::PowerState(state) => {
+                limited!(Info, target: "amdgpu::pci", "power state {state:?}");
+                if state == PowerState::D0 && !self.no_soft_reset {
+                    self.function_reset(ResetKind::D3hot);
+                } else {
+                    self.power_changed();
+                }
             }
             // The front end routes memory accesses and messages itself.
-            ConfigEffect::PowerState(PowerState::D0)
-            | ConfigEffect::MemoryEnable(_)
-            | ConfigEffect::MsiChanged => {}
+            ConfigEffect::MemoryEnable(_) | ConfigEffect::MsiChanged => {}
         }
     }
 
@@ -345,6 +362,8 @@ impl PciFunction for GpuFunction {
 
     fn read(&mut self, region: Region, offset: u64, data: &mut [u8]) -> Result<(), RequestError> {
         match region {
+            // Nothing answers in D3hot. (The front end's own mapping of VRAM is beyond our reach: it stops decoding by itself.)
+            Region::Bar(_) if !self.is_awake() => data.fill(0xff),
             Region::Bar(REGISTER_BAR) => {
                 self.tick();
                 self.for_each_dword(offset, data.len(), |gpu, register, at| {
@@ -372,6 +391,7 @@ impl PciFunction for GpuFunction {
     fn write(&mut self, region: Region, offset: u64, data: &[u8]) -> Result<(), RequestError> {
         self.tick();
         match region {
+            Region::Bar(_) if !self.is_awake() => {}
             Region::Bar(REGISTER_BAR) => {
                 self.for_each_dword(offset, data.len(), |gpu, register, at| {
                     if let Some(lane) = data.get(at..at + 4).and_then(|lane| lane.try_into().ok()) {
@@ -488,5 +508,7 @@ impl PciFunction for GpuFunction {
     }
 }
 
+#[cfg(test)]
+mod reset_tests;
 #[cfg(test)]
 mod tests;

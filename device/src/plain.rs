@@ -10,6 +10,10 @@ const fn at(byte: u32) -> RegOffset {
 
 /// Low half of the reference clock counter (SMUIO).
 const GOLDEN_TSC_COUNT_LOWER: RegOffset = at(0x5_a898);
+/// Whether the chip is in BACO (THM).
+const THM_BACO_CNTL: RegOffset = at(0x5_9a04);
+/// What the driver waits to see clear after ExitBaco (6.12, 7.3 `smu_v11_0_poll_baco_exit`).
+const BACO_MODE: u32 = 1 << 8;
 /// High half of the reference clock counter (SMUIO).
 const GOLDEN_TSC_COUNT_UPPER: RegOffset = at(0x5_a894);
 
@@ -39,7 +43,7 @@ static SPECS: &[RegSpec] = &[
     RegSpec::stored("CG_TACH_CTRL", at(0x5_99a8)),
     RegSpec::constant("CG_TACH_STATUS", at(0x5_99ac), 0),
     RegSpec::constant("CG_THERMAL_STATUS", at(0x5_99b0), 0),
-    RegSpec::stored("THM_BACO_CNTL", at(0x5_9a04)),
+    RegSpec::modelled("THM_BACO_CNTL", THM_BACO_CNTL).write_mask(!BACO_MODE),
     // SMUIO
     RegSpec::stored("CGTT_ROM_CLK_CTRL0", at(0x5_a390)),
     RegSpec::modelled("GOLDEN_TSC_COUNT_UPPER", GOLDEN_TSC_COUNT_UPPER).write_mask(0),
@@ -64,6 +68,18 @@ impl Plain {
         Self {
             file: RegisterFile::new("", RegOffset::from_byte(0), SPECS),
         }
+    }
+
+    /// Whether the chip is in BACO.
+    pub fn set_baco(&mut self, baco: bool) {
+        let others = self.file.get(THM_BACO_CNTL) & !BACO_MODE;
+        self.file
+            .set(THM_BACO_CNTL, others | if baco { BACO_MODE } else { 0 });
+    }
+
+    /// Whether a register has power in BACO: the one that says so.
+    pub fn is_always_on(offset: RegOffset) -> bool {
+        offset == THM_BACO_CNTL
     }
 
     /// The reference clock counter as of now (100 MHz ticks).

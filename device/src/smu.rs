@@ -32,6 +32,8 @@ const MSG_GET_SMU_VERSION: u32 = 0x2;
 const MSG_GET_DRIVER_IF_VERSION: u32 = 0x3;
 const MSG_GET_MIN_DPM_FREQ: u32 = 0x1d;
 const MSG_GET_MAX_DPM_FREQ: u32 = 0x1e;
+const MSG_ENTER_BACO: u32 = 0x15;
+const MSG_EXIT_BACO: u32 = 0x16;
 const MSG_MODE1_RESET: u32 = 0x30;
 const MSG_GET_PPT_LIMIT: u32 = 0x33;
 const MSG_MODE2_RESET: u32 = 0x5d;
@@ -46,6 +48,10 @@ pub enum SmuEffect {
     Mode1Reset,
     /// DriverMode2Reset: graphics and SDMA.
     Mode2Reset,
+    /// EnterBaco: take the chip's power away.
+    EnterBaco,
+    /// ExitBaco: give it back, and then call [`Smu::finish`], for the result of this message is still to come.
+    ExitBaco,
 }
 
 /// The system management unit.
@@ -73,6 +79,12 @@ impl Smu {
         &self.messages
     }
 
+    /// Gives the result of the message that was left open: success.
+    pub fn finish(&mut self) {
+        self.file.set(C2PMSG_82, 0);
+        self.file.set(C2PMSG_90, RESULT_OK);
+    }
+
     fn message(&mut self, message: u32, effects: &mut Effects<SmuEffect>) {
         if !(1..MESSAGE_COUNT).contains(&message) {
             *self.messages.entry(u32::MAX).or_default() += 1;
@@ -89,6 +101,14 @@ impl Smu {
             MSG_GET_MIN_DPM_FREQ => 500,
             MSG_GET_MAX_DPM_FREQ => 2000,
             MSG_GET_PPT_LIMIT => 255,
+            MSG_ENTER_BACO => {
+                effects.push(SmuEffect::EnterBaco);
+                0
+            }
+            MSG_EXIT_BACO => {
+                effects.push(SmuEffect::ExitBaco);
+                return;
+            }
             MSG_MODE1_RESET => {
                 effects.push(SmuEffect::Mode1Reset);
                 0
@@ -164,6 +184,22 @@ mod tests {
         let mut smu = Smu::new(0, 0);
         assert_eq!(send(&mut smu, MSG_MODE1_RESET, 0).1, [SmuEffect::Mode1Reset]);
         assert_eq!(send(&mut smu, MSG_MODE2_RESET, 0).1, [SmuEffect::Mode2Reset]);
+    }
+
+    /// `smu_v11_0_baco_exit` (6.1) goes on as soon as it has the result: it must not come before the part has power.
+    #[test]
+    fn leaving_baco_is_answered_when_it_is_done() {
+        let mut smu = Smu::new(0, 0);
+        assert_eq!(send(&mut smu, MSG_ENTER_BACO, 0).1, [SmuEffect::EnterBaco]);
+        let mut effects = Effects::default();
+        smu.write(C2PMSG_90, 0, &mut effects);
+        smu.write(C2PMSG_66, MSG_EXIT_BACO, &mut effects);
+        assert_eq!(
+            (effects.take(), smu.read(C2PMSG_90)),
+            (vec![SmuEffect::ExitBaco], 0)
+        );
+        smu.finish();
+        assert_eq!(smu.read(C2PMSG_90), RESULT_OK);
     }
 
     #[test]

@@ -223,6 +223,10 @@ impl Serialize for EngineName {
 pub enum ResetKind {
     /// Graphics and SDMA, by the SMU's mailbox.
     Mode2,
+    /// BACO is left: the chip has power again, behind a bus interface that never lost it.
+    BacoExit,
+    /// BACO is entered: the chip loses its power, the bus interface stays.
+    BacoEnter,
     /// Everything but the PCI function, by the SMU's mailbox.
     Mode1Smu,
     /// The same by the PSP's mailbox.
@@ -231,13 +235,16 @@ pub enum ResetKind {
     FunctionLevel,
     /// From the bus: DEVICE_RESET.
     Bus,
+    /// The way back from D3hot, on a board without No_Soft_Reset.
+    D3hot,
     /// The machine around the card was switched off.
     PowerOff,
-    /// SDMA engines, by GRBM_SOFT_RESET.
+    /// An SDMA engine, by GRBM_SOFT_RESET. A driver pulses it at each start of the engine, too.
     SoftSdma,
-    /// Graphics or compute, by GRBM_SOFT_RESET.
+    /// All graphics or all compute queues, by GRBM_SOFT_RESET.
     SoftGfx,
-    /// One queue.
+    /// One queue with what it had in flight: by CP_VMID_RESET or CP_HQD_DEQUEUE_REQUEST, by an UNMAP_QUEUES of kind RESET that found
+    /// work, or, of an SDMA engine, by GRBM_SOFT_RESET while it was frozen. No new generation begins: everything else goes on.
     Queue,
 }
 

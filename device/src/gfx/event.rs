@@ -76,6 +76,11 @@ pub enum CpEvent {
         /// The pipe has PRIV_REG_INT_ENABLE.
         interrupt: bool,
     },
+    /// One queue was reset, and what it had in flight was dropped.
+    QueueReset {
+        /// The queue.
+        queue: QueueId,
+    },
     /// CPC_INT_STATUS.GENERIC2_INT_STATUS was written: the KIQ's fence on 6.12 and 7.3.
     KiqFence {
         /// The queue that RLC_CP_SCHEDULERS names.
@@ -131,6 +136,7 @@ impl CpEvent {
             Self::KiqFence { queue } => (IH_SOURCE_KIQ, queue, Vmid::KERNEL, 0),
             Self::BadOpcode { .. }
             | Self::PrivilegedRegister { .. }
+            | Self::QueueReset { .. }
             | Self::InvalidateTlb { .. }
             | Self::Fence { .. }
             | Self::LongWait { .. }

@@ -7,7 +7,7 @@ use super::cp::{Bench, CommandProcessor};
 use super::pm4::{Place, QueueSelection, ReleaseData, UnmapAction};
 use super::spec::fields::hqd;
 use super::state::Queue;
-use super::{HqdImage, QueueChange, QueueId, QueueKind, QueueState};
+use super::{CpEvent, HqdImage, QueueChange, QueueId, QueueKind, QueueState};
 
 impl CommandProcessor {
     /// MAP_QUEUES: loads the queue's descriptor from its MQD, and its write pointer from where the driver keeps it.
@@ -71,6 +71,10 @@ impl CommandProcessor {
         }
         for queue in &removed {
             self.stats.queues_unmapped += 1;
+            // A driver also takes idle queues off this way: then nothing is lost, and nothing is reset.
+            if action == UnmapAction::Reset && is_hung(queue) {
+                bench.events.push(CpEvent::QueueReset { queue: queue.id });
+            }
             log::debug!(target: "amdgpu::cp", "queue {} unmapped", queue.id);
             self.save(bench, queue);
             self.note(QueueChange::Unmapped(queue.id));

@@ -314,6 +314,7 @@ impl GfxRegisters {
                 let queue = QueueId::new(0, pipe, queue);
                 self.set_window(queue, f::hqd::ACTIVE, 0);
                 effects.push(GfxEffect::Cp(CpCommand::Reset(queue)));
+                effects.push(GfxEffect::Event(CpEvent::QueueReset { queue }));
             }
         }
     }
@@ -345,6 +346,9 @@ impl GfxRegisters {
                 self.set_window(queue, index, 0);
                 if active {
                     self.deactivate(queue, effects);
+                    if new & f::DEQUEUE_REQ == f::DEQUEUE_RESET {
+                        effects.push(GfxEffect::Event(CpEvent::QueueReset { queue }));
+                    }
                 }
             }
         } else if active && (index == pointer || index == pointer + 1) {

@@ -8,7 +8,7 @@ use super::engines::Turn;
 use super::fabric::{Effect, Fabric};
 use super::{Gpu, POISON};
 use crate::event::{Event, Hex, ResetKind};
-use crate::gfx::GfxEffect;
+use crate::gfx::{CpCommand, GfxEffect};
 use crate::ih::{IhEffect, IvEntry};
 use crate::limited::limited;
 use crate::psp::{PspEffect, PspRequest};
@@ -42,6 +42,8 @@ impl Gpu {
             Effect::Psp(PspEffect::Mode1Reset) => self.ask_for(ResetKind::Mode1Psp),
             Effect::Smu(SmuEffect::Mode1Reset) => self.ask_for(ResetKind::Mode1Smu),
             Effect::Smu(SmuEffect::Mode2Reset) => self.ask_for(ResetKind::Mode2),
+            Effect::Smu(SmuEffect::EnterBaco) => self.ask_for(ResetKind::BacoEnter),
+            Effect::Smu(SmuEffect::ExitBaco) => self.baco_exit_asked = true,
             Effect::Gfx(effect) => self.apply_gfx(effect),
             Effect::Sdma(index, SdmaEffect::Kick | SdmaEffect::Stop) => {
                 if let Some(slot) = self.sdma.get_mut(index) {
@@ -54,20 +56,20 @@ impl Gpu {
     fn apply_gfx(&mut self, effect: GfxEffect) {
         match effect {
             GfxEffect::Cp(command) => {
+                if let CpCommand::SoftReset { graphics, compute } = command {
+                    for (target, is_reset) in [("gfx", graphics), ("compute", compute)] {
+                        if is_reset {
+                            self.record_part_reset(ResetKind::SoftGfx, target.to_owned());
+                        }
+                    }
+                }
                 self.cp.apply(command);
                 self.cp_turn = Turn::Now;
             }
             GfxEffect::Event(event) => self.cp_event(&event),
             GfxEffect::ResetSdma(mask) => {
-                for (index, registers) in self.fabric.sdma.iter_mut().enumerate() {
-                    if mask >> index & 1 != 0 {
-                        registers.soft_reset();
-                        if let Some(slot) = self.sdma.get_mut(index) {
-                            slot.stop();
-                            // One step, so that its registers show that it stands still.
-                            slot.turn = Turn::Now;
-                        }
-                    }
+                for index in (0..self.sdma.len()).filter(|index| mask >> index & 1 != 0) {
+                    self.reset_sdma(index);
                 }
             }
             // Only a virtual function's driver asks the RLC firmware for registers.

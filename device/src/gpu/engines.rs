@@ -8,7 +8,7 @@ use sdma_engine::{Budget, Engine, EngineEvent, Step, Wait, WaitTarget};
 use super::bus::EngineBus;
 use super::{Gpu, Work};
 use crate::asic::SdmaInstance;
-use crate::event::{EngineName, Event, Hex};
+use crate::event::{EngineName, Event, Hex, ResetKind};
 use crate::gfx::pm4::Place;
 use crate::gfx::{self, CpEvent, CpStep, QueueId};
 use crate::ih::IvEntry;
@@ -70,7 +70,13 @@ impl Gpu {
         if let Some(kind) = self.pending_reset.take() {
             self.carry_out(kind);
         }
+        if std::mem::take(&mut self.baco_exit_asked) {
+            self.leave_baco();
+        }
         self.lose_slice();
+        if self.asleep {
+            return self.work();
+        }
         for index in 0..self.sdma.len() {
             if self.sdma.get(index).is_some_and(|slot| self.is_due(slot.turn)) {
                 self.step_sdma(index);
@@ -91,6 +97,12 @@ impl Gpu {
     }
 
     fn work(&self) -> Work {
+        if self.pending_reset.is_some() || self.baco_exit_asked || self.losing.is_some() {
+            return Work::Busy;
+        }
+        if self.asleep {
+            return Work::Idle;
+        }
         let turns = self.sdma.iter().map(|slot| slot.turn).chain([self.cp_turn]);
         let mut next: Option<Duration> = None;
         for turn in turns {
@@ -99,9 +111,6 @@ impl Gpu {
                 Turn::At(time) => next = Some(next.map_or(time, |earliest| earliest.min(time))),
                 Turn::None => {}
             }
-        }
-        if self.pending_reset.is_some() || self.losing.is_some() {
-            return Work::Busy;
         }
         next.map_or(Work::Idle, |time| Work::Wait(time.saturating_sub(self.now)))
     }
@@ -272,6 +281,16 @@ impl Gpu {
         }
     }
 
+    /// The driver's name of a queue's ring, as its messages have it.
+    fn queue_name(&self, queue: gfx::QueueId) -> String {
+        let kind = match queue.kind() {
+            _ if self.fabric.gfx.cp_config().kiq == Some(queue) => "kiq",
+            gfx::QueueKind::Graphics => "gfx",
+            gfx::QueueKind::Compute => "comp",
+        };
+        format!("{kind}_{queue}")
+    }
+
     pub(super) fn cp_event(&mut self, event: &CpEvent) {
         match *event {
             CpEvent::Fence { queue, at, value } => {
@@ -301,6 +320,9 @@ impl Gpu {
                     queue,
                     &format!("VMID {vmid} may not access the register {name} ({register})"),
                 );
+            }
+            CpEvent::QueueReset { queue } => {
+                self.record_part_reset(ResetKind::Queue, self.queue_name(queue));
             }
             CpEvent::RingFault { queue } => self.queue_halted(queue, "its ring cannot be read"),
             CpEvent::EndOfPipe { .. } | CpEvent::KiqFence { .. } | CpEvent::InvalidateTlb { .. } => {}

@@ -64,6 +64,8 @@ pub(super) struct Fabric {
     pub(super) faults: FaultSink,
     /// 100 MHz ticks.
     clock: u64,
+    /// In BACO: only the bus interface and the SMU's mailbox have power.
+    chip_off: bool,
 }
 
 impl Fabric {
@@ -125,6 +127,7 @@ impl Fabric {
             effects: Effects::default(),
             faults: FaultSink::default(),
             clock: 0,
+            chip_off: false,
         })
     }
 
@@ -179,6 +182,13 @@ impl Fabric {
         self.gfx.set_clock(ticks);
     }
 
+    /// Whether a register answers: in BACO, only the bus interface, the SMU's mailbox and the register that tells of BACO.
+    fn has_power(&self, owner: Owner, offset: RegOffset) -> bool {
+        !self.chip_off
+            || matches!(owner, Owner::Nbio | Owner::Smu)
+            || owner == Owner::Plain && Plain::is_always_on(offset)
+    }
+
     pub(super) fn read(&mut self, offset: RegOffset) -> u32 {
         let Some(owner) = self.router.owner(offset) else {
             if self.ledger.unmodelled(offset, Direction::Read) {
@@ -186,6 +196,9 @@ impl Fabric {
             }
             return 0;
         };
+        if !self.has_power(owner, offset) {
+            return u32::MAX;
+        }
         match owner {
             Owner::Nbio => self.read_nbio(offset),
             Owner::Plain => self.plain.read(offset),
@@ -236,6 +249,9 @@ impl Fabric {
             }
             return;
         };
+        if !self.has_power(owner, offset) {
+            return;
+        }
         match owner {
             Owner::Nbio => self.write_nbio(offset, value),
             Owner::Plain => self.plain.write(offset, value, &mut Effects::default()),
@@ -327,18 +343,38 @@ impl Fabric {
         self.faults.take();
     }
 
+    /// Everything but the bus interface and the SMU's mailbox loses its power (BACO).
+    pub(super) fn power_chip_off(&mut self) {
+        self.reset_chip();
+        self.plain.set_baco(true);
+        self.chip_off = true;
+    }
+
+    /// Everything has power again, in the state after power-on.
+    pub(super) fn power_chip_on(&mut self) {
+        self.plain.set_baco(false);
+        self.chip_off = false;
+    }
+
     /// Every register back to the state after power-on. Memory, counters and the ledger stay.
     pub(super) fn reset(&mut self) {
+        self.reset_chip();
+        self.smu.reset();
+        self.nbio.reset();
+        self.chip_off = false;
+    }
+
+    fn reset_chip(&mut self) {
         let Self {
             memory: _,
             gfxhub,
             mmhub,
             ih,
             psp,
-            smu,
+            smu: _,
             gfx,
             sdma,
-            nbio,
+            nbio: _,
             plain,
             smn,
             router: _,
@@ -347,17 +383,16 @@ impl Fabric {
             effects,
             faults,
             clock: _,
+            chip_off: _,
         } = self;
         gfxhub.reset();
         mmhub.reset();
         ih.reset();
         psp.reset();
-        smu.reset();
         gfx.reset();
         for registers in sdma {
             registers.reset();
         }
-        nbio.reset();
         plain.reset();
         smn.reset();
         effects.take();

@@ -78,11 +78,11 @@ impl Gpu {
         self.next_loss = Some(loss);
     }
 
-    /// Begins the loss of a reset: the one that was asked for, or this one.
-    pub(super) fn begin_reset_loss(&mut self, kind: ResetKind, otherwise: LossMode) {
+    /// Begins the loss of a reset: the one that was asked for, or this one. `kind` is the reset that is over when the loss is.
+    pub(super) fn begin_reset_loss(&mut self, kind: Option<ResetKind>, otherwise: LossMode) {
         self.finish_loss();
         let loss = self.next_loss.take().unwrap_or(Loss::whole(otherwise));
-        self.begin_loss(loss, LossCause::Reset, Some(kind));
+        self.begin_loss(loss, LossCause::Reset, kind);
     }
 
     pub(super) fn begin_loss(&mut self, loss: Loss, cause: LossCause, reset: Option<ResetKind>) {
@@ -141,6 +141,7 @@ impl Gpu {
             self.boot();
             self.end_reset(kind);
         }
+        self.end_baco();
     }
 
     /// Loses the next populated slice; gives where to go on, if there may be more, and how many bytes it had.

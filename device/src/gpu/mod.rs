@@ -34,6 +34,7 @@ use crate::memory::DeviceMemory;
 use engines::{SdmaSlot, Turn};
 use fabric::{Effect, Fabric};
 use loss::Losing;
+use reset::Baco;
 
 /// What a GPU is made of.
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +78,9 @@ pub struct Gpu {
     now: Duration,
     interrupt: bool,
     pending_reset: Option<ResetKind>,
+    baco: Baco,
+    baco_exit_asked: bool,
+    asleep: bool,
     losing: Option<Losing>,
     next_loss: Option<Loss>,
     page_tables: PageTableUpdates,
@@ -115,6 +119,9 @@ impl Gpu {
             now: Duration::ZERO,
             interrupt: false,
             pending_reset: None,
+            baco: Baco::default(),
+            baco_exit_asked: false,
+            asleep: false,
             losing: None,
             next_loss: None,
             page_tables: PageTableUpdates::default(),

@@ -16,18 +16,47 @@ use crate::limited::limited;
 pub struct ResetCounts {
     /// MODE1, through the SMU or the PSP.
     pub mode1: u64,
+    /// Of these, through the PSP.
+    pub mode1_psp: u64,
     /// MODE2.
     pub mode2: u64,
-    /// From the bus: function level reset, DEVICE_RESET.
+    /// Ways into BACO.
+    pub baco: u64,
+    /// From the bus: function level reset, DEVICE_RESET, D3hot without No_Soft_Reset.
     pub function: u64,
+    /// Of these, DEVICE_RESET.
+    pub bus: u64,
+    /// Of these, on the way back from D3hot.
+    pub d3hot: u64,
+    /// GRBM_SOFT_RESET: SDMA engines, graphics, compute.
+    pub soft: u64,
+    /// One queue.
+    pub queue: u64,
+}
+
+/// Whether the chip has power behind its bus interface ("bus active, chip off").
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Baco {
+    /// It has.
+    #[default]
+    Out,
+    /// It has not.
+    In,
+    /// It will have it again when the contents of VRAM are gone.
+    Leaving,
 }
 
 impl Gpu {
     /// As after power-on: a function level reset, or a reset from the bus. The contents of VRAM stay, unless a loss was asked for.
     pub fn reset(&mut self, kind: ResetKind) {
         self.resets.function += 1;
+        match kind {
+            ResetKind::Bus => self.resets.bus += 1,
+            ResetKind::D3hot => self.resets.d3hot += 1,
+            _ => {}
+        }
         self.begin_reset(kind);
-        self.begin_reset_loss(kind, LossMode::Keep);
+        self.begin_reset_loss(Some(kind), LossMode::Keep);
         self.cold(kind);
     }
 
@@ -53,13 +82,97 @@ impl Gpu {
                 self.stop_engines();
                 self.end_reset(kind);
             }
+            ResetKind::BacoEnter => self.enter_baco(),
             _ => {
                 self.resets.mode1 += 1;
+                self.resets.mode1_psp += u64::from(kind == ResetKind::Mode1Psp);
                 self.begin_reset(kind);
-                self.begin_reset_loss(kind, LossMode::Poison);
+                self.begin_reset_loss(Some(kind), LossMode::Poison);
                 self.cold(kind);
             }
         }
+    }
+
+    /// Bus active, chip off. The bus interface keeps its registers and the SMU's mailbox answers; everything else stands as after
+    /// power-on, and does not answer. VRAM is without power too.
+    fn enter_baco(&mut self) {
+        if self.baco == Baco::In {
+            return;
+        }
+        self.resets.baco += 1;
+        self.begin_reset(ResetKind::BacoEnter);
+        self.begin_reset_loss(None, LossMode::Poison);
+        self.fabric.power_chip_off();
+        self.stop_everything();
+        self.baco = Baco::In;
+        self.end_reset(ResetKind::BacoEnter);
+    }
+
+    /// The SMU answers when the part is up, which it is when nothing of its former contents is left.
+    pub(super) fn leave_baco(&mut self) {
+        if self.baco == Baco::Out {
+            // Nothing to do, and that is done.
+            self.fabric.smu.finish();
+            return;
+        }
+        self.begin_reset(ResetKind::BacoExit);
+        self.baco = Baco::Leaving;
+        if self.losing.is_none() {
+            self.end_baco();
+        }
+    }
+
+    /// The end of the way out of BACO.
+    pub(super) fn end_baco(&mut self) {
+        if self.baco == Baco::Leaving {
+            self.baco = Baco::Out;
+            self.fabric.power_chip_on();
+            self.boot();
+            self.fabric.smu.finish();
+            self.end_reset(ResetKind::BacoExit);
+        }
+    }
+
+    /// One SDMA engine, by its bit in GRBM_SOFT_RESET. A driver that resets the engine's queue only (7.3 `sdma_v5_2_reset_queue`) has
+    /// frozen it before.
+    pub(super) fn reset_sdma(&mut self, index: usize) {
+        let Some(registers) = self.fabric.sdma.get_mut(index) else {
+            return;
+        };
+        let kind = if registers.queue_config().frozen {
+            ResetKind::Queue
+        } else {
+            ResetKind::SoftSdma
+        };
+        registers.soft_reset();
+        if let Some(slot) = self.sdma.get_mut(index) {
+            slot.stop();
+            // One step, so that its registers show that it stands still.
+            slot.turn = Turn::Now;
+        }
+        self.record_part_reset(kind, format!("sdma{index}"));
+    }
+
+    /// Takes down a reset of an engine or a queue, which is over as soon as it begins.
+    pub(super) fn record_part_reset(&mut self, kind: ResetKind, target: String) {
+        if kind == ResetKind::Queue {
+            self.resets.queue += 1;
+        } else {
+            self.resets.soft += 1;
+        }
+        self.journal.record(Event::ResetBegin {
+            kind,
+            target: Some(target.clone()),
+        });
+        self.journal.record(Event::ResetEnd {
+            kind,
+            target: Some(target),
+        });
+    }
+
+    /// Stops the engines for as long as the function is in D3hot; they go on where they stood.
+    pub const fn set_asleep(&mut self, asleep: bool) {
+        self.asleep = asleep;
     }
 
     fn begin_reset(&mut self, kind: ResetKind) {
@@ -73,15 +186,22 @@ impl Gpu {
 
     fn cold(&mut self, kind: ResetKind) {
         self.fabric.reset();
-        self.stop_engines();
-        self.interrupt = false;
-        self.pending_reset = None;
+        self.baco = Baco::Out;
+        self.stop_everything();
         if self.losing.is_none() {
             self.boot();
             self.end_reset(kind);
         } else {
             self.fabric.set_in_reset(true);
         }
+    }
+
+    /// The engines, and whatever was asked for and not yet done.
+    fn stop_everything(&mut self) {
+        self.stop_engines();
+        self.interrupt = false;
+        self.pending_reset = None;
+        self.baco_exit_asked = false;
     }
 
     /// Nothing of what ran before touches memory after this.
