@@ -50,6 +50,8 @@ pub enum EntryKind {
 /// A present entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VisitedEntry {
+    /// Where it lies.
+    pub at: Location,
     /// The kind of table that holds it.
     pub level: Level,
     /// First address that it covers.
@@ -94,6 +96,17 @@ impl TableSummary {
     }
 }
 
+/// How deep an enumerating walk looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// Everything, and whether pages are in memory.
+    Pages,
+    /// Everything.
+    Entries,
+    /// Directories only: page tables are not opened.
+    Directories,
+}
+
 /// Visits every present entry of a context, parents before children, addresses ascending. `fb_offset` is FB_OFFSET in bytes.
 /// A disabled context, and one whose base register is not valid, has no entries.
 pub fn walk_tables<M: PhysicalMemory + ?Sized>(
@@ -101,6 +114,39 @@ pub fn walk_tables<M: PhysicalMemory + ?Sized>(
     fb_offset: u64,
     memory: &M,
     budget: WalkBudget,
+    visitor: impl FnMut(&VisitedEntry),
+) -> TableSummary {
+    walk(context, fb_offset, memory, budget, Depth::Pages, visitor)
+}
+
+/// [`walk_tables`] without a look at whether pages are in memory: `pages_out_of_memory` stays 0.
+pub(crate) fn walk_entries<M: PhysicalMemory + ?Sized>(
+    context: &Context,
+    fb_offset: u64,
+    memory: &M,
+    budget: WalkBudget,
+    visitor: impl FnMut(&VisitedEntry),
+) -> TableSummary {
+    walk(context, fb_offset, memory, budget, Depth::Entries, visitor)
+}
+
+/// Visits the present entries of directories alone, so that every table is met and no page table is read.
+pub fn walk_directories<M: PhysicalMemory + ?Sized>(
+    context: &Context,
+    fb_offset: u64,
+    memory: &M,
+    budget: WalkBudget,
+    visitor: impl FnMut(&VisitedEntry),
+) -> TableSummary {
+    walk(context, fb_offset, memory, budget, Depth::Directories, visitor)
+}
+
+fn walk<M: PhysicalMemory + ?Sized>(
+    context: &Context,
+    fb_offset: u64,
+    memory: &M,
+    budget: WalkBudget,
+    depth: Depth,
     visitor: impl FnMut(&VisitedEntry),
 ) -> TableSummary {
     let pages = context
@@ -112,6 +158,7 @@ pub fn walk_tables<M: PhysicalMemory + ?Sized>(
         fb_offset,
         memory,
         budget,
+        depth,
         size: pages.saturating_mul(PAGE_SIZE),
         visitor,
         summary: TableSummary::default(),
@@ -139,11 +186,52 @@ fn spend(budget: &mut u64) -> bool {
     }
 }
 
+/// Entries that are read from memory at once: what a page holds.
+const CHUNK: usize = 512;
+
+/// Entries that have been read ahead.
+struct Chunk {
+    bytes: [u8; CHUNK * 8],
+    next: usize,
+    end: usize,
+}
+
+impl Default for Chunk {
+    fn default() -> Self {
+        Self {
+            bytes: [0; CHUNK * 8],
+            next: 0,
+            end: 0,
+        }
+    }
+}
+
+impl Chunk {
+    /// The next entry. `fill` reads more, where it can, and says how many bytes.
+    fn next(&mut self, fill: impl FnOnce(&mut [u8]) -> Option<usize>) -> Option<u64> {
+        if self.next >= self.end {
+            self.end = fill(&mut self.bytes)?;
+            self.next = 0;
+        }
+        let entry = self.bytes.get(self.next..)?.first_chunk()?;
+        self.next = self.next.saturating_add(8);
+        Some(u64::from_le_bytes(*entry))
+    }
+}
+
+/// Room for so many entries, as far as there is room.
+fn first_entries(bytes: &mut [u8], count: u64) -> Option<&mut [u8]> {
+    let wanted = usize::try_from(count.saturating_mul(8)).unwrap_or(usize::MAX);
+    let len = wanted.min(bytes.len());
+    bytes.get_mut(..len)
+}
+
 struct Walk<'a, M: ?Sized, V> {
     context: &'a Context,
     fb_offset: u64,
     memory: &'a M,
     budget: WalkBudget,
+    depth: Depth,
     /// Bytes from the context's start to its end.
     size: u64,
     visitor: V,
@@ -166,19 +254,31 @@ impl<M: PhysicalMemory + ?Sized, V: FnMut(&VisitedEntry)> Walk<'_, M, V> {
             level.last_index(self.context.block_bits)
         };
 
+        if level == Level::Ptb && self.depth == Depth::Directories {
+            return;
+        }
         let mut index: u64 = 0;
         let mut offset = start;
+        let mut chunk = Chunk::default();
         while index <= last && offset < self.size {
             if !spend(&mut self.budget.entries) {
                 self.summary.truncated = true;
                 return;
             }
-            let Ok(raw) = self.memory.load_u64(location.plus(index << 3)) else {
+            let at = location.plus(index << 3);
+            let loaded = chunk.next(|bytes| {
+                let left = self.size.saturating_sub(offset).div_ceil(covers);
+                let count = last.saturating_sub(index).saturating_add(1).min(left);
+                let bytes = first_entries(bytes, count)?;
+                self.memory.read(at, bytes).ok()?;
+                Some(bytes.len())
+            });
+            let Some(raw) = loaded.or_else(|| self.memory.load_u64(at).ok()) else {
                 self.summary.tables_out_of_memory = self.summary.tables_out_of_memory.saturating_add(1);
                 return;
             };
             if raw != 0 {
-                self.entry(level, Pde::from_bits(raw), offset, covers);
+                self.entry(level, at, Pde::from_bits(raw), offset, covers);
             }
             if self.summary.truncated {
                 return;
@@ -188,7 +288,7 @@ impl<M: PhysicalMemory + ?Sized, V: FnMut(&VisitedEntry)> Walk<'_, M, V> {
         }
     }
 
-    fn entry(&mut self, level: Level, entry: Pde, offset: u64, covers: u64) {
+    fn entry(&mut self, level: Level, at: Location, entry: Pde, offset: u64, covers: u64) {
         let len = covers.min(self.size.saturating_sub(offset));
         let below = level.below().filter(|_| !entry.pde_pte());
         let leaf = entry.as_pte();
@@ -207,7 +307,13 @@ impl<M: PhysicalMemory + ?Sized, V: FnMut(&VisitedEntry)> Walk<'_, M, V> {
         count(&mut self.summary.entries, level);
         self.tally(kind, len);
         let va = GpuVa::new(self.context.start_page << PAGE_SHIFT).plus(offset);
-        (self.visitor)(&VisitedEntry { level, va, len, kind });
+        (self.visitor)(&VisitedEntry {
+            at,
+            level,
+            va,
+            len,
+            kind,
+        });
         if let (Some(below), EntryKind::Directory { entry, .. }) = (below, kind) {
             self.table(below, entry, offset);
         }
@@ -233,7 +339,8 @@ impl<M: PhysicalMemory + ?Sized, V: FnMut(&VisitedEntry)> Walk<'_, M, V> {
                 add(&mut summary.system_pages, &mut summary.system_bytes);
             }
         }
-        if let EntryKind::Page { location, .. } = kind
+        if self.depth == Depth::Pages
+            && let EntryKind::Page { location, .. } = kind
             && !self.memory.reaches(location, len)
         {
             summary.pages_out_of_memory = summary.pages_out_of_memory.saturating_add(1);
