@@ -282,7 +282,7 @@ impl Gpu {
     }
 
     /// The driver's name of a queue's ring, as its messages have it.
-    fn queue_name(&self, queue: gfx::QueueId) -> String {
+    fn queue_name(&self, queue: QueueId) -> String {
         let kind = match queue.kind() {
             _ if self.fabric.gfx.cp_config().kiq == Some(queue) => "kiq",
             gfx::QueueKind::Graphics => "gfx",
