@@ -4,11 +4,16 @@ use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use crate::json::Object;
+use crate::marker;
 use crate::recovery;
 use crate::sys::{self, Child};
 
 /// Longer than any recovery with its time limits.
 const LIMIT: Duration = Duration::from_secs(170);
+/// How long an eviction may still take after it was told to stop. One eviction goes on as long as anybody brings buffers back
+/// (ttm_resource.c, `ttm_resource_manager_evict_all`): with clients at work that is for ever.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// What init is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,14 +50,21 @@ impl Background {
         match command {
             Command::StartRecovery => start(&mut self.recovery, |_| recovery::recover()),
             Command::StartEvictions => start(&mut self.evictions, recovery::evict_until),
-            Command::AwaitRecovery => finish(self.recovery.take()),
+            Command::AwaitRecovery => finish(self.recovery.take(), LIMIT),
             Command::StopEvictions => {
-                if let Some(work) = &mut self.evictions {
-                    work.stop
-                        .write_all(b"x")
-                        .map_err(|error| format!("stopping the evictions: {error}"))?;
+                let Some(mut work) = self.evictions.take() else {
+                    return Err("it was not started".to_owned());
+                };
+                work.stop
+                    .write_all(b"x")
+                    .map_err(|error| format!("stopping the evictions: {error}"))?;
+                if sys::wait_readable(work.result.as_fd(), STOP_LIMIT) {
+                    return finish(Some(work), LIMIT);
                 }
-                finish(self.evictions.take())
+                // It ends once nobody brings buffers back.
+                work.child.kill();
+                marker::note("evict-loop", &Object::new().flag("ended", false));
+                Ok(())
             }
         }
     }
@@ -79,11 +91,11 @@ fn start(
     Ok(())
 }
 
-fn finish(work: Option<Work>) -> Result<(), String> {
+fn finish(work: Option<Work>, limit: Duration) -> Result<(), String> {
     let Some(mut work) = work else {
         return Err("it was not started".to_owned());
     };
-    if !sys::wait_readable(work.result.as_fd(), LIMIT) {
+    if !sys::wait_readable(work.result.as_fd(), limit) {
         let stack = work.child.stack();
         work.child.kill();
         return Err(format!(

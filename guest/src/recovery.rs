@@ -55,6 +55,7 @@ pub fn evict_until(stop: &dyn Fn() -> bool) -> Result<(), String> {
     marker::note(
         "evict-loop",
         &Object::new()
+            .flag("ended", true)
             .number("rounds", rounds)
             .number("errors", errors)
             .number("errno", last.unsigned_abs().into()),
