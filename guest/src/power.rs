@@ -1,6 +1,7 @@
 //! Suspend to memory, with the clock's alarm to wake up again.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,48 @@ use crate::{marker, sys};
 
 const ALARM: &str = "/sys/class/rtc/rtc0/wakealarm";
 const STATISTICS: &str = "/sys/power/suspend_stats";
+
+/// The south bridge's registers that say where the power-management block is and that it is on: PMBASE and ACPI_CNTL (QEMU's q35).
+///
+/// The firmware has to set them again when the machine wakes up. SeaBIOS does not, and without them the machine can neither
+/// sleep once more nor switch off.
+struct PowerBlock {
+    config: File,
+    saved: [u8; 8],
+}
+
+impl PowerBlock {
+    const AT: u64 = 0x40;
+    /// Vendor and device number of the bridge.
+    const BRIDGE: [u8; 4] = [0x86, 0x80, 0x18, 0x29];
+
+    /// None on a machine with another south bridge.
+    fn save() -> Option<Self> {
+        let config = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/sys/bus/pci/devices/0000:00:1f.0/config")
+            .ok()?;
+        let (mut bridge, mut saved) = ([0; 4], [0; 8]);
+        config.read_exact_at(&mut bridge, 0).ok()?;
+        config.read_exact_at(&mut saved, Self::AT).ok()?;
+        (bridge == Self::BRIDGE).then_some(Self { config, saved })
+    }
+
+    /// Sets them again; tells whether they had been lost.
+    fn restore(&self) -> Result<bool, String> {
+        let explain = |error| format!("the power-management block: {}", sys::explain(&error));
+        let mut now = [0; 8];
+        self.config.read_exact_at(&mut now, Self::AT).map_err(explain)?;
+        if now == self.saved {
+            return Ok(false);
+        }
+        for (offset, bytes) in (Self::AT..).step_by(4).zip(self.saved.chunks(4)) {
+            self.config.write_all_at(bytes, offset).map_err(explain)?;
+        }
+        Ok(true)
+    }
+}
 
 /// Suspends (S3) for about so many seconds.
 ///
@@ -22,6 +65,7 @@ pub fn suspend(seconds: u32) -> Result<(), String> {
     // An alarm that is still set would be refused (drivers/rtc/sysfs.c, `wakealarm_store`).
     pci::write(ALARM, "0")?;
     pci::write(ALARM, &format!("+{}", seconds.max(1)))?;
+    let block = PowerBlock::save();
     let successes = statistic("success");
     let (started, asleep) = (Instant::now(), sys::time_asleep());
     marker::note(
@@ -31,12 +75,14 @@ pub fn suspend(seconds: u32) -> Result<(), String> {
             .number("seconds", seconds.into()),
     );
     let result = pci::write("/sys/power/state", "mem");
+    let restored = block.map_or(Ok(false), |block| block.restore());
     let slept = sys::time_asleep().saturating_sub(asleep);
     let done = statistic("success").saturating_sub(successes);
     marker::note(
         "resume",
         &Object::new()
             .number("done", done)
+            .flag("power_block_restored", restored == Ok(true))
             .number("slept_ms", u64::try_from(slept.as_millis()).unwrap_or(u64::MAX))
             .number("ms", marker::milliseconds(started))
             .text("failed_step", &text("last_failed_step"))
@@ -45,6 +91,7 @@ pub fn suspend(seconds: u32) -> Result<(), String> {
     // An alarm that has not rung must not ring later.
     let _ = fs::write(ALARM, "0\n");
     result?;
+    restored?;
     if done == 0 {
         return Err("the kernel counts no suspend that succeeded".to_owned());
     }
