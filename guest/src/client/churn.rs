@@ -79,11 +79,12 @@ enum Verdict {
 
 impl Verdict {
     /// By the error number: ECANCELED of jobs and contexts that a reset took, ETIME of the job that hung (6.12 and later),
-    /// ENODATA of one that a soft recovery ended; ENODEV of a device that was unplugged.
+    /// ENODATA of one that a soft recovery ended; ENODEV of a device that was unplugged, or EACCES, when it cannot even be woken
+    /// up for the request any more (amdgpu_drv.c, `amdgpu_drm_ioctl`).
     const fn of(number: i32) -> Self {
         match number {
             libc::ECANCELED | libc::ETIME | libc::ENODATA => Self::Reset,
-            libc::ENODEV => Self::Gone,
+            libc::ENODEV | libc::EACCES => Self::Gone,
             _ => Self::Failure,
         }
     }
@@ -376,6 +377,7 @@ mod tests {
         assert_eq!(Verdict::of(libc::ECANCELED), Verdict::Reset);
         assert_eq!(Verdict::of(libc::ETIME), Verdict::Reset);
         assert_eq!(Verdict::of(libc::ENODEV), Verdict::Gone);
+        assert_eq!(Verdict::of(libc::EACCES), Verdict::Gone);
         assert_eq!(Verdict::of(libc::EINVAL), Verdict::Failure);
         assert_eq!(Verdict::of(libc::ETIMEDOUT), Verdict::Failure);
     }
