@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::diagnostic::{Diagnostic, did_you_mean};
-use super::model::{Action, Driver, Expected, Scenario, Step};
+use super::model::{Action, Driver, Scenario, Step};
 use super::parse_expect::KINDS;
 use super::reader::{At, Reader};
 
@@ -14,10 +14,8 @@ use super::reader::{At, Reader};
 pub(super) struct Places {
     /// The steps.
     pub steps: Vec<Range<usize>>,
-    /// `from` and `until` of the expectations.
-    pub windows: Vec<[Option<Range<usize>>; 2]>,
-    /// The steps named by expectations about answers, in order.
-    pub answers: Vec<Range<usize>>,
+    /// Labels of steps, where something refers to one.
+    pub references: Vec<At<String>>,
     /// The controls.
     pub controls: Vec<ControlPlace>,
     labels: BTreeSet<String>,
@@ -58,27 +56,18 @@ pub(super) fn check(scenario: &Scenario, places: &Places, root: &Reader<'_>) {
         .iter()
         .filter_map(|step| step.label.as_deref())
         .collect();
-    let step_named = |name: &str, span: &Range<usize>| {
+    for reference in &places.references {
+        let name = reference.value.as_str();
         if !step_labels.contains(&name) {
             root.push(Diagnostic {
-                span: span.clone(),
+                span: reference.span.clone(),
                 message: format!("there is no step with the label {name:?}"),
-                expected: format!("expected one of: {}", step_labels.join(", ")),
+                expected: match step_labels.as_slice() {
+                    [] => "expected the label of a step, but no step has one".to_owned(),
+                    labels => format!("expected one of: {}", labels.join(", ")),
+                },
                 help: did_you_mean(name, step_labels.iter().copied()),
             });
-        }
-    };
-    let mut answers = places.answers.iter();
-    for (expectation, windows) in scenario.expectations.iter().zip(&places.windows) {
-        for (name, span) in [&expectation.from, &expectation.until].into_iter().zip(windows) {
-            if let (Some(name), Some(span)) = (name, span) {
-                step_named(name, span);
-            }
-        }
-        if let Expected::Answer { step, .. } = &expectation.what
-            && let Some(span) = answers.next()
-        {
-            step_named(step, span);
         }
     }
     for (control, place) in scenario.controls.iter().zip(&places.controls) {

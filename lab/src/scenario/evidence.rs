@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use super::kernels::Version;
+use super::model::Tolerated;
 use crate::console::Line;
 use crate::daemon;
 use crate::session::Note;
@@ -137,6 +139,15 @@ pub struct Window<'a> {
 impl Evidence {
     /// What was seen from the beginning of one step to the end of another; none if one of them never began.
     pub fn window(&self, from: Option<&str>, until: Option<&str>) -> Option<Window<'_>> {
+        let (begin, end) = self.bounds(from, until)?;
+        Some(Window {
+            log: part(&self.log, begin.log..end.log),
+            notes: part(&self.notes, begin.notes..end.notes),
+            events: part(&self.events, begin.events..end.events),
+        })
+    }
+
+    fn bounds(&self, from: Option<&str>, until: Option<&str>) -> Option<(Mark, Mark)> {
         let begin = match from {
             None => Mark::default(),
             Some(label) => self.windows.get(label)?.0,
@@ -149,11 +160,26 @@ impl Evidence {
             },
             Some(label) => self.windows.get(label)?.1,
         };
-        Some(Window {
-            log: part(&self.log, begin.log..end.log),
-            notes: part(&self.notes, begin.notes..end.notes),
-            events: part(&self.events, begin.events..end.events),
-        })
+        Some((begin, end))
+    }
+}
+
+impl Evidence {
+    /// The log without the lines that are tolerated on a kernel.
+    pub fn untolerated(&self, tolerated: &[Tolerated], version: &Version) -> Vec<Line> {
+        let mut log: Vec<_> = self.log.iter().map(Some).collect();
+        for rule in tolerated.iter().filter(|rule| rule.kernels.include(version)) {
+            let Some((begin, end)) = self.bounds(rule.from.as_deref(), rule.until.as_deref()) else {
+                continue;
+            };
+            let lines = log.get_mut(begin.log..end.log).unwrap_or_default();
+            for line in lines {
+                if line.is_some_and(|line| line.text.contains(&rule.text)) {
+                    *line = None;
+                }
+            }
+        }
+        log.into_iter().flatten().cloned().collect()
     }
 }
 
@@ -292,5 +318,29 @@ mod tests {
         assert_eq!(texts(None, Some("middle")).as_deref(), Some("ab"));
         assert_eq!(texts(Some("middle"), Some("middle")).as_deref(), Some("b"));
         assert_eq!(texts(Some("never"), None), None);
+    }
+
+    #[test]
+    fn lines_are_tolerated_on_their_kernels_and_in_their_steps() {
+        let mut evidence = Evidence {
+            log: ["ring failed", "ring failed", "other"].map(Line::parse).to_vec(),
+            ..Evidence::default()
+        };
+        let mark = |log| Mark {
+            log,
+            ..Mark::default()
+        };
+        evidence.windows.insert("first".into(), (mark(0), mark(1)));
+        let rule = |kernels: &str, until: Option<&str>| Tolerated {
+            text: "ring".into(),
+            kernels: kernels.parse().unwrap(),
+            from: None,
+            until: until.map(str::to_owned),
+        };
+        let left = |rule| evidence.untolerated(&[rule], &Version::leading("6.1")).len();
+        assert_eq!(left(rule("6.1", None)), 1);
+        assert_eq!(left(rule("6.1", Some("first"))), 2);
+        assert_eq!(left(rule("6.12", None)), 3);
+        assert_eq!(left(rule("6.1", Some("never"))), 3);
     }
 }

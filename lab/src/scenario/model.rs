@@ -59,6 +59,10 @@ pub struct Tolerated {
     pub text: String,
     /// On these kernels.
     pub kernels: Kernels,
+    /// Only from the beginning of this step on.
+    pub from: Option<String>,
+    /// Only until the end of this step.
+    pub until: Option<String>,
 }
 
 /// One rule about the kernels that a scenario is for.

@@ -66,7 +66,11 @@ fn scenario(name: &str, root: &Reader<'_>) -> Scenario {
         tags: tags.into_iter().map(|tag| tag.value.to_owned()).collect(),
         share_boot: flag(root, "share-boot"),
         resets: flag(root, "resets"),
-        tolerate: tolerate(root),
+        tolerate: root
+            .tables("tolerate")
+            .iter()
+            .map(|table| tolerate(table, &mut places))
+            .collect(),
         applies: root
             .table("applies")
             .map(|table| applies(&table))
@@ -172,21 +176,25 @@ fn json_at(table: &Reader<'_>, value: &Spanned<DeValue<'_>>) -> Option<Value> {
     found
 }
 
-fn tolerate(root: &Reader<'_>) -> Vec<Tolerated> {
-    root.tables("tolerate")
-        .iter()
-        .map(|table| {
-            let text = table.required_text("dmesg");
-            // For the reader of the file: it stands beside what it explains.
-            table.required_text("why");
-            let tolerated = Tolerated {
-                text: text.map(|text| text.value.to_owned()).unwrap_or_default(),
-                kernels: kernels(table),
-            };
-            table.finish();
-            tolerated
-        })
-        .collect()
+fn tolerate(table: &Reader<'_>, places: &mut check::Places) -> Tolerated {
+    let text = table.required_text("dmesg");
+    // For the reader of the file: it stands beside what it explains.
+    table.required_text("why");
+    let windows = ["from", "until"].map(|key| table.text(key));
+    let [from, until] = windows
+        .each_ref()
+        .map(|text| text.as_ref().map(|text| text.value.to_owned()));
+    places
+        .references
+        .extend(windows.into_iter().flatten().map(|text| text.map(str::to_owned)));
+    let tolerated = Tolerated {
+        text: text.map(|text| text.value.to_owned()).unwrap_or_default(),
+        kernels: kernels(table),
+        from,
+        until,
+    };
+    table.finish();
+    tolerated
 }
 
 fn applies(table: &Reader<'_>) -> Vec<Applies> {

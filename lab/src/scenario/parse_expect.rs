@@ -52,8 +52,10 @@ pub(super) fn expectation(table: &Reader<'_>, places: &mut Places) -> Expectatio
             None
         }
     };
-    let place = |text: &Option<At<&str>>| text.as_ref().map(|text| text.span.clone());
-    places.windows.push([place(&from), place(&until)]);
+    let windows = [&from, &until].into_iter().flatten();
+    places
+        .references
+        .extend(windows.map(|text| text.clone().map(str::to_owned)));
     places.label(table, label.as_ref());
     if let Some(
         Expected::Oracle { .. } | Expected::Recovery(_) | Expected::Stats { .. } | Expected::Answer { .. },
@@ -251,7 +253,7 @@ fn stats(table: &Reader<'_>) -> Option<Expected> {
 
 fn answer(table: &Reader<'_>, places: &mut Places) -> Option<Expected> {
     let step = table.text("answer")?;
-    places.answers.push(step.span.clone());
+    places.references.push(step.clone().map(str::to_owned));
     let Some(fields) = table.table("fields") else {
         table.missing("fields", "what fields of the answer have to be");
         return None;

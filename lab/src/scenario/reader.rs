@@ -19,6 +19,16 @@ pub struct At<T> {
     pub span: Range<usize>,
 }
 
+impl<T> At<T> {
+    /// The same place with another value.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> At<U> {
+        At {
+            value: f(self.value),
+            span: self.span,
+        }
+    }
+}
+
 /// A table that is being read.
 #[derive(Debug)]
 pub struct Reader<'a> {
