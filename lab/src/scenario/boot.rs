@@ -360,7 +360,9 @@ impl<'a> Boot<'a> {
         waited.map(|()| None).map_err(|error| chain(&error))
     }
 
+    /// How far everything is. The device writes its log a little later than it answers, so that is waited for.
     fn mark(&mut self) -> Mark {
+        self.synchronise();
         Mark {
             log: self.session.log().len(),
             notes: self.session.notes().len(),
@@ -368,9 +370,27 @@ impl<'a> Boot<'a> {
         }
     }
 
+    /// Waits until the event log has what happened until now; tells why it cannot be relied on, if it cannot.
+    fn synchronise(&mut self) -> Option<String> {
+        const PATIENCE: Duration = Duration::from_secs(5);
+        const PAUSE: Duration = Duration::from_millis(2);
+        // A device process that was given need not know the request.
+        let state = self.ask(&json!({ "request": "state" })).ok();
+        let next_seq = state.as_ref().and_then(|state| state.get("next_event")?.as_u64());
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let flaw = self.events.flaw(next_seq);
+            if flaw.is_none() || !self.events.exists() || Instant::now() > deadline {
+                return flaw;
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
     /// Takes what was seen since `begin` into the evidence.
     fn collect(&mut self, begin: Mark, before: Result<Value, String>, course: &mut Course) {
         let after = self.ask(&json!({ "request": "stats" }));
+        let flaw = self.synchronise();
         let evidence = &mut course.evidence;
         evidence.stats = match (before, after) {
             (Ok(before), Ok(after)) => Some(difference(&before, &after)),
@@ -392,7 +412,7 @@ impl<'a> Boot<'a> {
             .get(begin.events..)
             .unwrap_or_default()
             .to_vec();
-        evidence.has_events = self.events.exists();
+        evidence.flaw = flaw;
     }
 }
 
@@ -465,3 +485,7 @@ fn not_fired(job: &Job<'_>, course: &Course) -> Option<String> {
     let id = course.fault?;
     (!fault_fired(&course.evidence.events, id)).then(|| format!("the fault {id} never fired"))
 }
+
+#[cfg(test)]
+#[path = "boot_tests.rs"]
+mod tests;

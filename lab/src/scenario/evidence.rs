@@ -43,6 +43,10 @@ pub struct EventLog {
     partial: Vec<u8>,
     began_unix_us: u64,
     events: Vec<Event>,
+    /// The number that the next record will have.
+    next_seq: u64,
+    /// The device has stopped writing.
+    full: bool,
 }
 
 impl EventLog {
@@ -54,12 +58,31 @@ impl EventLog {
             partial: Vec::new(),
             began_unix_us: 0,
             events: Vec::new(),
+            next_seq: 0,
+            full: false,
         }
     }
 
     /// Whether the device writes one.
     pub fn exists(&self) -> bool {
         self.file.is_some() || self.path.is_file()
+    }
+
+    /// Why it cannot be relied on, if it cannot: `next_seq` is the number of the device's next record, if it told.
+    pub fn flaw(&mut self, next_seq: Option<u64>) -> Option<String> {
+        self.read();
+        if !self.exists() {
+            Some("the device writes no event log".to_owned())
+        } else if self.full {
+            Some("the event log is full, see --event-log-limit".to_owned())
+        } else {
+            let missing = next_seq?
+                .checked_sub(self.next_seq)
+                .filter(|missing| *missing > 0)?;
+            Some(format!(
+                "the event log lags behind: {missing} records are missing"
+            ))
+        }
     }
 
     /// Everything that was written so far.
@@ -82,6 +105,10 @@ impl EventLog {
                     if let Some(began) = number("unix_us") {
                         self.began_unix_us = began;
                     }
+                    if let Some(seq) = number("seq") {
+                        self.next_seq = seq.saturating_add(1);
+                    }
+                    self.full |= fields.get("event").and_then(Value::as_str) == Some("log-full");
                     self.events.push(Event {
                         unix_us: self.began_unix_us.saturating_add(number("us").unwrap_or(0)),
                         fields,
@@ -113,8 +140,8 @@ pub struct Evidence {
     pub notes: Vec<Note>,
     /// What the device reported.
     pub events: Vec<Event>,
-    /// Whether the device reports events at all.
-    pub has_events: bool,
+    /// Why these are not all the events, if they are not.
+    pub flaw: Option<String>,
     /// By how much the device's counters went up; none if it did not tell.
     pub stats: Option<Value>,
     /// The last comparison of page tables, with the host's time of the answer.
@@ -259,6 +286,19 @@ mod tests {
         let events = log.read();
         assert_eq!(events.len(), 2);
         assert_eq!((events[1].unix_us, events[1].kind()), (1007, "reset-begin"));
+    }
+
+    #[test]
+    fn a_log_with_something_missing_has_a_flaw() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = EventLog::of(folder.path());
+        assert!(log.flaw(None).unwrap().contains("no event log"));
+        let mut file = File::create(folder.path().join("events.jsonl")).unwrap();
+        file.write_all(b"{\"seq\":0,\"event\":\"started\"}\n").unwrap();
+        assert_eq!((log.flaw(None), log.flaw(Some(1))), (None, None));
+        assert!(log.flaw(Some(3)).unwrap().contains("2 records are missing"));
+        file.write_all(b"{\"event\":\"log-full\"}\n").unwrap();
+        assert!(log.flaw(Some(1)).unwrap().contains("is full"));
     }
 
     #[test]

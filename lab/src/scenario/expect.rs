@@ -34,8 +34,13 @@ fn holds(expectation: &Expectation, evidence: &Evidence) -> Held {
             |pattern, text| pattern.is_match(text),
             |text| (*text).to_owned(),
         ),
-        Expected::Event { .. } | Expected::EventOrder(_) if !evidence.has_events => {
-            (false, "the device writes no event log".to_owned())
+        Expected::Event { .. } | Expected::EventOrder(_) if evidence.flaw.is_some() => {
+            (false, evidence.flaw.clone().unwrap_or_default())
+        }
+        Expected::Event { .. } | Expected::EventOrder(_)
+            if window.events.iter().any(|event| event.kind() == "lagged") =>
+        {
+            (false, "the event log has a gap: the disk was too slow".to_owned())
         }
         Expected::Event { matcher, count } => {
             let events = window

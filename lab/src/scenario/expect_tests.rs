@@ -41,7 +41,7 @@ fn evidence() -> Evidence {
             event(json!({"seq": 2, "event": "loss-begin", "mode": "poison", "length": 4096})),
             event(json!({"seq": 3, "event": "reset-end", "kind": "mode1-smu"})),
         ],
-        has_events: true,
+        flaw: None,
         stats: Some(json!({"resets": {"mode1": 1}, "sdma": [{"faults": 0}, {"faults": 2}]})),
         comparison: Some((
             0,
@@ -145,14 +145,19 @@ fn events_of_the_device() {
         ],
     );
     let none = Evidence {
-        has_events: false,
+        flaw: Some("the device writes no event log".into()),
         ..evidence()
     };
-    let checked = held("event = { event = 'vm-fault' }\nabsent = true", &none);
+    let absent = "event = { event = 'vm-fault' }\nabsent = true";
+    let checked = held(absent, &none);
     assert!(
         !checked.ok && checked.found.contains("no event log"),
         "{checked:?}"
     );
+    let mut gap = evidence();
+    gap.events[1].fields = object(json!({"event": "lagged", "missed": 9}));
+    let checked = held(absent, &gap);
+    assert!(!checked.ok && checked.found.contains("has a gap"), "{checked:?}");
 }
 
 #[test]

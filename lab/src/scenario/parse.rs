@@ -414,3 +414,7 @@ fn known_bug(table: &Reader<'_>) -> KnownBug {
     table.finish();
     bug
 }
+
+#[cfg(test)]
+#[path = "parse_tests.rs"]
+mod tests;

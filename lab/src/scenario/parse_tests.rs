@@ -1,0 +1,302 @@
+//! Wrong files, and the words with which they are refused.
+
+use std::path::Path;
+
+use super::super::condition::Amount;
+use super::super::model::Expected;
+use super::*;
+
+fn refused(text: &str) -> String {
+    match parse(Path::new("my.toml"), text) {
+        Ok(scenario) => panic!("taken: {scenario:?}"),
+        Err(rejected) => rejected.to_string(),
+    }
+}
+
+fn taken(text: &str) -> Scenario {
+    parse(Path::new("folder/my.toml"), text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+const START: &str = "title = 't'\n[[step]]\nguest = 'info'\nlabel = 'look'\n";
+
+/// Refused with exactly these words, behind a file that is right so far.
+fn refused_with(rest: &str, words: &str) {
+    let shown = refused(&format!("{START}{rest}"));
+    let first: Vec<_> = shown.lines().collect();
+    assert!(shown.contains(words), "{rest}\ngave\n{}", first.join("\n"));
+}
+
+#[test]
+fn a_whole_message() {
+    assert_eq!(
+        refused("title = 't'\n\n[[step]]\nguest = 'client-opne a'\ntimeout = 'long'\n"),
+        format!(
+            "error: the guest knows no order \"client-opne\"\n \
+             --> my.toml:4:9\n  \
+             |\n\
+             4 | guest = 'client-opne a'\n  \
+             |         ^^^^^^^^^^^^^^^ expected one of: {}\n  \
+             |\n  \
+             = help: did you mean `client-open`?\n\
+             \n\
+             error: `timeout` in step is of the wrong type (string)\n \
+             --> my.toml:5:11\n  \
+             |\n\
+             5 | timeout = 'long'\n  \
+             |           ^^^^^^ expected a whole number, 0 or more",
+            steps::guest_orders().join(", ")
+        )
+    );
+}
+
+#[test]
+fn a_syntax_error_is_told_alone() {
+    let shown = refused("title = 't\nabout = 3\n");
+    assert!(
+        shown.starts_with("error: this is not TOML\n --> my.toml:1:"),
+        "{shown}"
+    );
+    assert!(!shown.contains("missing"), "{shown}");
+}
+
+#[test]
+fn what_must_be_there_is_named() {
+    let shown = refused("about = 'x'");
+    assert!(shown.contains("error: `title` is missing in the file"), "{shown}");
+    assert!(
+        shown.contains("error: `[[step]]` is missing in the file"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn unknown_keys_are_refused_everywhere() {
+    for (rest, words) in [
+        (
+            "tietl = 1",
+            "error: unknown key `tietl` in step\n --> my.toml:5:1",
+        ),
+        ("[machine]\nram = 1", "error: unknown key `ram` in machine"),
+        (
+            "[[expect]]\ndmesg = 'x'\ncuont = 1",
+            "= help: did you mean `count`?",
+        ),
+        (
+            "[[expect]]\noracle = { mising = 0 }",
+            "= help: did you mean `missing`?",
+        ),
+        (
+            "[[control]]\nname = 'x'\nskip = 1\nfails = 'log'\nwhy = 1",
+            "unknown key `why` in control",
+        ),
+        (
+            "[[known-bug]]\nkernels = '6.1'\nfinding = 'x'\nfailures = 'x'\nline = 1",
+            "unknown key `line` in known-bug",
+        ),
+        (
+            "[[tolerate]]\ndmesg = 'x'\nwhy = 'y'\nonce = 1",
+            "unknown key `once` in tolerate",
+        ),
+    ] {
+        refused_with(rest, words);
+    }
+}
+
+#[test]
+fn wrong_values_are_refused_with_what_was_expected() {
+    for (rest, words) in [
+        (
+            "kernels = 'six'",
+            "error: \"six\" names no kernels\n --> my.toml:5:11",
+        ),
+        ("kernels = 'six'", "expected versions such as \"6.1\""),
+        ("expect-failure = '('", "error: \"(\" is no regular expression"),
+        (
+            "device = { request = 'stats' }",
+            "a step does one thing, but this does 2",
+        ),
+        ("[[step]]\nlabel = 'x'", "a step does one thing, but this does 0"),
+        (
+            "[[step]]\ndevice = { mode = 'x' }",
+            "`request` is missing in device",
+        ),
+        ("[[step]]\nwait-event = {}", "wait-event names no field"),
+        (
+            "[[step]]\nguest = 'info'\nlabel = 'look'",
+            "the label \"look\" is there already",
+        ),
+        (
+            "[[step]]\nguest = 'info'\nlabel = 'oracle'",
+            "\"oracle\" cannot be a label",
+        ),
+        ("[machine]\ndriver = 'gone'", "expected \"loaded\" or \"absent\""),
+        ("[machine]\ncpus = 0", "`cpus` is too large or 0"),
+        (
+            "[applies]\n'6.1' = false",
+            "expected true, or a text that says why it does not apply",
+        ),
+        (
+            "[[expect]]\nlabel = 'x'",
+            "an expectation is of one kind, but this has 0",
+        ),
+        (
+            "[[expect]]\ndmesg = 'x'\nstats = 'y'",
+            "an expectation is of one kind, but this has 2",
+        ),
+        ("[[expect]]\ndmesg = []", "an empty list expects nothing"),
+        (
+            "[[expect]]\ndmesg = 'x'\ncount = 'many'",
+            "expected a whole number, or a comparison",
+        ),
+        (
+            "[[expect]]\ndmesg = 'x'\ncount = 1\nabsent = true",
+            "how many is said more than once",
+        ),
+        (
+            "[[expect]]\ndmesg = 'x'\nabsent = false",
+            "`absent` can only be true",
+        ),
+        (
+            "[[expect]]\ndmesg = 'x'\nfrom = 'lok'",
+            "= help: did you mean `look`?",
+        ),
+        (
+            "[[expect]]\nevent = { kind = 'x' }",
+            "`event` is missing in event",
+        ),
+        ("[[expect]]\noracle = {}", "oracle names no count"),
+        (
+            "[[expect]]\noracle = { same = 1 }\nfrom = 'look'",
+            "about the whole scenario",
+        ),
+        (
+            "[[expect]]\nrecovery = 'luck'",
+            "expected one of: shadow-copies, rewritten, both, none",
+        ),
+        ("[[expect]]\nstats = 'a.b'", "a counter needs one condition"),
+        ("[[expect]]\nanswer = 'look'", "`fields` is missing in expect"),
+        (
+            "[[control]]\nname = 'x'\nfails = 'log'",
+            "`guest, device or skip` is missing in control",
+        ),
+        (
+            "[[control]]\nname = 'x'\nfails = 'log'\nguest = 'info'",
+            "`before` is missing in control",
+        ),
+        (
+            "[[control]]\nname = 'x'\nskip = 2\nfails = 'log'",
+            "its number from 1 to 1",
+        ),
+        (
+            "[[control]]\nname = 'x'\nskip = 1",
+            "`fails` is missing in control",
+        ),
+        (
+            "[[control]]\nname = 'x'\nskip = 1\nfails = 'oracle'",
+            "\"oracle\" is nothing that can fail here",
+        ),
+        (
+            "[[known-bug]]\nfinding = 'x'\nfailures = 'y'",
+            "`kernels` is missing in known-bug",
+        ),
+        ("[[tolerate]]\ndmesg = 'x'", "`why` is missing in tolerate"),
+    ] {
+        refused_with(rest, words);
+    }
+}
+
+#[test]
+fn a_shared_boot_has_to_be_left_usable() {
+    for (steps, words) in [
+        ("{ guest = 'client-open a' }", "the client \"a\" is never closed"),
+        (
+            "{ guest = 'client-open a' }, { guest = 'client-close' }",
+            "the client \"a\" is never closed",
+        ),
+        ("{ guest = 'rmmod' }", "the driver is not there"),
+        ("{ guest = 'reboot' }", "the driver is not there"),
+        (
+            "{ guest = 'modprobe virtio_console' }, { guest = 'unbind' }",
+            "the driver is not there",
+        ),
+    ] {
+        let shown = refused(&format!("title = 't'\nshare-boot = true\nstep = [{steps}]"));
+        assert!(shown.contains(words), "{steps} gave\n{shown}");
+    }
+    for steps in [
+        "{ guest = 'client-open a' }, { guest = 'client-close a' }",
+        "{ guest = 'client-open a' }, { guest = 'reboot' }, { guest = 'modprobe' }",
+        "{ guest = 'pci-remove' }, { guest = 'pci-rescan' }",
+    ] {
+        taken(&format!("title = 't'\nshare-boot = true\nstep = [{steps}]"));
+    }
+}
+
+#[test]
+fn a_right_file_is_read_whole() {
+    let scenario = taken(
+        "
+        title = ' t '
+        about = '''
+        why
+        '''
+        tags = ['a', 'b']
+        share-boot = true
+        resets = true
+        [applies]
+        '6.1' = 'it has no such reset'
+        '>=6.12' = true
+        [machine]
+        append = 'x=y'
+        vram-size = '2G'
+        memory = 4096
+        cpus = 4
+        daemon-args = ['--sdma-instances', '4']
+        qemu-args = '-s'
+        module-parameters = 'gpu_recovery=1'
+        [[step]]
+        device = { request = 'hang', engine = 'sdma0', count = 3 }
+        timeout = 5
+        [[step]]
+        wait-event = { event = 'reset-end', kind = '~^mode' }
+        [[step]]
+        wait-dmesg = 'succeeded'
+        [[step]]
+        guest = 'rebind   3'
+        kernels = ['6.12', '7.3']
+        [[expect]]
+        dmesg = 'x'
+        at-least = 2
+        ",
+    );
+    assert_eq!((scenario.name.as_str(), scenario.title.as_str()), ("my", "t"));
+    assert_eq!(scenario.about, "why");
+    assert_eq!(scenario.machine.memory, Some(4096));
+    assert_eq!(scenario.machine.daemon_arguments, ["--sdma-instances", "4"]);
+    assert_eq!(
+        scenario.machine.driver,
+        Driver::Loaded {
+            parameters: "gpu_recovery=1".into()
+        }
+    );
+    let titles: Vec<_> = scenario.steps.iter().map(Step::title).collect();
+    assert_eq!(
+        titles,
+        [
+            "device: hang count=3 engine=sdma0",
+            "wait for event reset-end, kind like ^mode",
+            "wait for \"succeeded\" in the log",
+            "rebind 3"
+        ]
+    );
+    assert_eq!(scenario.steps[0].timeout, Some(Duration::from_secs(5)));
+    assert!(matches!(
+        &scenario.steps[3].action,
+        Action::Guest { probes: 3, .. }
+    ));
+    assert_eq!(scenario.steps[3].kernels.to_string(), "6.12 or 7.3");
+    assert!(matches!(
+        &scenario.expectations[0].what,
+        Expected::Dmesg { count, .. } if *count == Amount::at_least(2)
+    ));
+}
