@@ -56,6 +56,8 @@ pub enum Command {
     List(ListArgs),
     /// Boot guests, take them through scenarios or steps, and report
     Run(Box<RunArgs>),
+    /// Write the reports of a run anew: pages, tables, JUnit XML, KTAP
+    Report(ReportArgs),
 }
 
 /// What to show.
@@ -78,6 +80,30 @@ pub struct FetchArgs {
     /// Ask the mirror for newer versions
     #[arg(long)]
     pub refresh: bool,
+}
+
+/// What to report about.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Folder of a run, or of one of its boots
+    #[arg(value_name = "DIR", default_value = "runs/latest")]
+    pub folder: PathBuf,
+    /// What to print: a table for people, Markdown, JUnit XML or KTAP
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub format: ReportFormat,
+}
+
+/// The form of a printed report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For a terminal.
+    Table,
+    /// For pasting.
+    Markdown,
+    /// For CI systems.
+    Junit,
+    /// As the kernel's own tests report.
+    Ktap,
 }
 
 /// What to run.
@@ -314,7 +340,7 @@ mod tests {
         let line = ["amdgpu-lab", "run"].iter().chain(arguments);
         match Cli::try_parse_from(line).unwrap().command {
             Command::Run(run) => run.options(),
-            Command::Fetch(_) | Command::List(_) => unreachable!("the line says run"),
+            _ => unreachable!("the line says run"),
         }
     }
 

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 
-use lab::cli::{Cli, Command, FetchArgs, RunArgs};
+use lab::cli::{Cli, Command, FetchArgs, ReportArgs, ReportFormat, RunArgs};
 use lab::fetch::Cache;
 use lab::progress::Progress;
 use lab::qemu::Qemu;
-use lab::report::{Report, Verdict};
+use lab::report::{Report, Verdict, files, junit, ktap, table};
 use lab::scenario::{catalogue, outcome, runner};
 use lab::{interrupt, run};
 
@@ -42,6 +42,7 @@ fn perform(cli: &Cli) -> Result<Verdict> {
         Command::Run(arguments) if arguments.wants_scenarios() => {
             run_scenarios(arguments, || cache(false), &progress)
         }
+        Command::Report(arguments) => report(arguments),
         Command::Run(arguments) => {
             let options = arguments.options()?;
             let (folder, report) = run::run(&options, &cache(false)?, &progress)?;
@@ -93,8 +94,7 @@ fn run_scenarios(
 /// The report, with its first word in colour on a terminal (<https://no-color.org>).
 fn coloured(report: &Report) -> String {
     let text = report.text();
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if plain || !std::io::stdout().is_terminal() {
+    if !colours() {
         return text;
     }
     let colour = match report.verdict {
@@ -106,6 +106,24 @@ fn coloured(report: &Report) -> String {
         Some((word, rest)) => format!("\x1b[1;{colour}m{word}\x1b[0m {rest}"),
         None => text,
     }
+}
+
+/// Whether standard output takes colour and the user wants it (<https://no-color.org>).
+fn colours() -> bool {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !plain && std::io::stdout().is_terminal()
+}
+
+fn report(arguments: &ReportArgs) -> Result<Verdict> {
+    let outcomes = files::rewrite(&arguments.folder)?;
+    let text = match arguments.format {
+        ReportFormat::Table => table::text(&outcomes, colours()),
+        ReportFormat::Markdown => table::markdown(&outcomes),
+        ReportFormat::Junit => junit::xml(&outcomes)?,
+        ReportFormat::Ktap => ktap::text(&outcomes),
+    };
+    print!("{text}");
+    Ok(outcome::overall(&outcomes))
 }
 
 fn fetch(arguments: &FetchArgs, cache: &Cache) -> Result<Verdict> {

@@ -1,13 +1,24 @@
 //! What a run found, for readers and for programs.
 
+pub mod files;
+#[cfg(test)]
+mod fixture;
+pub mod html;
+pub mod junit;
+pub mod ktap;
+pub mod matrix;
+pub mod table;
+pub mod timeline;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::scenario::outcome::{Cell, Outcome, StepOutcome};
 use crate::summary;
 use crate::verdict::Finding;
 
@@ -15,7 +26,7 @@ use crate::verdict::Finding;
 pub const VERSION: u32 = 1;
 
 /// The answer to "did it work".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Everything that was expected was seen.
@@ -46,7 +57,7 @@ impl Verdict {
 }
 
 /// One step of the run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepReport {
     /// As it was ordered.
     pub step: String,
@@ -119,10 +130,50 @@ impl Report {
         }
     }
 
-    /// Writes `report.json` and `report.txt`.
+    /// Writes `report.json`, `report.txt` and the page `report.html`.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
         fs::write(folder.join("report.json"), serde_json::to_vec_pretty(self)?)?;
-        fs::write(folder.join("report.txt"), self.text())
+        fs::write(folder.join("report.txt"), self.text())?;
+        files::write_page(folder, &[self.outcome(folder)])
+    }
+
+    /// The run as if it had been a scenario, for the page. The steps' times are in the console's log.
+    fn outcome(&self, folder: &Path) -> Outcome {
+        let titles: Vec<_> = self.steps.iter().skip(1).map(|step| step.step.as_str()).collect();
+        Outcome {
+            scenario: "run".to_owned(),
+            title: titles.join(", "),
+            kernel: self.kernel.clone(),
+            version: String::new(),
+            suite: String::new(),
+            control: None,
+            verdict: match self.verdict {
+                Verdict::Pass => Cell::Pass,
+                Verdict::Fail => Cell::Fail,
+                Verdict::Unknown => Cell::Unknown,
+            },
+            reasons: self.reasons.clone(),
+            began_unix_us: 0,
+            seconds: self.seconds,
+            folder: folder.to_owned(),
+            after: Vec::new(),
+            steps: self
+                .steps
+                .iter()
+                .map(|step| StepOutcome {
+                    title: step.step.clone(),
+                    began_unix_us: 0,
+                    seconds: step.seconds,
+                    failure: step.failure.clone(),
+                })
+                .collect(),
+            expectations: Vec::new(),
+            oracle: None,
+            stats: None,
+            recovery: None,
+            loss_to_recovered_ms: None,
+            loss_to_verified_ms: None,
+        }
     }
 
     /// The compact form for a reader.

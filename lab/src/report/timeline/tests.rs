@@ -1,0 +1,260 @@
+//! The whole way from a boot's folder to what is drawn.
+
+use std::fmt::Write as _;
+
+use super::*;
+use crate::report::fixture;
+
+fn mode1() -> Timeline {
+    let evidence = Evidence::read(&fixture::mode1()).unwrap();
+    Timeline::new(&evidence, &fixture::mode1_outcomes())
+}
+
+fn lane<'a>(timeline: &'a Timeline, title: &str) -> &'a Lane {
+    timeline.lanes.iter().find(|lane| lane.title == title).unwrap()
+}
+
+#[test]
+fn what_happened_is_told_in_numbers_that_come_from_the_evidence() {
+    let timeline = mode1();
+    assert_eq!(
+        timeline.sentence,
+        "The GPU went through a MODE1 reset by the SMU, 41 MiB of VRAM were poisoned and the driver recovered in 913 ms. \
+         Page tables came back by 42 shadow copies (38 tables, 168 KiB). All 1085 mappings are as they were before."
+    );
+    let facts: Vec<_> = timeline
+        .facts
+        .iter()
+        .map(|fact| format!("{} {}", fact.name, fact.value))
+        .collect();
+    assert_eq!(
+        facts,
+        [
+            "recoveries by the driver 1 of 1",
+            "recovery 913 ms",
+            "loss to recovered 855 ms",
+            "loss to verified 868 ms",
+            "VRAM lost 41 MiB",
+            "mappings as before 1085 of 1085",
+        ]
+    );
+    assert_eq!(timeline.gaps, [""; 0]);
+}
+
+#[test]
+fn without_an_oracle_the_packets_tell_how_the_tables_came_back() {
+    let evidence = Evidence::read(&fixture::mode1()).unwrap();
+    let mut outcomes = fixture::mode1_outcomes();
+    outcomes[0].oracle = None;
+    let timeline = Timeline::new(&evidence, &outcomes);
+    assert!(
+        timeline.sentence.contains(
+            "Since then page tables came back by 42 shadow copies and were written by 6 PTEPDE (653 entries)."
+        ),
+        "{}",
+        timeline.sentence
+    );
+    assert!(!timeline.sentence.contains("mappings"), "{}", timeline.sentence);
+}
+
+#[test]
+fn the_state_of_memory_goes_from_good_to_lost_to_verified_without_gaps() {
+    let timeline = mode1();
+    let mut strips = lane(&timeline, "Memory").items.clone();
+    strips.sort_by(|a, b| (a.row, a.from).partial_cmp(&(b.row, b.from)).unwrap());
+    for row in [0, 1] {
+        let of_row: Vec<_> = strips.iter().filter(|item| item.row == row).collect();
+        for pair in of_row.windows(2) {
+            assert_eq!(pair[0].to, pair[1].from, "{pair:?}");
+        }
+        assert_eq!(of_row.last().unwrap().to, timeline.end);
+    }
+    let classes: Vec<_> = strips.iter().map(|item| (item.row, item.class)).collect();
+    assert_eq!(
+        classes,
+        [
+            (0, "good"),
+            (0, "losing"),
+            (0, "lost"),
+            (0, "good"),
+            (1, "good"),
+            (1, "lost"),
+            (1, "rewriting"),
+            (1, "verified"),
+        ]
+    );
+}
+
+#[test]
+fn tables_that_nothing_compared_are_never_called_verified() {
+    let mut evidence = Evidence::read(&fixture::mode1()).unwrap();
+    evidence.events.retain(|event| event.kind != "oracle");
+    let mut outcomes = fixture::mode1_outcomes();
+    outcomes[0].oracle = None;
+    let timeline = Timeline::new(&evidence, &outcomes);
+    let strips = &lane(&timeline, "Memory").items;
+    assert!(strips.iter().all(|item| item.class != "verified"), "{strips:?}");
+    assert_eq!(strips.last().unwrap().class, "rewriting");
+}
+
+#[test]
+fn tables_that_are_not_as_before_are_bad_and_counted() {
+    let mut evidence = Evidence::read(&fixture::mode1()).unwrap();
+    for event in &mut evidence.events {
+        if event.kind == "oracle" {
+            event.fields.insert("missing".into(), 3.into());
+        }
+    }
+    let mut outcomes = fixture::mode1_outcomes();
+    outcomes[0].oracle.as_mut().unwrap()["spaces"][0]["missing"] = 3.into();
+    let timeline = Timeline::new(&evidence, &outcomes);
+    assert!(
+        timeline
+            .sentence
+            .ends_with("3 mappings are not as they were before: 1085 mappings as before, 3 missing."),
+        "{}",
+        timeline.sentence
+    );
+    let strips = &lane(&timeline, "Memory").items;
+    assert!(strips.iter().any(|item| item.class == "bad"), "{strips:?}");
+}
+
+#[test]
+fn updates_go_up_into_vram_and_down_into_system_memory() {
+    let timeline = mode1();
+    let series: Vec<_> = lane(&timeline, "Page-table updates")
+        .series
+        .iter()
+        .map(|series| (series.name.as_str(), series.up))
+        .collect();
+    assert_eq!(
+        series,
+        [
+            ("PTEPDE, VRAM", true),
+            ("PTEPDE, system memory", false),
+            ("WRITE_LINEAR, VRAM", true),
+            ("WRITE_LINEAR, system memory", false),
+            ("COPY_LINEAR from the IB, VRAM", true),
+            ("COPY_LINEAR of a shadow, VRAM", true),
+        ]
+    );
+}
+
+#[test]
+fn everything_that_is_drawn_points_at_its_row_of_the_log() {
+    let timeline = mode1();
+    for lane in &timeline.lanes {
+        for item in &lane.items {
+            assert!(item.from <= item.to, "{item:?}");
+            let row = &timeline.log[item.log];
+            assert!((row.at - item.from).abs() < 5.0, "{item:?} {row:?}");
+        }
+        for (at, _, row) in lane.series.iter().flat_map(|series| &series.points) {
+            assert_eq!(timeline.log[*row].at, *at, "{}", lane.title);
+        }
+    }
+    let times: Vec<_> = timeline.log.iter().map(|row| row.at).collect();
+    assert!(times.is_sorted());
+}
+
+#[test]
+fn a_page_opens_at_the_reset_with_its_clock_there() {
+    let timeline = mode1();
+    let views: Vec<_> = timeline.views.iter().map(|view| view.title.as_str()).collect();
+    assert_eq!(views, ["Reset", "Whole run"]);
+    let reset = &timeline.views[0];
+    let begin = timeline
+        .log
+        .iter()
+        .find(|row| row.text.contains("GPU reset begin"))
+        .unwrap();
+    assert_eq!(reset.zero, begin.at);
+    assert!(reset.from < begin.at && begin.at < reset.to);
+}
+
+#[test]
+fn a_hung_engine_stays_hung_until_a_reset_takes_it() {
+    let mut evidence = Evidence::default();
+    let mut text = "{\"us\":0,\"event\":\"started\",\"unix_us\":1000000}\n".to_owned();
+    for (us, rest) in [
+        (1000, "\"event\":\"fence\",\"engine\":\"sdma0\",\"value\":1"),
+        (
+            2000,
+            "\"event\":\"engine-halted\",\"engine\":\"sdma0\",\"reason\":\"bad opcode\"",
+        ),
+        (
+            2500,
+            "\"event\":\"engine-waits\",\"engine\":\"sdma1\",\"target\":\"memory\"",
+        ),
+        (
+            3000,
+            "\"event\":\"reset-begin\",\"kind\":\"queue\",\"target\":\"sdma1\"",
+        ),
+        (
+            4000,
+            "\"event\":\"reset-end\",\"kind\":\"queue\",\"target\":\"sdma1\"",
+        ),
+        (5000, "\"event\":\"reset-begin\",\"kind\":\"mode2\""),
+        (6000, "\"event\":\"reset-end\",\"kind\":\"mode2\""),
+    ] {
+        let _ = writeln!(text, "{{\"us\":{us},{rest}}}");
+    }
+    evidence.device_events(&text);
+    let timeline = Timeline::new(&evidence, &[]);
+    let spans = |title: &str| {
+        lane(&timeline, title)
+            .items
+            .iter()
+            .map(|item| (item.class, item.from, item.to))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(spans("sdma0"), [("hung", 2.0, 6.0)]);
+    assert_eq!(spans("sdma1"), [("waits", 2.5, 4.0)]);
+    assert!(
+        timeline
+            .sentence
+            .starts_with("Sdma0 hung and the GPU went through a queue reset sdma1 and a MODE2 reset."),
+        "{}",
+        timeline.sentence
+    );
+}
+
+#[test]
+fn a_flood_of_fences_is_drawn_and_not_listed() {
+    let mut evidence = Evidence::default();
+    let mut text = "{\"us\":0,\"event\":\"started\",\"unix_us\":1000000}\n".to_owned();
+    for us in 1..=MOST_ROWS {
+        let _ = writeln!(
+            text,
+            "{{\"us\":{us},\"event\":\"fence\",\"engine\":\"sdma0\",\"value\":{us}}}"
+        );
+    }
+    evidence.device_events(&text);
+    let timeline = Timeline::new(&evidence, &[]);
+    assert_eq!(timeline.log.len(), 1);
+    assert_eq!(lane(&timeline, "sdma0").series[0].points.len(), MOST_ROWS);
+    assert_eq!(
+        timeline.gaps,
+        ["40000 fences and interrupts are drawn but not listed below; events.jsonl has them."]
+    );
+}
+
+#[test]
+fn nothing_at_all_is_a_time_line_too() {
+    let timeline = Timeline::new(&Evidence::default(), &[]);
+    assert_eq!(timeline.sentence, "Nothing was reset and nothing was lost.");
+    assert_eq!(timeline.views.len(), 1);
+}
+
+#[test]
+fn dates_are_those_of_the_calendar() {
+    for (unix, text) in [
+        (0, "1970-01-01T00:00:00Z"),
+        (951_782_399, "2000-02-28T23:59:59Z"),
+        (951_782_400, "2000-02-29T00:00:00Z"),
+        (1_795_379_777, "2026-11-22T20:36:17Z"),
+        (4_107_542_400, "2100-03-01T00:00:00Z"),
+    ] {
+        assert_eq!(utc(unix * 1_000_000), text);
+    }
+}
