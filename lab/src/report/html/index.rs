@@ -33,7 +33,11 @@ pub fn index(outcomes: &[Outcome], folder: &Path) -> String {
     body.push_str("</tr></thead>\n<tbody>\n");
     for row in &matrix.rows {
         let (class, name, about) = match row.control {
-            Some(control) => (" class=\"control\"", control, "negative control: has to fail"),
+            Some(control) => (
+                " class=\"control\"",
+                control,
+                "negative control: passes if the sabotage is caught",
+            ),
             None => ("", row.scenario, row.title),
         };
         let _ = write!(

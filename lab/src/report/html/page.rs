@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use super::super::timeline::{Timeline, milliseconds_text, utc};
+use super::super::timeline::{Story, Timeline, milliseconds_text, utc};
 use super::super::{matrix, table};
 use super::{badge, document, embed, escape, slug};
 use crate::scenario::outcome::{Cell, Outcome};
@@ -28,7 +28,7 @@ pub fn page(outcomes: &[Outcome], timeline: &Timeline) -> serde_json::Result<Str
     let mut body = String::new();
     header(&mut body, &heading, kernel, outcomes, timeline);
     line(&mut body, timeline);
-    scenarios(&mut body, outcomes);
+    scenarios(&mut body, outcomes, timeline);
     log(&mut body);
     footer(&mut body, timeline);
     let _ = writeln!(
@@ -48,19 +48,19 @@ fn header(body: &mut String, heading: &str, kernel: &str, outcomes: &[Outcome], 
         .max_by_key(|outcome| matrix::weight(&outcome.verdict));
     let verdict = worst.map_or_else(String::new, |outcome| badge(&outcome.verdict));
     let suite = outcomes.first().map_or("", |outcome| outcome.suite.as_str());
-    let mut facts = vec![format!("Linux {kernel}")];
+    let mut meta = vec![format!("Linux {kernel}")];
     if !suite.is_empty() && suite != kernel {
-        facts.push(suite.to_owned());
+        meta.push(suite.to_owned());
     }
     if let [outcome] = outcomes {
-        facts.push(matrix::name(&outcome.scenario, outcome.control.as_deref()));
+        meta.push(matrix::name(&outcome.scenario, outcome.control.as_deref()));
     } else {
-        facts.push(matrix::counts(outcomes));
+        meta.push(matrix::counts(outcomes));
     }
     let seconds: f64 = outcomes.iter().map(|outcome| outcome.seconds).sum();
-    facts.push(table::duration(seconds));
-    facts.push(utc(timeline.start_unix_us).replace('T', " ").replace('Z', " UTC"));
-    let facts: Vec<_> = facts
+    meta.push(table::duration(seconds));
+    meta.push(utc(timeline.start_unix_us).replace('T', " ").replace('Z', " UTC"));
+    let meta: Vec<_> = meta
         .iter()
         .map(|fact| format!("<li>{}</li>", escape(fact)))
         .collect();
@@ -69,26 +69,31 @@ fn header(body: &mut String, heading: &str, kernel: &str, outcomes: &[Outcome], 
         "<header>\n<p class=\"verdict\">{verdict}</p>\n<h1>{}</h1>\n<ul class=\"meta\">{}</ul>\n\
          <p class=\"sentence\">{}</p>\n",
         escape(heading),
-        facts.concat(),
-        escape(&timeline.sentence)
+        meta.concat(),
+        escape(&timeline.story.sentence)
     );
     if let [outcome] = outcomes {
         reasons(body, outcome);
     }
-    if !timeline.facts.is_empty() {
-        body.push_str("<dl class=\"facts\">\n");
-        for fact in &timeline.facts {
-            let _ = writeln!(
-                body,
-                "<div><dt>{}</dt><dd class=\"{}\">{}</dd></div>",
-                escape(fact.name),
-                fact.class,
-                escape(&fact.value)
-            );
-        }
-        body.push_str("</dl>\n");
-    }
+    facts(body, &timeline.story);
     body.push_str("</header>\n<main>\n");
+}
+
+fn facts(body: &mut String, story: &Story) {
+    if story.facts.is_empty() {
+        return;
+    }
+    body.push_str("<dl class=\"facts\">\n");
+    for fact in &story.facts {
+        let _ = writeln!(
+            body,
+            "<div><dt>{}</dt><dd class=\"{}\">{}</dd></div>",
+            escape(fact.name),
+            fact.class,
+            escape(&fact.value)
+        );
+    }
+    body.push_str("</dl>\n");
 }
 
 fn reasons(body: &mut String, outcome: &Outcome) {
@@ -104,10 +109,10 @@ fn reasons(body: &mut String, outcome: &Outcome) {
 }
 
 /// What was done and what was expected. With one scenario that stands open, with several each opens by itself.
-fn scenarios(body: &mut String, outcomes: &[Outcome]) {
+fn scenarios(body: &mut String, outcomes: &[Outcome], timeline: &Timeline) {
     let single = outcomes.len() == 1;
     body.push_str("<section class=\"scenarios\" aria-label=\"Scenarios\">\n");
-    for outcome in outcomes {
+    for (index, outcome) in outcomes.iter().enumerate() {
         let id = slug(&outcome.scenario, outcome.control.as_deref());
         if single {
             let _ = writeln!(body, "<div class=\"scenario\" id=\"{id}\">");
@@ -126,6 +131,10 @@ fn scenarios(body: &mut String, outcomes: &[Outcome]) {
                 table::duration(outcome.seconds)
             );
             reasons(body, outcome);
+            if let Some(story) = timeline.stories.get(index) {
+                let _ = writeln!(body, "<p class=\"sentence\">{}</p>", escape(&story.sentence));
+                facts(body, story);
+            }
         }
         body.push_str("<div class=\"columns\">\n");
         expectations(body, outcome);

@@ -115,12 +115,31 @@ fn several_scenarios_of_one_boot_each_have_their_place() {
     let mut second = outcomes[0].clone();
     second.scenario = "second".into();
     second.verdict = Cell::Fail;
+    second.began_unix_us += 12_000_000;
+    second.oracle = None;
     outcomes.push(second);
     let timeline = Timeline::new(&Evidence::read(&fixture::mode1()).unwrap(), &outcomes);
     let page = page(&outcomes, &timeline).unwrap();
     assert!(page.contains("<details class=\"scenario\" id=\"mode1-poison\">"));
     assert!(page.contains("<details class=\"scenario\" id=\"second\" open>"));
     assert!(page.contains("<p class=\"verdict\"><span class=\"badge fail\">FAIL</span></p>"));
+    assert_eq!(
+        timeline.story.sentence,
+        "2 scenarios ran one after the other in one boot: 1 pass, 1 fail. second failed."
+    );
+    // The reset was after the second one began.
+    let sentences: Vec<_> = timeline
+        .stories
+        .iter()
+        .map(|story| story.sentence.split('.').next().unwrap())
+        .collect();
+    assert_eq!(
+        sentences,
+        [
+            "Nothing was reset and nothing was lost",
+            "The GPU went through a MODE1 reset by the SMU, 41 MiB of VRAM were poisoned and the driver recovered in 913 ms"
+        ]
+    );
     let views: Vec<_> = timeline.views.iter().map(|view| view.outcome).collect();
     assert_eq!(views, [None, Some(0), Some(1), None]);
 }

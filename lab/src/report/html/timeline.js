@@ -194,10 +194,10 @@
         if (a - 6 > (taken[item.row] || 0)) {
           const next = sorted.slice(index + 1).find((other) => other.row === item.row);
           const room = (next ? Math.max(x(next.from), a) : right() + 60) - a - 14;
-          const text = fit(item.label, room, 6);
+          const text = fit(item.label, room, false);
           if (text) {
             body.append(svg("text", { class: "beside", x: a + 8, y: y + 13 }, text));
-            taken[item.row] = a + 8 + text.length * 6;
+            taken[item.row] = a + 8 + measure(text, false);
           }
         }
         place.hits.push({ item, x1: a - 6, x2: a + 6, y1: y, y2: y + tall });
@@ -208,17 +208,33 @@
       body.append(svg("rect", { ...shape, class: "hit f-" + item.class + (strip ? " strip" : "") + chosen }));
       if (["lost", "losing", "hung", "reset-open"].includes(item.class)) body.append(svg("rect", { ...shape, fill: "url(#hatch)", "pointer-events": "none" }));
       const start = Math.max(a, left()) + 5;
-      const text = fit(item.label, Math.min(a + wide, right()) - start - 4, 6.3);
+      const text = fit(item.label, Math.min(a + wide, right()) - start - 4, true);
       if (text) body.append(svg("text", { class: "inside" + (strip ? " strip-text-" + item.class : ""), x: start, y: y + tall / 2 + 5 }, text));
       place.hits.push({ item, x1: a - 2, x2: a + wide + 2, y1: y, y2: y + tall });
     });
   }
 
+  const ruler = document.createElement("canvas").getContext("2d");
+  const family = getComputedStyle(document.body).fontFamily;
+  const widths = new Map();
+  function measure(text, bold) {
+    const key = text + bold;
+    if (!widths.has(key)) {
+      ruler.font = (bold ? "600 " : "") + "11px " + family;
+      if (widths.size > 5000) widths.clear();
+      widths.set(key, ruler.measureText(text).width);
+    }
+    return widths.get(key);
+  }
+
   /** A text for the room that there is: whole, cut, or nothing. */
-  function fit(text, room, each) {
-    const most = Math.floor(room / each);
-    if (text.length <= most) return text;
-    return most >= 5 ? text.slice(0, most - 1) + "…" : "";
+  function fit(text, room, bold) {
+    if (measure(text, bold) <= room) return text;
+    for (let length = Math.min(text.length - 1, Math.floor(room / 4)); length >= 4; length--) {
+      const cut = text.slice(0, length).trimEnd() + "…";
+      if (measure(cut, bold) <= room) return cut;
+    }
+    return "";
   }
 
   function bars(lane, inner, body, labels, place) {

@@ -132,6 +132,27 @@ impl Evidence {
         }
     }
 
+    /// What there is from one moment of the host's clock to another.
+    pub fn window(&self, from: u64, to: u64) -> Self {
+        let within = from..to;
+        let times = self.console_times();
+        let console = self
+            .console
+            .iter()
+            .zip(times)
+            .filter(|(_, at)| within.contains(at));
+        Self {
+            console: console.map(|(line, _)| line.clone()).collect(),
+            events: self
+                .events
+                .iter()
+                .filter(|event| within.contains(&event.at_us))
+                .cloned()
+                .collect(),
+            gaps: Vec::new(),
+        }
+    }
+
     fn bad_lines(&mut self, file: &str, count: usize) {
         if count > 0 {
             self.gaps

@@ -10,7 +10,7 @@ mod story;
 mod tests;
 
 pub use evidence::{DeviceEvent, Evidence};
-pub use story::{Fact, milliseconds_text};
+pub use story::{Fact, Story, milliseconds_text};
 
 use serde::ser::SerializeTuple;
 use serde::{Serialize, Serializer};
@@ -30,10 +30,10 @@ pub struct Timeline {
     pub start_unix_us: u64,
     /// The end.
     pub end: f64,
-    /// What happened, in words.
-    pub sentence: String,
-    /// The numbers that count.
-    pub facts: Vec<Fact>,
+    /// What happened, for the whole boot; if several scenarios ran in it, how many of them passed.
+    pub story: Story,
+    /// What happened in each scenario, if there are several.
+    pub stories: Vec<Story>,
     /// What is worth a look, with the place where it is best seen.
     pub views: Vec<View>,
     /// The lanes, from top to bottom.
@@ -298,15 +298,26 @@ impl Timeline {
         let (driver_items, mut moments, recoveries) = driver.finish(end);
         moments.append(&mut device.moments);
         moments.sort_by(|a, b| a.at.total_cmp(&b.at));
-        let sentence = story::sentence(&device, &recoveries, outcomes, compared.as_ref());
-        let facts = story::facts(&device, &recoveries, outcomes, compared.as_ref());
+        let (story, stories) = match outcomes {
+            [] | [_] => (
+                Story::new(&device, &recoveries, outcomes.first(), compared.as_ref()),
+                Vec::new(),
+            ),
+            several => (
+                Story {
+                    sentence: story::several(several),
+                    facts: Vec::new(),
+                },
+                stories(evidence, several),
+            ),
+        };
         let views = views(end, outcomes, &recoveries, &device, &clock);
         let lanes = lanes(steps_lane(outcomes, &log, &clock, end), driver_items, device);
         Self {
             start_unix_us: start,
             end,
-            sentence,
-            facts,
+            story,
+            stories,
             views,
             lanes,
             moments,
@@ -314,6 +325,24 @@ impl Timeline {
             gaps,
         }
     }
+}
+
+/// What happened in each of several scenarios, from the evidence of its own time.
+fn stories(evidence: &Evidence, outcomes: &[Outcome]) -> Vec<Story> {
+    let mut ends: Vec<u64> = outcomes
+        .iter()
+        .skip(1)
+        .map(|outcome| outcome.began_unix_us)
+        .collect();
+    ends.push(u64::MAX);
+    outcomes
+        .iter()
+        .zip(ends)
+        .map(|(outcome, end)| {
+            let window = evidence.window(outcome.began_unix_us, end);
+            Timeline::new(&window, std::slice::from_ref(outcome)).story
+        })
+        .collect()
 }
 
 /// The last comparison of page tables; one that the event log does not have is put at the end of its scenario.

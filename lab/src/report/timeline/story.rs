@@ -1,12 +1,15 @@
 //! What happened in one sentence or two, and the few numbers that count.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 use serde_json::Value;
 
 use super::device::{Compared, Count, Device, UPDATES};
 use super::driver::Recovery;
 use super::size;
-use crate::scenario::outcome::Outcome;
+use crate::report::matrix;
+use crate::scenario::outcome::{Cell, Outcome};
 
 /// A number that counts, with its name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -19,17 +22,69 @@ pub struct Fact {
     pub class: &'static str,
 }
 
-/// The sentence at the top of a page.
-pub(super) fn sentence(
+/// What happened in a scenario, or in a boot with only one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Story {
+    /// In words.
+    pub sentence: String,
+    /// The numbers beside the words.
+    pub facts: Vec<Fact>,
+}
+
+impl Story {
+    pub(super) fn new(
+        device: &Device,
+        recoveries: &[Recovery],
+        outcome: Option<&Outcome>,
+        compared: Option<&Compared>,
+    ) -> Self {
+        Self {
+            sentence: sentence(device, recoveries, outcome, compared),
+            facts: facts(device, recoveries, outcome, compared),
+        }
+    }
+}
+
+/// What to say about several scenarios in one boot.
+pub(super) fn several(outcomes: &[Outcome]) -> String {
+    let names = |wanted: fn(&Cell) -> bool| {
+        let names: Vec<_> = outcomes
+            .iter()
+            .filter(|outcome| wanted(&outcome.verdict))
+            .map(|outcome| matrix::name(&outcome.scenario, outcome.control.as_deref()))
+            .collect();
+        list(&names)
+    };
+    let mut text = format!(
+        "{} scenarios ran one after the other in one boot: {}.",
+        outcomes.len(),
+        matrix::counts(outcomes)
+    );
+    for (who, what) in [
+        (names(|cell| matches!(cell, Cell::Fail)), "failed"),
+        (names(|cell| matches!(cell, Cell::Unknown)), "could not be judged"),
+        (
+            names(|cell| matches!(cell, Cell::DriverBug { .. })),
+            "met a known driver bug",
+        ),
+    ] {
+        if !who.is_empty() {
+            let _ = write!(text, " {who} {what}.");
+        }
+    }
+    text
+}
+
+fn sentence(
     device: &Device,
     recoveries: &[Recovery],
-    outcomes: &[Outcome],
+    outcome: Option<&Outcome>,
     compared: Option<&Compared>,
 ) -> String {
     let mut sentences = vec![happened(device, recoveries)];
     // A loss is what tables come back from; without one nothing had to.
     if !device.losses.is_empty()
-        && let Some(how) = came_back(device, outcomes)
+        && let Some(how) = came_back(device, outcome)
     {
         sentences.push(how);
     }
@@ -129,9 +184,9 @@ impl Recovery {
 }
 
 /// How page tables came back: in the oracle's words if there are any, else from the packets since the last loss.
-fn came_back(device: &Device, outcomes: &[Outcome]) -> Option<String> {
-    let last = outcomes.iter().rev().find_map(|outcome| outcome.oracle.as_ref());
-    if let Some(recovery) = last.and_then(|oracle| oracle.get("recovery")) {
+fn came_back(device: &Device, outcome: Option<&Outcome>) -> Option<String> {
+    let oracle = outcome.and_then(|outcome| outcome.oracle.as_ref());
+    if let Some(recovery) = oracle.and_then(|oracle| oracle.get("recovery")) {
         let number = |group: &str, name: &str| {
             recovery
                 .get(group)
@@ -184,11 +239,10 @@ fn came_back(device: &Device, outcomes: &[Outcome]) -> Option<String> {
     })
 }
 
-/// The numbers beside the sentence.
-pub(super) fn facts(
+fn facts(
     device: &Device,
     recoveries: &[Recovery],
-    outcomes: &[Outcome],
+    outcome: Option<&Outcome>,
     compared: Option<&Compared>,
 ) -> Vec<Fact> {
     let mut facts = Vec::new();
@@ -217,15 +271,15 @@ pub(super) fn facts(
         longest.map(milliseconds_text),
         "",
     );
-    let of = |value: fn(&Outcome) -> Option<f64>| outcomes.iter().filter_map(value).reduce(f64::max);
+    let time = |value: Option<f64>| value.map(milliseconds_text);
     fact(
         "loss to recovered",
-        of(|outcome| outcome.loss_to_recovered_ms).map(milliseconds_text),
+        time(outcome.and_then(|outcome| outcome.loss_to_recovered_ms)),
         "",
     );
     fact(
         "loss to verified",
-        of(|outcome| outcome.loss_to_verified_ms).map(milliseconds_text),
+        time(outcome.and_then(|outcome| outcome.loss_to_verified_ms)),
         "",
     );
     let bytes: u64 = device.losses.iter().filter_map(|loss| loss.bytes).sum();

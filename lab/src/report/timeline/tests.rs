@@ -18,11 +18,12 @@ fn lane<'a>(timeline: &'a Timeline, title: &str) -> &'a Lane {
 fn what_happened_is_told_in_numbers_that_come_from_the_evidence() {
     let timeline = mode1();
     assert_eq!(
-        timeline.sentence,
+        timeline.story.sentence,
         "The GPU went through a MODE1 reset by the SMU, 41 MiB of VRAM were poisoned and the driver recovered in 913 ms. \
          Page tables came back by 42 shadow copies (38 tables, 168 KiB). All 1085 mappings are as they were before."
     );
     let facts: Vec<_> = timeline
+        .story
         .facts
         .iter()
         .map(|fact| format!("{} {}", fact.name, fact.value))
@@ -48,13 +49,17 @@ fn without_an_oracle_the_packets_tell_how_the_tables_came_back() {
     outcomes[0].oracle = None;
     let timeline = Timeline::new(&evidence, &outcomes);
     assert!(
-        timeline.sentence.contains(
+        timeline.story.sentence.contains(
             "Since then page tables came back by 42 shadow copies and were written by 6 PTEPDE (653 entries)."
         ),
         "{}",
-        timeline.sentence
+        timeline.story.sentence
     );
-    assert!(!timeline.sentence.contains("mappings"), "{}", timeline.sentence);
+    assert!(
+        !timeline.story.sentence.contains("mappings"),
+        "{}",
+        timeline.story.sentence
+    );
 }
 
 #[test]
@@ -110,10 +115,11 @@ fn tables_that_are_not_as_before_are_bad_and_counted() {
     let timeline = Timeline::new(&evidence, &outcomes);
     assert!(
         timeline
+            .story
             .sentence
             .ends_with("3 mappings are not as they were before: 1085 mappings as before, 3 missing."),
         "{}",
-        timeline.sentence
+        timeline.story.sentence
     );
     let strips = &lane(&timeline, "Memory").items;
     assert!(strips.iter().any(|item| item.class == "bad"), "{strips:?}");
@@ -212,10 +218,11 @@ fn a_hung_engine_stays_hung_until_a_reset_takes_it() {
     assert_eq!(spans("sdma1"), [("waits", 2.5, 4.0)]);
     assert!(
         timeline
+            .story
             .sentence
             .starts_with("Sdma0 hung and the GPU went through a queue reset sdma1 and a MODE2 reset."),
         "{}",
-        timeline.sentence
+        timeline.story.sentence
     );
 }
 
@@ -242,7 +249,7 @@ fn a_flood_of_fences_is_drawn_and_not_listed() {
 #[test]
 fn nothing_at_all_is_a_time_line_too() {
     let timeline = Timeline::new(&Evidence::default(), &[]);
-    assert_eq!(timeline.sentence, "Nothing was reset and nothing was lost.");
+    assert_eq!(timeline.story.sentence, "Nothing was reset and nothing was lost.");
     assert_eq!(timeline.views.len(), 1);
 }
 
