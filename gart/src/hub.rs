@@ -114,6 +114,16 @@ pub enum HubEffect {
         /// The request.
         request: InvalidateRequest,
     },
+    /// A context's registers were changed and its translations invalidated: this is the address space that its next accesses use. An
+    /// invalidation without a change of registers since the last one does not tell it again.
+    ContextSet {
+        /// Which hub.
+        hub: HubId,
+        /// Which context.
+        vmid: Vmid,
+        /// What it is now: enabled, with a valid root.
+        context: Context,
+    },
     /// A context went from enabled to disabled. Engines that wait on memory in it must give up: the tables are gone.
     ContextDisabled {
         /// Which hub.
@@ -138,6 +148,8 @@ pub struct Hub {
     held: u32,
     /// ACK bits that wait for release, by engine.
     withheld: [u16; InvalidationEngine::COUNT as usize],
+    /// One bit per context: its registers were changed since its last invalidation.
+    changed: u16,
 }
 
 impl Hub {
@@ -157,6 +169,7 @@ impl Hub {
             taken: 0,
             held: 0,
             withheld: [0; InvalidationEngine::COUNT as usize],
+            changed: 0,
         };
         hub.reset();
         hub
@@ -298,6 +311,9 @@ impl Hub {
         match self.space.contexts.get_mut(vmid.index()) {
             Some(old) => {
                 let disabled = old.enabled && !context.enabled;
+                if *old != context {
+                    self.changed |= bit(vmid);
+                }
                 *old = context;
                 disabled
             }
@@ -329,6 +345,7 @@ impl Hub {
             Behaviour::Request(engine) => {
                 let request = InvalidateRequest::from_bits(value);
                 self.invalidate(engine, request);
+                self.tell_changed(request.vmids(), effects);
                 effects.push(HubEffect::Invalidate {
                     hub: self.id,
                     engine,
@@ -339,11 +356,37 @@ impl Hub {
         }
     }
 
+    /// Announces those of the contexts that were changed.
+    fn tell_changed(&mut self, vmids: u16, effects: &mut Effects<HubEffect>) {
+        let told = self.changed & vmids;
+        self.changed &= !told;
+        if told == 0 {
+            return;
+        }
+        for vmid in Vmid::all().filter(|vmid| told & bit(*vmid) != 0) {
+            if let Some(context) = self.context(vmid)
+                && context.enabled
+                && context.root.valid()
+            {
+                effects.push(HubEffect::ContextSet {
+                    hub: self.id,
+                    vmid,
+                    context: *context,
+                });
+            }
+        }
+    }
+
     fn context_written(&mut self, vmid: Vmid, effects: &mut Effects<HubEffect>) {
         if self.decode_context(vmid) {
             effects.push(HubEffect::ContextDisabled { hub: self.id, vmid });
         }
     }
+}
+
+/// A context's bit in a set of contexts.
+const fn bit(vmid: Vmid) -> u16 {
+    1_u16.wrapping_shl(vmid.get() as u32)
 }
 
 /// What hangs off a register of the [`L2`](reg::L2) table.
@@ -427,6 +470,7 @@ impl RegisterBlock for Hub {
             taken,
             held,
             withheld,
+            changed: _,
         } = self;
         l2.reset();
         mc.reset();
@@ -444,6 +488,7 @@ impl RegisterBlock for Hub {
         for vmid in Vmid::all() {
             self.decode_context(vmid);
         }
+        self.changed = 0;
     }
 }
 

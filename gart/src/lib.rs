@@ -34,7 +34,7 @@ pub use pte::{Pde, Pte};
 pub use registers::HubLayout;
 pub use space::{FaultSink, Space};
 pub use tables::{EntryKind, TableSummary, VisitedEntry, WalkBudget, walk_directories, walk_tables};
-pub use walk::{Backing, Source, Translation, translate};
+pub use walk::{Backing, Source, Translation, deciding_entry, translate};
 
 #[cfg(test)]
 mod proptests;

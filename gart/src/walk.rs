@@ -153,6 +153,38 @@ pub fn translate<M: PhysicalMemory + ?Sized>(
     }
 }
 
+/// The entry that decides a translation, whatever it holds: where it lies, and its bits. The walk ends at a leaf, or at an entry that
+/// is not valid; `None` where there is no table to look at.
+pub fn deciding_entry<M: PhysicalMemory + ?Sized>(
+    context: &Context,
+    fb_offset: u64,
+    memory: &M,
+    va: GpuVa,
+) -> Option<(Location, u64)> {
+    let va = va.canonical().get();
+    let page = va >> PAGE_SHIFT;
+    if page < context.start_page || page > context.end_page {
+        return None;
+    }
+    let offset = va.wrapping_sub(context.start_page << PAGE_SHIFT);
+    let mut level = context.root_level;
+    let mut index = offset >> level.entry_shift(context.block_bits);
+    let mut table = Some(context.root).filter(|root| root.valid())?;
+    loop {
+        let at = table.location(fb_offset).plus(index << 3);
+        let entry = Pde::from_bits(memory.load_u64(at).ok()?);
+        match level.below() {
+            Some(below) if !entry.pde_pte() && entry.valid() => {
+                table = entry;
+                level = below;
+                index =
+                    offset >> level.entry_shift(context.block_bits) & level.last_index(context.block_bits);
+            }
+            _ => return Some((at, entry.into_bits())),
+        }
+    }
+}
+
 /// The base register counts as the directory entry above the root.
 pub(crate) const fn invalid_root(root: Level) -> FaultKind {
     let level = match root {

@@ -364,3 +364,22 @@ fn apertures_after_reset_or_switched_off_hide_nothing() {
         assert_eq!(found.backing, bus(0x9000));
     }
 }
+
+#[test]
+fn the_deciding_entry_is_the_leaf_or_the_first_that_is_not_valid() {
+    let mut tables = TestTables::four_levels();
+    let page = PAGE.with_address(0x5000);
+    let memory = mapped(&mut tables, &[(0x40_1000, Level::Ptb, page)]);
+    let leaf = tables.entry(&memory, GpuVa::new(0x40_1000), Level::Ptb).unwrap();
+    let look = |va| deciding_entry(&tables.context(), 0, &memory, GpuVa::new(va));
+    assert_eq!(look(0x40_1abc), Some((leaf, page.into_bits())));
+    assert_eq!(look(0x40_2000), Some((leaf.plus(8), 0)));
+    // The root's second entry: nothing below it.
+    let root = tables.root().location(0);
+    assert_eq!(look(1 << 39), Some((root.plus(8), 0)));
+    let rootless = Context {
+        root: tables.root().with_valid(false),
+        ..tables.context()
+    };
+    assert_eq!(deciding_entry(&rootless, 0, &memory, GpuVa::new(0)), None);
+}

@@ -10,8 +10,8 @@ use crate::stream::{Next, Stream};
 use crate::transfer::Transfer;
 use crate::wait::{Look, Waiter};
 use crate::{
-    Budget, EngineEvent, EngineStatus, HaltReason, IbStatus, Indirect, Packet, PtePacket, QueueConfig, Stats,
-    Step, Wait, WaitTarget,
+    Budget, CopyLinear, EngineEvent, EngineStatus, HaltReason, IbStatus, Indirect, Packet, PtePacket,
+    QueueConfig, Stats, Step, Wait, WaitTarget,
 };
 
 /// Where the graphics hub has its invalidation engines. They belong to the hub; VM_INVALIDATION uses them.
@@ -67,7 +67,7 @@ pub(crate) struct Flight {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Work {
     /// Moves data; then tells observers, if it wrote page tables.
-    Transfer(Transfer, Option<PteNotice>),
+    Transfer(Transfer, Option<Notice>),
     /// Waits for something.
     Wait(Waiter),
     /// Skips what follows it, as soon as the ring has it.
@@ -76,10 +76,15 @@ pub(crate) enum Work {
 
 /// What an observer of page tables is told when the packet is over.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct PteNotice {
-    pub(crate) kind: PtePacket,
-    pub(crate) dst: GpuVa,
-    pub(crate) entries: u64,
+pub(crate) enum Notice {
+    /// Entries were written.
+    Entries {
+        kind: PtePacket,
+        dst: GpuVa,
+        entries: u64,
+    },
+    /// Bytes were copied.
+    Copy(CopyLinear),
 }
 
 /// What beginning a packet, or going on with one, led to.
@@ -407,14 +412,25 @@ impl Engine {
         let turn = match &mut flight.work {
             Work::Transfer(transfer, notice) => {
                 if transfer.advance(cx.bus, cx.budget, &mut self.stats) {
-                    if let Some(PteNotice { kind, dst, entries }) = *notice {
-                        let vmid = transfer.vmid;
-                        cx.events.push(EngineEvent::PageTableUpdate {
-                            kind,
-                            dst,
-                            entries,
-                            vmid,
-                        });
+                    let vmid = transfer.vmid;
+                    match *notice {
+                        Some(Notice::Entries { kind, dst, entries }) => {
+                            cx.events.push(EngineEvent::PageTableUpdate {
+                                kind,
+                                dst,
+                                entries,
+                                vmid,
+                            });
+                        }
+                        Some(Notice::Copy(CopyLinear { src, dst, bytes })) if transfer.is_complete() => {
+                            cx.events.push(EngineEvent::Copied {
+                                src,
+                                dst,
+                                bytes,
+                                vmid,
+                            });
+                        }
+                        Some(Notice::Copy(_)) | None => {}
                     }
                     Turn::Done(flight.length)
                 } else {

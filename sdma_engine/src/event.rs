@@ -120,6 +120,18 @@ pub enum EngineEvent {
         /// Context of the packet: 0.
         vmid: Vmid,
     },
+    /// COPY_LINEAR copied bytes that could be a page table: in VMID 0, not out of an indirect buffer, whole entries, and no more than
+    /// [`Self::LARGEST_TABLE`]. For observers: it has happened.
+    Copied {
+        /// Where they were.
+        src: GpuVa,
+        /// Where they are now too.
+        dst: GpuVa,
+        /// How many.
+        bytes: u64,
+        /// Context of the packet: 0.
+        vmid: Vmid,
+    },
     /// POLL_REGMEM gave up: an interrupt of source 246 on hardware. No driver asks for it.
     PollTimeout {
         /// Context of the packet.
@@ -127,6 +139,12 @@ pub enum EngineEvent {
     },
     /// A packet stopped the engine. Pushed once.
     Halted(HaltReason),
+}
+
+impl EngineEvent {
+    /// Bytes of the largest page table that a copy is told of; the driver's usual ones have 4 KiB. Buffers are moved in pieces of up to
+    /// 4 MiB, of which nothing needs to be told.
+    pub const LARGEST_TABLE: u64 = 64 << 10;
 }
 
 /// The three ways in which `amdgpu_vm_sdma.c` writes page tables.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use gart::{GpuVa, VirtualMemory, Vmid};
 use mmio::{RegOffset, RegisterBus};
 
-use crate::engine::{Context, Engine, Flight, PteNotice, Turn, Work};
+use crate::engine::{Context, Engine, Flight, Notice, Turn, Work};
 use crate::stats::{add, bump};
 use crate::stream::Stream;
 use crate::transfer::{Job, Transfer};
@@ -94,9 +94,9 @@ impl Engine {
     }
 
     /// Page tables are written in VMID 0: `amdgpu_vm_sdma_commit` submits without a VM.
-    fn notice(kind: PtePacket, vmid: Vmid, dst: GpuVa, bytes: u64) -> Option<PteNotice> {
+    fn notice(kind: PtePacket, vmid: Vmid, dst: GpuVa, bytes: u64) -> Option<Notice> {
         let whole = dst.get().is_multiple_of(8) && bytes.is_multiple_of(8);
-        (whole && vmid == Vmid::KERNEL).then_some(PteNotice {
+        (whole && vmid == Vmid::KERNEL).then_some(Notice::Entries {
             kind,
             dst,
             entries: bytes >> 3,
@@ -112,7 +112,11 @@ impl Engine {
             true => Self::notice(PtePacket::Copy, vmid, copy.dst, copy.bytes),
             false => None,
         };
-        if notice.is_some() {
+        let from_ib = notice.is_some();
+        // `amdgpu_bo_restore_shadow` (6.1) copies a table whole.
+        let table = copy.bytes <= EngineEvent::LARGEST_TABLE && copy.bytes.is_multiple_of(8);
+        let notice = notice.or_else(|| (table && vmid == Vmid::KERNEL).then_some(Notice::Copy(copy)));
+        if from_ib {
             bump(&mut self.stats.page_tables.copy_packets);
             add(&mut self.stats.page_tables.copy_bytes, copy.bytes);
         } else {

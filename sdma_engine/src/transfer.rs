@@ -78,6 +78,11 @@ impl Transfer {
         Self { vmid, job, done: 0 }
     }
 
+    /// Whether all of it was moved: a fault ends a transfer before.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.done >= self.job.bytes()
+    }
+
     /// Moves on as far as the budget allows. Returns whether the transfer is over.
     pub(crate) fn advance<B: VirtualMemory>(
         &mut self,

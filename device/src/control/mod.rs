@@ -7,7 +7,9 @@ pub mod client;
 mod follow;
 mod request;
 
-pub use request::{DropVram, Events, Fields, PageTables, Request, RequestError, VERSION, When, reply};
+pub use request::{
+    DropVram, Events, Fields, Oracle, OracleAction, PageTables, Request, RequestError, VERSION, When, reply,
+};
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;

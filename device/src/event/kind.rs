@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use crate::gfx::{QueueId, QueueKind};
-use crate::gpu::LossMode;
+use crate::gpu::{By, LossMode, Sums};
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -150,6 +150,15 @@ pub enum Event {
         engine: String,
         /// Why.
         reason: String,
+    },
+    /// What page tables map was compared with what they mapped before.
+    Oracle {
+        /// How tables came back.
+        by: By,
+        /// Over the address spaces that are in use.
+        in_use: Sums,
+        /// Over all that are known.
+        all: Sums,
     },
     /// An engine has waited for long.
     EngineWaits {

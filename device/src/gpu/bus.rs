@@ -18,7 +18,8 @@ impl<'a> EngineBus<'a> {
         Self { fabric, client }
     }
 
-    fn space(&mut self) -> Space<'_, DeviceMemory> {
+    fn space(&mut self, vmid: Vmid) -> Space<'_, DeviceMemory> {
+        self.fabric.used_vmids |= 1_u16.wrapping_shl(u32::from(vmid.get()));
         let Fabric {
             gfxhub,
             memory,
@@ -41,27 +42,27 @@ pub(super) const fn mm_space<'a>(
 
 impl VirtualMemory for EngineBus<'_> {
     fn read(&mut self, vmid: Vmid, va: GpuVa, data: &mut [u8]) -> Result<(), Fault> {
-        self.space().read(vmid, va, data)
+        self.space(vmid).read(vmid, va, data)
     }
 
     fn write(&mut self, vmid: Vmid, va: GpuVa, data: &[u8]) -> Result<(), Fault> {
-        self.space().write(vmid, va, data)
+        self.space(vmid).write(vmid, va, data)
     }
 
     fn copy(&mut self, vmid: Vmid, from: GpuVa, to: GpuVa, len: u64) -> Result<(), Fault> {
-        self.space().copy(vmid, from, to, len)
+        self.space(vmid).copy(vmid, from, to, len)
     }
 
     fn fill(&mut self, vmid: Vmid, va: GpuVa, pattern: u32, len: u64) -> Result<(), Fault> {
-        self.space().fill(vmid, va, pattern, len)
+        self.space(vmid).fill(vmid, va, pattern, len)
     }
 
     fn store_u32(&mut self, vmid: Vmid, va: GpuVa, value: u32) -> Result<(), Fault> {
-        self.space().store_u32(vmid, va, value)
+        self.space(vmid).store_u32(vmid, va, value)
     }
 
     fn store_u64(&mut self, vmid: Vmid, va: GpuVa, value: u64) -> Result<(), Fault> {
-        self.space().store_u64(vmid, va, value)
+        self.space(vmid).store_u64(vmid, va, value)
     }
 
     fn update_u32(
@@ -70,7 +71,7 @@ impl VirtualMemory for EngineBus<'_> {
         va: GpuVa,
         update: &mut dyn FnMut(u32) -> u32,
     ) -> Result<u32, Fault> {
-        self.space().update_u32(vmid, va, update)
+        self.space(vmid).update_u32(vmid, va, update)
     }
 
     fn update_u64(
@@ -79,7 +80,7 @@ impl VirtualMemory for EngineBus<'_> {
         va: GpuVa,
         update: &mut dyn FnMut(u64) -> u64,
     ) -> Result<u64, Fault> {
-        self.space().update_u64(vmid, va, update)
+        self.space(vmid).update_u64(vmid, va, update)
     }
 }
 

@@ -1,12 +1,12 @@
 //! What register writes asked for, carried out in order once the write is done; interrupts and faults.
 
-use gart::{Access, ClientId, FaultInterrupt, FaultSink, HubEffect, HubId, Source, Translation, Vmid};
+use gart::{Access, ClientId, FaultInterrupt, FaultSink, HubEffect, HubId, Vmid};
 use sdma_engine::SdmaEffect;
 
+use super::Gpu;
 use super::bus::mm_space;
 use super::engines::Turn;
 use super::fabric::{Effect, Fabric};
-use super::{Gpu, POISON};
 use crate::event::{Event, Hex, ResetKind};
 use crate::gfx::{CpCommand, GfxEffect};
 use crate::ih::{IhEffect, IvEntry};
@@ -29,7 +29,12 @@ impl Gpu {
     fn apply(&mut self, effect: Effect) {
         match effect {
             Effect::Ih(IhEffect::Interrupt) => self.interrupt = true,
-            Effect::Hub(HubEffect::Invalidate { .. }) => {}
+            Effect::Hub(HubEffect::Invalidate { .. } | HubEffect::ContextSet { hub: HubId::Mm, .. }) => {}
+            Effect::Hub(HubEffect::ContextSet {
+                hub: HubId::Gfx,
+                vmid,
+                context,
+            }) => self.context_set(vmid, context),
             // Engines are clients of the graphics hub.
             Effect::Hub(HubEffect::ContextDisabled {
                 hub: HubId::Gfx,
@@ -140,7 +145,7 @@ impl Gpu {
                 target: "amdgpu::gart",
                 "{:?} fault: VMID {} {:?} at {}", fault.hub, fault.vmid, fault.access, fault.va
             );
-            let poisoned = self.meets_poison(&fault);
+            let poisoned = self.meets_poison(fault.hub, fault.vmid, fault.va);
             self.journal.record(Event::VmFault {
                 hub: match fault.hub {
                     HubId::Gfx => "gfxhub",
@@ -165,17 +170,5 @@ impl Gpu {
                 ..IvEntry::default()
             });
         }
-    }
-    /// Whether the way to an address ends at an entry that a loss has made poison. Poison is a leaf at every level, so it is the last
-    /// entry of a walk that meets it.
-    fn meets_poison(&self, fault: &FaultInterrupt) -> bool {
-        let poison = u64::from(POISON) << 32 | u64::from(POISON);
-        let hub = match fault.hub {
-            HubId::Gfx => &self.fabric.gfxhub,
-            HubId::Mm => &self.fabric.mmhub,
-        };
-        let found = || hub.translate(&self.fabric.memory, fault.vmid, fault.va, fault.access);
-        self.journal.summary().poisoned
-            && matches!(found(), Ok(Translation { source: Source::Page { entry, .. }, .. }) if entry.into_bits() == poison)
     }
 }

@@ -234,8 +234,14 @@ impl Gpu {
                 entries,
                 vmid,
             } => {
-                self.page_tables.record(&self.fabric, kind, vmid, dst, entries);
+                self.page_tables_updated(kind, vmid, dst, entries);
             }
+            EngineEvent::Copied {
+                src,
+                dst,
+                bytes,
+                vmid,
+            } => self.copied(vmid, src, dst, bytes),
             EngineEvent::PollTimeout { vmid } => {
                 limited!(Info, target: "amdgpu::sdma", "SDMA{index}: a poll in VMID {vmid} gave up");
             }

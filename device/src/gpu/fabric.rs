@@ -62,6 +62,8 @@ pub(super) struct Fabric {
     pub(super) effects: Effects<Effect>,
     /// Faults that wait to become interrupts.
     pub(super) faults: FaultSink,
+    /// One bit per context of the graphics hub: an engine has used it since somebody looked.
+    pub(super) used_vmids: u16,
     /// 100 MHz ticks.
     clock: u64,
     /// In BACO: only the bus interface and the SMU's mailbox have power.
@@ -126,6 +128,7 @@ impl Fabric {
             smn_ledger: Ledger::default(),
             effects: Effects::default(),
             faults: FaultSink::default(),
+            used_vmids: 0,
             clock: 0,
             chip_off: false,
         })
@@ -382,9 +385,11 @@ impl Fabric {
             smn_ledger: _,
             effects,
             faults,
+            used_vmids,
             clock: _,
             chip_off: _,
         } = self;
+        *used_vmids = 0;
         gfxhub.reset();
         mmhub.reset();
         ih.reset();

@@ -68,7 +68,7 @@ impl Gpu {
     /// slices.
     pub fn lose(&mut self, loss: Loss) {
         self.finish_loss();
-        self.journal.begin_generation();
+        self.begin_generation();
         self.begin_loss(loss, LossCause::Control, None);
     }
 
@@ -97,6 +97,7 @@ impl Gpu {
             length: loss.length.min(size.saturating_sub(loss.offset)),
             cause,
         });
+        self.oracle.lose(loss, size);
         self.losing = Some(Losing {
             loss,
             next: loss.offset,

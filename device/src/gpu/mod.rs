@@ -9,12 +9,15 @@ mod effects;
 mod engines;
 mod fabric;
 mod loss;
+mod oracle;
 mod pages;
 mod report;
 mod reset;
 mod state;
 
 pub use loss::{Loss, LossMode, POISON};
+pub use oracle::report::{By, SpaceReport, Sums};
+pub use oracle::{OracleReport, SnapshotReport};
 pub use pages::{PageTableUpdates, UpdateCounts};
 pub use report::{BlockRegisters, Stats, TableReport, UnmodelledRegister};
 pub use reset::ResetCounts;
@@ -34,6 +37,7 @@ use crate::memory::DeviceMemory;
 use engines::{SdmaSlot, Turn};
 use fabric::{Effect, Fabric};
 use loss::Losing;
+use oracle::Oracle;
 use reset::Baco;
 
 /// What a GPU is made of.
@@ -84,6 +88,7 @@ pub struct Gpu {
     losing: Option<Losing>,
     next_loss: Option<Loss>,
     page_tables: PageTableUpdates,
+    oracle: Oracle,
     resets: ResetCounts,
     journal: Journal,
 }
@@ -125,6 +130,7 @@ impl Gpu {
             losing: None,
             next_loss: None,
             page_tables: PageTableUpdates::default(),
+            oracle: Oracle::default(),
             resets: ResetCounts::default(),
             journal: Journal::default(),
         };

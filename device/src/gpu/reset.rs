@@ -176,7 +176,7 @@ impl Gpu {
     }
 
     fn begin_reset(&mut self, kind: ResetKind) {
-        self.journal.begin_generation();
+        self.begin_generation();
         self.journal.record(Event::ResetBegin { kind, target: None });
     }
 

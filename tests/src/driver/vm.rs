@@ -141,6 +141,17 @@ impl Vm {
         &self.root.buffer
     }
 
+    /// Every table: the root, and what is below it.
+    pub fn tables(&self) -> Vec<Buffer> {
+        let mut tables = Vec::new();
+        let mut rest = vec![&self.root];
+        while let Some(table) = rest.pop() {
+            tables.push(table.buffer.clone());
+            rest.extend(table.children.values());
+        }
+        tables
+    }
+
     /// `amdgpu_vm_bo_update`: maps `bytes` at `va`, in whole pages.
     ///
     /// # Errors

@@ -6,11 +6,13 @@ mod drop_vram;
 mod events;
 mod fields;
 mod look;
+mod oracle;
 
 pub use drop_vram::{DropVram, When};
 pub use events::Events;
 pub use fields::{Fields, RequestError};
 pub use look::PageTables;
+pub use oracle::{Oracle, OracleAction};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -35,13 +37,15 @@ pub enum Request {
     Unmodelled,
     /// Contents of VRAM are lost.
     DropVram(DropVram),
+    /// What page tables map is kept, or compared with what was kept.
+    Oracle(Oracle),
 }
 
 /// Reads the fields of one kind of request.
 type Parse = fn(&mut Fields) -> Result<Request, RequestError>;
 
 /// Every kind of request by its name.
-const REQUESTS: [(&str, Parse); 6] = [
+const REQUESTS: [(&str, Parse); 7] = [
     ("stats", |_| Ok(Request::Stats)),
     ("state", |_| Ok(Request::State)),
     ("events", |fields| Events::parse(fields).map(Request::Events)),
@@ -52,6 +56,7 @@ const REQUESTS: [(&str, Parse); 6] = [
     ("drop-vram", |fields| {
         DropVram::parse(fields).map(Request::DropVram)
     }),
+    ("oracle", |fields| Oracle::parse(fields).map(Request::Oracle)),
 ];
 
 impl Request {
@@ -100,6 +105,7 @@ impl Request {
             Self::PageTables(request) => request.answer(function),
             Self::Unmodelled => value(&function.gpu().unmodelled()),
             Self::DropVram(request) => request.answer(function),
+            Self::Oracle(request) => request.answer(function),
         }
     }
 }
@@ -206,6 +212,8 @@ mod tests {
             (r#"{"request":"events","since":"now"}"#, "since"),
             (r#"{"request":"events","limit":-1}"#, "limit"),
             (r#"{"request":"state","engine":"gfx"}"#, "line"),
+            (r#"{"request":"oracle"}"#, "action"),
+            (r#"{"request":"oracle","action":"ask"}"#, "action"),
             (r#"{"request":"drop-vram"}"#, "mode"),
             (r#"{"request":"drop-vram","mode":"burn"}"#, "mode"),
             (r#"{"request":"drop-vram","mode":"zero","offset":-1}"#, "offset"),

@@ -1,0 +1,414 @@
+//! The device says what page tables mapped before a loss and what they map after it, and which packets brought them back.
+
+use device::gpu::{By, Loss, LossMode, OracleReport, SpaceReport};
+use gart::GpuVa;
+use tests::driver::packet::sdma as packet;
+use tests::driver::vm::Vm;
+use tests::driver::{Domain, Driver, Kernel, ResetMethod};
+use tests::guest::{Buffer, Failure, PAGE, hi, lo};
+
+const VA: u64 = 0x1_0000_0000;
+/// Pages of the buffer in RAM, in two page tables.
+const GTT_PAGES: u64 = 40;
+const GTT_VA: u64 = VA + 500 * PAGE;
+/// Leaf entries of the space that `Story` sets up: the command buffer, pages in RAM, pages in VRAM, and 2 MiB of VRAM as one entry.
+const ENTRIES: u64 = 1 + GTT_PAGES + 16 + 1;
+
+/// A device with one user, who has done some work.
+struct Story {
+    driver: Driver,
+    vm: Vm,
+    ib: Buffer,
+    target: Buffer,
+    /// Every table with a copy of it in RAM, which is kept up to date as 6.1 does.
+    shadows: Vec<(Buffer, Buffer)>,
+}
+
+impl Story {
+    fn new() -> Result<Self, Failure> {
+        let mut driver = Driver::bring_up(Kernel::V6_1, 1)?;
+        let mut vm = driver.new_vm(3, 1)?;
+        let ib = driver.allocate(Domain::Gtt, PAGE, PAGE)?;
+        let target = driver.allocate(Domain::Gtt, GTT_PAGES * PAGE, PAGE)?;
+        let small = driver.allocate(Domain::Vram, 16 * PAGE, PAGE)?;
+        let large = driver.allocate(Domain::Vram, 512 * PAGE, 512 * PAGE)?;
+        driver.map(&mut vm, VA, &ib)?;
+        driver.map(&mut vm, GTT_VA, &target)?;
+        driver.map(&mut vm, VA + (1 << 30), &small)?;
+        driver.map(&mut vm, VA + (2 << 30), &large)?;
+        let mut story = Self {
+            driver,
+            vm,
+            ib,
+            target,
+            shadows: Vec::new(),
+        };
+        story.work()?;
+        for table in story.vm.tables() {
+            let shadow = story.driver.allocate(Domain::Gtt, PAGE, PAGE)?;
+            let contents = story.driver.guest.read_bytes(&table, 0, 4096)?;
+            story.driver.guest.write_bytes(&shadow, 0, &contents)?;
+            story.shadows.push((table, shadow));
+        }
+        Ok(story)
+    }
+
+    /// A job in the user's address space.
+    fn work(&mut self) -> Result<(), Failure> {
+        let Self {
+            driver,
+            vm,
+            ib,
+            target,
+            ..
+        } = self;
+        driver.run_user(0, vm, (ib, VA), &packet::write(GpuVa::new(GTT_VA), &[7]))?;
+        assert_eq!(driver.guest.load(target, 0)?, 7);
+        Ok(())
+    }
+
+    fn compare(&mut self) -> OracleReport {
+        self.driver.guest.gpu().compare_tables()
+    }
+
+    /// The user's address space in a comparison.
+    fn user(report: &OracleReport) -> &SpaceReport {
+        let mut users = report.spaces.iter().filter(|space| space.kind == "user");
+        let user = users.next().expect("the user's space");
+        assert!(users.next().is_none(), "one user");
+        user
+    }
+
+    /// VRAM with the tables in it is lost, and the rest is not.
+    fn lose_tables(&mut self, mode: LossMode) -> Result<(), Failure> {
+        for (table, _) in self.shadows.clone() {
+            let gart::Location::Vram(at) = table.at(0)? else {
+                panic!("tables are in VRAM")
+            };
+            // Each is a loss of its own, so that the reference has to survive those behind the first.
+            self.driver.guest.gpu().lose(Loss {
+                mode,
+                offset: at.get(),
+                length: PAGE,
+            });
+            self.driver.guest.run_until_idle()?;
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, packets: &[u32]) -> Result<(), Failure> {
+        let (engine, guest) = self.driver.engine(0)?;
+        for packets in packets.chunks(700) {
+            engine.run(guest, packets)?;
+        }
+        Ok(())
+    }
+
+    /// `amdgpu_bo_restore_shadow` for all tables but some.
+    fn copy_back(&mut self, all_but: usize) -> Result<(), Failure> {
+        let shadows = self.shadows.clone();
+        for (table, shadow) in shadows.iter().skip(all_but) {
+            self.run(&packet::copy(shadow.mc(), table.mc(), 4096))?;
+        }
+        Ok(())
+    }
+
+    /// Writes every entry that was something again, one by one; what was nothing stays as it is.
+    fn rewrite(&mut self) -> Result<u64, Failure> {
+        let mut written = 0;
+        for (table, shadow) in self.shadows.clone() {
+            let contents = self.driver.guest.read_bytes(&shadow, 0, 4096)?;
+            let mut packets = Vec::new();
+            for (index, entry) in contents.as_chunks::<8>().0.iter().enumerate() {
+                let entry = u64::from_le_bytes(*entry);
+                if entry != 0 {
+                    let at = table.mc().plus(8 * index as u64);
+                    packets.extend(packet::write(at, &[lo(entry), hi(entry)]));
+                    written += 1;
+                }
+            }
+            // Six dwords each; a chunk must not cut one.
+            for packets in packets.chunks(600) {
+                self.run(packets)?;
+            }
+        }
+        Ok(written)
+    }
+}
+
+fn counts(space: &SpaceReport) -> [u64; 6] {
+    let counts = space.counts;
+    [
+        counts.same,
+        counts.missing,
+        counts.different,
+        counts.poisoned,
+        counts.poisoned_unmapped,
+        counts.added,
+    ]
+}
+
+type Outcome = Result<(), Failure>;
+
+#[test]
+fn without_a_loss_everything_is_the_same() -> Outcome {
+    let mut story = Story::new()?;
+    story.driver.guest.gpu().take_snapshot();
+    let report = story.compare();
+    let user = Story::user(&report);
+    assert_eq!(counts(user), [ENTRIES, 0, 0, 0, 0, 0]);
+    assert_eq!(user.before.entries, ENTRIES);
+    assert_eq!(
+        (user.vmid_before, user.vmid_now, user.in_use, user.used_before),
+        (Some(3), Some(3), true, true)
+    );
+    assert_eq!(report.recovery.by, By::None);
+    assert!(user.examples.is_empty());
+    Ok(())
+}
+
+#[test]
+fn poison_is_told_from_what_is_missing() -> Outcome {
+    for (mode, expected) in [
+        (LossMode::Poison, [0, 0, 0, ENTRIES, 511, 0]),
+        (LossMode::Zero, [0, ENTRIES, 0, 0, 0, 0]),
+    ] {
+        let mut story = Story::new()?;
+        story.lose_tables(mode)?;
+        let report = story.compare();
+        assert_eq!(counts(Story::user(&report)), expected, "{mode:?}");
+        assert_eq!(report.recovery.by, By::None);
+    }
+    Ok(())
+}
+
+#[test]
+fn copies_of_shadows_are_recognised_and_bring_everything_back() -> Outcome {
+    let mut story = Story::new()?;
+    story
+        .driver
+        .guest
+        .gpu()
+        .lose_at_next_reset(Loss::whole(LossMode::Poison));
+    reset(&mut story.driver)?;
+    story.copy_back(0)?;
+    let report = story.compare();
+    let user = Story::user(&report);
+    assert_eq!(counts(user), [ENTRIES, 0, 0, 0, 0, 0]);
+    assert!(!user.in_use && user.used_before, "no job yet");
+    let tables = story.shadows.len() as u64;
+    let recovery = report.recovery;
+    assert_eq!(recovery.by, By::ShadowCopies);
+    assert_eq!(
+        (
+            recovery.shadow_copies.packets,
+            recovery.shadow_copies.tables,
+            recovery.shadow_copies.bytes
+        ),
+        (tables, tables, 4096 * tables)
+    );
+    assert!(recovery.since_us < recovery.first_us.unwrap_or(0) && recovery.first_us < recovery.last_us);
+    story.work()?;
+    assert!(Story::user(&story.compare()).in_use);
+    Ok(())
+}
+
+#[test]
+fn a_table_that_was_not_copied_back_is_poisoned() -> Outcome {
+    let mut story = Story::new()?;
+    story.lose_tables(LossMode::Poison)?;
+    // The root comes first.
+    story.copy_back(1)?;
+    assert_eq!(counts(Story::user(&story.compare())), [0, 0, 0, ENTRIES, 511, 0]);
+    story.copy_back(0)?;
+    assert_eq!(counts(Story::user(&story.compare())), [ENTRIES, 0, 0, 0, 0, 0]);
+    Ok(())
+}
+
+#[test]
+fn entries_that_are_written_again_are_recognised_and_the_rest_stays_poisoned() -> Outcome {
+    let mut story = Story::new()?;
+    story.lose_tables(LossMode::Poison)?;
+    let written = story.rewrite()?;
+    let report = story.compare();
+    let user = Story::user(&report);
+    let tables = story.shadows.len() as u64;
+    assert_eq!(
+        counts(user),
+        [ENTRIES, 0, 0, 0, 512 * tables - written, 0],
+        "unused entries are still the loss's"
+    );
+    let recovery = report.recovery;
+    assert_eq!(recovery.by, By::Rewritten);
+    assert_eq!(
+        (
+            recovery.rewritten.packets,
+            recovery.rewritten.entries,
+            recovery.rewritten.tables
+        ),
+        (written, written, tables)
+    );
+    assert_eq!((user.tables.rewritten, user.tables.lost), (tables, 0));
+    Ok(())
+}
+
+/// The table entry of one page of the buffer in RAM.
+fn entry_of(story: &Story, page: u64) -> Result<(Buffer, u64), Failure> {
+    let wanted = story.target.pages()[usize::try_from(page).unwrap()];
+    for (table, shadow) in &story.shadows {
+        let contents = story.driver.guest.read_bytes(shadow, 0, 4096)?;
+        for (index, entry) in (0..).zip(contents.as_chunks::<8>().0) {
+            if u64::from_le_bytes(*entry) & 0xffff_ffff_f000 == wanted.get() {
+                return Ok((table.clone(), index));
+            }
+        }
+    }
+    Err(Failure::Invalid("the page is mapped"))
+}
+
+#[test]
+fn one_entry_that_is_wrong_missing_or_poisoned_is_found() -> Outcome {
+    let va = format!("{:#x}", GTT_VA + 20 * PAGE);
+    for (value, class, expected) in [
+        (0, "missing", [ENTRIES - 1, 1, 0, 0, 0, 0]),
+        (0x1_2345_6073, "different", [ENTRIES - 1, 0, 1, 0, 0, 0]),
+        (0xfbfb_fbfb_fbfb_fbfb, "poisoned", [ENTRIES - 1, 0, 0, 1, 0, 0]),
+    ] {
+        let mut story = Story::new()?;
+        story.lose_tables(LossMode::Poison)?;
+        story.copy_back(0)?;
+        let (table, index) = entry_of(&story, 20)?;
+        story.run(&packet::write(
+            table.mc().plus(8 * index),
+            &[lo(value), hi(value)],
+        ))?;
+        let report = story.compare();
+        let user = Story::user(&report);
+        assert_eq!(counts(user), expected, "{class}");
+        let [example] = user.examples.as_slice() else {
+            panic!("{class}: {:?}", user.examples)
+        };
+        assert_eq!((example.class, &example.va, example.entries), (class, &va, 1));
+        assert_eq!(example.after.is_none(), class == "missing");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_reads_like_poison_where_nothing_was_poisoned_is_a_mapping() -> Outcome {
+    let mut story = Story::new()?;
+    story.driver.guest.gpu().take_snapshot();
+    let (table, index) = entry_of(&story, 20)?;
+    let value = 0xfbfb_fbfb_fbfb_fbfb;
+    story.run(&packet::write(
+        table.mc().plus(8 * index),
+        &[lo(value), hi(value)],
+    ))?;
+    assert_eq!(
+        counts(Story::user(&story.compare())),
+        [ENTRIES - 1, 0, 1, 0, 0, 0]
+    );
+    Ok(())
+}
+
+#[test]
+fn what_is_mapped_since_is_added_and_no_recovery() -> Outcome {
+    let mut story = Story::new()?;
+    story.lose_tables(LossMode::Poison)?;
+    story.copy_back(0)?;
+    let more = story.driver.allocate(Domain::Gtt, 3 * PAGE, PAGE)?;
+    story.driver.map(&mut story.vm, VA + 8 * PAGE, &more)?;
+    let report = story.compare();
+    assert_eq!(counts(Story::user(&report)), [ENTRIES, 0, 0, 0, 0, 3]);
+    assert_eq!(report.recovery.by, By::ShadowCopies);
+    assert_eq!(report.recovery.rewritten.packets, 0);
+    Ok(())
+}
+
+#[test]
+fn a_second_loss_before_the_recovery_keeps_the_reference() -> Outcome {
+    let mut story = Story::new()?;
+    reset(&mut story.driver)?;
+    let half = story.shadows.len() / 2;
+    story.copy_back(half)?;
+    let first = Story::user(&story.compare()).before.generation;
+    reset(&mut story.driver)?;
+    let report = story.compare();
+    assert_eq!(Story::user(&report).before.generation, first);
+    assert_eq!(Story::user(&report).before.entries, ENTRIES);
+    story.copy_back(0)?;
+    assert_eq!(counts(Story::user(&story.compare())), [ENTRIES, 0, 0, 0, 0, 0]);
+    story.work()?;
+    // Now it is good again, and a third loss takes a new one.
+    reset(&mut story.driver)?;
+    assert!(Story::user(&story.compare()).before.generation > first);
+    Ok(())
+}
+
+#[test]
+fn a_reset_that_keeps_vram_is_no_recovery() -> Outcome {
+    let mut story = Story::new()?;
+    story.driver.mode2_reset()?;
+    story.driver.late_init()?;
+    let more = story.driver.allocate(Domain::Gtt, PAGE, PAGE)?;
+    story.driver.map(&mut story.vm, VA + 8 * PAGE, &more)?;
+    let report = story.compare();
+    assert_eq!(counts(Story::user(&report)), [ENTRIES, 0, 0, 0, 0, 1]);
+    assert_eq!((report.recovery.by, report.recovery.lost), (By::None, false));
+    // 6.1 restores its shadows after every reset.
+    story.copy_back(0)?;
+    assert_eq!(story.compare().recovery.by, By::ShadowCopies);
+    Ok(())
+}
+
+#[test]
+fn the_gart_comes_back_by_the_cpu_and_its_windows_do_not() -> Outcome {
+    let mut story = Story::new()?;
+    reset(&mut story.driver)?;
+    let report = story.compare();
+    let gart = report
+        .spaces
+        .iter()
+        .find(|space| space.kind == "gart")
+        .expect("the GART");
+    let counts = counts(gart);
+    assert!(counts[0] > 100, "{counts:?}");
+    assert_eq!(counts[1..4], [0, 0, 0], "{:?}", gart.examples);
+    let windows = gart.windows.expect("windows");
+    // `fill_transfer_window` has written them again.
+    assert_eq!((windows.same, windows.poisoned), (16, 0));
+    Ok(())
+}
+
+#[test]
+fn an_address_that_meets_the_poison_is_told() -> Outcome {
+    let mut story = Story::new()?;
+    let vmid = gart::Vmid::from_field(3);
+    let va = GpuVa::new(GTT_VA);
+    assert!(!story.driver.guest.gpu().meets_poison(gart::HubId::Gfx, vmid, va));
+    assert!(
+        !story
+            .driver
+            .guest
+            .gpu()
+            .meets_poison(gart::HubId::Gfx, vmid, GpuVa::new(0))
+    );
+    story.lose_tables(LossMode::Poison)?;
+    assert!(story.driver.guest.gpu().meets_poison(gart::HubId::Gfx, vmid, va));
+    story.copy_back(0)?;
+    assert!(!story.driver.guest.gpu().meets_poison(gart::HubId::Gfx, vmid, va));
+    Ok(())
+}
+
+/// MODE1, and all that the driver does after it but for user's page tables.
+fn reset(driver: &mut Driver) -> Outcome {
+    driver.mode1_reset(ResetMethod::Mode1Smu)?;
+    driver.common_hw_init();
+    driver.gmc_hw_init()?;
+    driver.ih_hw_init()?;
+    driver.psp_hw_init()?;
+    driver.smu_hw_init()?;
+    driver.gfx_hw_init()?;
+    driver.sdma_hw_init()?;
+    driver.late_init()
+}
