@@ -74,7 +74,7 @@ impl Gpu {
             self.leave_baco();
         }
         self.lose_slice();
-        if self.asleep {
+        if self.asleep || self.losing.is_some() {
             return self.work();
         }
         for index in 0..self.sdma.len() {

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use gart::{Location, PhysicalMemory, VramOffset};
 use serde::{Deserialize, Serialize};
 
 use super::Gpu;
 use crate::event::{Event, LossCause, ResetKind};
+use crate::memory::Vram;
 
-/// Contents that are lost between two looks at the front end: some 10 ms.
-const SLICE: u64 = 64 << 20;
+/// Contents that are lost between two looks at the front end: some 5 ms.
+const SLICE: u64 = 16 << 20;
 
 /// The poison. Read as a page-table entry it is valid, readable, writable, a leaf at every level, and points to a bus address (beyond
 /// 200 TiB) that no guest has: whoever follows a table that was not recovered faults there, and the address tells why.
@@ -55,6 +55,8 @@ pub(super) struct Losing {
     loss: Loss,
     /// Where it goes on.
     next: u64,
+    /// The end of the populated range that it is in; finding it again for every slice would take longer than losing it.
+    range_end: u64,
     cause: LossCause,
     /// The reset that is over when the loss is: the part boots.
     reset: Option<ResetKind>,
@@ -90,7 +92,7 @@ impl Gpu {
             self.losing = None;
             return;
         }
-        let size = self.fabric.memory.vram_size();
+        let size = self.fabric.memory.vram.size();
         self.journal.record(Event::LossBegin {
             mode: loss.mode,
             offset: loss.offset,
@@ -101,6 +103,7 @@ impl Gpu {
         self.losing = Some(Losing {
             loss,
             next: loss.offset,
+            range_end: loss.offset,
             cause,
             reset,
             began: self.now,
@@ -116,17 +119,15 @@ impl Gpu {
     }
 
     /// Loses one slice. A loss of many GiB takes seconds, and a front end that waits for five gives the device up: so registers are
-    /// served in between, and in a reset the part says that it is under way until all is gone.
+    /// served in between. Engines are not, so that to them it happens at one moment; and in a reset the part says that it is under way.
     pub(super) fn lose_slice(&mut self) {
         let Some(mut losing) = self.losing else { return };
-        match self.lose_from(&losing) {
-            Ok(Some((next, bytes))) => {
-                losing.next = next;
-                losing.bytes = losing.bytes.saturating_add(bytes);
+        match losing.advance(&self.fabric.memory.vram) {
+            Ok(true) => {
                 self.losing = Some(losing);
                 return;
             }
-            Ok(None) => {}
+            Ok(false) => {}
             Err(error) => {
                 log::error!(target: "amdgpu::reset", "VRAM keeps contents that it was to lose: {error}");
             }
@@ -144,29 +145,30 @@ impl Gpu {
         }
         self.end_baco();
     }
+}
 
-    /// Loses the next populated slice; gives where to go on, if there may be more, and how many bytes it had.
-    fn lose_from(&self, losing: &Losing) -> std::io::Result<Option<(u64, u64)>> {
-        let memory = &self.fabric.memory;
-        let end = losing
-            .loss
-            .offset
-            .saturating_add(losing.loss.length)
-            .min(memory.vram_size());
-        let Some((at, length)) = memory.vram.populated_from(losing.next)? else {
-            return Ok(None);
-        };
-        let length = length.min(SLICE).min(end.saturating_sub(at));
+impl Losing {
+    /// Loses the next populated slice. Returns whether there may be more.
+    fn advance(&mut self, vram: &Vram) -> std::io::Result<bool> {
+        let end = self.loss.offset.saturating_add(self.loss.length).min(vram.size());
+        if self.next >= self.range_end {
+            let Some((at, length)) = vram.populated_from(self.next)? else {
+                return Ok(false);
+            };
+            self.next = at;
+            self.range_end = at.saturating_add(length).min(end);
+        }
+        let length = self.range_end.saturating_sub(self.next).min(SLICE);
         if length == 0 {
-            return Ok(None);
+            return Ok(false);
         }
-        match losing.loss.mode {
+        match self.loss.mode {
             LossMode::Keep => {}
-            LossMode::Zero => memory.vram.discard(at, length)?,
-            LossMode::Poison => memory
-                .fill(Location::Vram(VramOffset::new(at)), POISON, length)
-                .map_err(std::io::Error::other)?,
+            LossMode::Zero => vram.discard(self.next, length)?,
+            LossMode::Poison => vram.overwrite(self.next, length, POISON)?,
         }
-        Ok(Some((at.saturating_add(length), length)))
+        self.next = self.next.saturating_add(length);
+        self.bytes = self.bytes.saturating_add(length);
+        Ok(true)
     }
 }

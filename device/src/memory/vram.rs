@@ -111,6 +111,28 @@ impl Vram {
         Ok(rustix::fs::fallocate(&self.file, mode, offset, len)?)
     }
 
+    /// Writes one pattern over a range, from its first byte on. Through the file, not through the mapping: a page that only another
+    /// process has touched costs no fault here (`docs/adr/0005-losing-vram.md`). What lies beyond the end of VRAM is left out.
+    ///
+    /// # Errors
+    /// If the host refuses.
+    pub fn overwrite(&self, offset: u64, len: u64, pattern: u32) -> io::Result<()> {
+        use std::os::unix::fs::FileExt;
+        const CHUNK: u64 = 1 << 20;
+        let end = offset.saturating_add(len).min(self.size);
+        let words = usize::try_from(CHUNK.min(len).div_ceil(4)).unwrap_or(0);
+        let chunk = pattern.to_le_bytes().repeat(words);
+        let mut at = offset;
+        while at < end {
+            let part = chunk
+                .get(..usize::try_from(end - at).unwrap_or(usize::MAX))
+                .unwrap_or(&chunk);
+            self.file.write_all_at(part, at)?;
+            at = at.saturating_add(part.len() as u64);
+        }
+        Ok(())
+    }
+
     /// The first populated range at or after `from`, as (offset, length) in bytes. Everything between such ranges was never
     /// touched, or was discarded, and reads as zero.
     ///
