@@ -45,7 +45,7 @@ fn options(arguments: &[&str]) -> Options {
     let line = ["amdgpu-lab", "run", "--accel", "tcg"].iter().chain(arguments);
     match Cli::try_parse_from(line).unwrap().command {
         Command::Run(arguments) => arguments.options().unwrap(),
-        Command::Fetch(_) | Command::List(_) => unreachable!("the line says run"),
+        other => unreachable!("the line says run, not {other:?}"),
     }
 }
 
