@@ -361,6 +361,10 @@ impl PciFunction for GpuFunction {
     }
 
     fn read(&mut self, region: Region, offset: u64, data: &mut [u8]) -> Result<(), RequestError> {
+        if self.gpu.is_off_bus() {
+            data.fill(0xff);
+            return Ok(());
+        }
         match region {
             // Nothing answers in D3hot. (The front end's own mapping of VRAM is beyond our reach: it stops decoding by itself.)
             Region::Bar(_) if !self.is_awake() => data.fill(0xff),
@@ -390,6 +394,9 @@ impl PciFunction for GpuFunction {
 
     fn write(&mut self, region: Region, offset: u64, data: &[u8]) -> Result<(), RequestError> {
         self.tick();
+        if self.gpu.is_off_bus() {
+            return Ok(());
+        }
         match region {
             Region::Bar(_) if !self.is_awake() => {}
             Region::Bar(REGISTER_BAR) => {

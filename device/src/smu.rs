@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 
 use mmio::{Effects, RegOffset, RegSpec, RegisterBlock, RegisterFile};
 
-const C2PMSG_66: RegOffset = RegOffset::from_byte(0x58a08);
+/// The register that a message is written to.
+pub const C2PMSG_66: RegOffset = RegOffset::from_byte(0x58a08);
 const C2PMSG_82: RegOffset = RegOffset::from_byte(0x58a48);
 const C2PMSG_90: RegOffset = RegOffset::from_byte(0x58a68);
 
@@ -85,13 +86,28 @@ impl Smu {
         self.file.set(C2PMSG_90, RESULT_OK);
     }
 
+    /// Takes a message, and nothing of it happens: it gets this result, or none ever.
+    pub fn refuse(&mut self, message: u32, result: Option<u32>) {
+        self.file.write(C2PMSG_66, message);
+        self.count(message);
+        if let Some(result) = result {
+            self.file.set(C2PMSG_90, result);
+        }
+    }
+
+    /// Counts a message; gives whether the interface has it.
+    fn count(&mut self, message: u32) -> bool {
+        let known = (1..MESSAGE_COUNT).contains(&message);
+        let number = if known { message } else { u32::MAX };
+        *self.messages.entry(number).or_default() += 1;
+        known
+    }
+
     fn message(&mut self, message: u32, effects: &mut Effects<SmuEffect>) {
-        if !(1..MESSAGE_COUNT).contains(&message) {
-            *self.messages.entry(u32::MAX).or_default() += 1;
+        if !self.count(message) {
             self.file.set(C2PMSG_90, RESULT_UNKNOWN);
             return;
         }
-        *self.messages.entry(message).or_default() += 1;
         let argument = self.file.get(C2PMSG_82);
         log::debug!(target: "amdgpu::smu", "message {message:#x} argument {argument:#x}");
         let reply = match message {
@@ -200,6 +216,17 @@ mod tests {
         );
         smu.finish();
         assert_eq!(smu.read(C2PMSG_90), RESULT_OK);
+    }
+
+    #[test]
+    fn a_message_that_is_refused_is_counted_and_has_no_effect() {
+        let mut smu = Smu::new(7, 0);
+        smu.write(C2PMSG_90, 0, &mut Effects::default());
+        smu.refuse(MSG_GET_SMU_VERSION, None);
+        assert_eq!((smu.read(C2PMSG_90), smu.read(C2PMSG_82)), (0, 0));
+        smu.refuse(MSG_GET_SMU_VERSION, Some(0xff));
+        assert_eq!(smu.read(C2PMSG_90), 0xff);
+        assert_eq!(smu.messages().get(&MSG_GET_SMU_VERSION), Some(&2));
     }
 
     #[test]

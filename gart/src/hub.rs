@@ -234,6 +234,19 @@ impl Hub {
         self.acknowledge(engine, vmids);
     }
 
+    /// Whether any engine's acknowledges are withheld.
+    pub const fn is_holding(&self) -> bool {
+        self.held != 0
+    }
+
+    /// The invalidation engine whose request register this is, if it is one: whoever withholds acknowledges decides before the write.
+    pub fn request_engine(&self, offset: RegOffset) -> Option<InvalidationEngine> {
+        match Behaviour::of(self.l2.relative(offset)?) {
+            Behaviour::Request(engine) => Some(engine),
+            _ => None,
+        }
+    }
+
     fn acknowledge(&mut self, engine: InvalidationEngine, vmids: u16) {
         let ack = engine.register(reg::INVALIDATE_ACK);
         self.l2.set(ack, self.l2.get(ack) | u32::from(vmids));

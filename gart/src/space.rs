@@ -18,6 +18,11 @@ impl FaultSink {
     /// Interrupts that are kept until [`take`](Self::take); what comes on top is counted and dropped, as the interrupt ring would.
     pub const CAPACITY: usize = 1024;
 
+    /// Takes a fault down in the hub's registers, and as an interrupt if its context wants one.
+    pub fn report(&mut self, hub: &mut Hub, fault: &Fault, client: ClientId) {
+        self.push(hub.record_fault(fault, client));
+    }
+
     fn push(&mut self, interrupt: Option<FaultInterrupt>) {
         self.faults = self.faults.saturating_add(1);
         let Some(interrupt) = interrupt else { return };

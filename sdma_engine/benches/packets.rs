@@ -67,6 +67,8 @@ impl VirtualMemory for Flat {
     }
 }
 
+impl sdma_engine::Gate for Flat {}
+
 impl RegisterBus for Flat {
     fn read_register(&mut self, _: RegOffset) -> u32 {
         0

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use gart::{GpuVa, VirtualMemory, Vmid};
+use gart::{VirtualMemory, Vmid};
 use mmio::{RegOffset, RegisterBus};
 
+use crate::gate::{Delay, Gate};
 use crate::stats::{add, bump};
 use crate::stream::{Next, Stream};
 use crate::transfer::Transfer;
 use crate::wait::{Look, Waiter};
 use crate::{
-    Budget, CopyLinear, EngineEvent, EngineStatus, HaltReason, IbStatus, Indirect, Packet, PtePacket,
+    Budget, CopyLinear, EngineEvent, EngineStatus, HaltReason, IbStatus, Indirect, Packet, PteUpdate,
     QueueConfig, Stats, Step, Wait, WaitTarget,
 };
 
@@ -78,11 +79,7 @@ pub(crate) enum Work {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Notice {
     /// Entries were written.
-    Entries {
-        kind: PtePacket,
-        dst: GpuVa,
-        entries: u64,
-    },
+    Entries(PteUpdate),
     /// Bytes were copied.
     Copy(CopyLinear),
 }
@@ -104,6 +101,8 @@ pub(crate) enum Turn {
     Waiting(Wait),
     /// Nothing ever.
     Halt(HaltReason),
+    /// The same without a packet's fault.
+    Hang,
 }
 
 /// What a step works with.
@@ -135,6 +134,9 @@ pub struct Engine {
     ib: Option<Ib>,
     flight: Option<Flight>,
     halted: Option<HaltReason>,
+    /// It stands still without having been stopped by a packet.
+    hung: bool,
+    pub(crate) delay: Delay,
     header: u32,
     vmid: Vmid,
     status: EngineStatus,
@@ -153,6 +155,8 @@ impl Engine {
             ib: None,
             flight: None,
             halted: None,
+            hung: false,
+            delay: Delay::None,
             header: 0,
             vmid: Vmid::KERNEL,
             status: EngineStatus::default(),
@@ -172,6 +176,8 @@ impl Engine {
             ib: _,
             flight: _,
             halted,
+            hung,
+            delay: _,
             header,
             vmid,
             status,
@@ -180,12 +186,24 @@ impl Engine {
         *rptr = 0;
         *rptr_generation = None;
         *halted = None;
+        *hung = false;
         *header = 0;
         *vmid = Vmid::KERNEL;
         *status = EngineStatus {
             rptr_generation: status.rptr_generation,
             ..EngineStatus::default()
         };
+    }
+
+    /// Makes the engine stand still where it is, until [`reset`](Self::reset): it looks busy, its read pointer does not move, and
+    /// whatever it was in the middle of stays half done.
+    pub const fn hang(&mut self) {
+        self.hung = true;
+    }
+
+    /// Whether it hangs.
+    pub const fn is_hung(&self) -> bool {
+        self.hung
     }
 
     /// Counters.
@@ -203,7 +221,7 @@ impl Engine {
     /// `now` is the time since power-on, for intervals and TIMESTAMP; it must not go backwards. Events are appended in the order of
     /// execution, at most one per packet begun or ended. The caller publishes [`status`](Self::status) and then carries out the effects
     /// of the registers that the bus has written.
-    pub fn step<B: VirtualMemory + RegisterBus>(
+    pub fn step<B: VirtualMemory + RegisterBus + Gate>(
         &mut self,
         config: &QueueConfig,
         bus: &mut B,
@@ -213,7 +231,8 @@ impl Engine {
     ) -> Step {
         self.adopt(config);
         let before = self.rptr;
-        let runs = config.ring_enabled && !config.halted && !config.frozen && self.halted.is_none();
+        let runs =
+            config.ring_enabled && !config.halted && !config.frozen && self.halted.is_none() && !self.hung;
         let shadow = self.read_shadow(config, bus, runs);
         let mut cx = Context {
             config,
@@ -248,6 +267,7 @@ impl Engine {
 
     /// Forgets the packet in flight. The read pointer stays at it: an engine that is set going again begins it anew.
     fn drop_flight(&mut self) {
+        self.delay = Delay::None;
         let flight = self.flight.take().is_some();
         let ib = self.ib.take().is_some();
         if flight || ib {
@@ -283,9 +303,12 @@ impl Engine {
         }
     }
 
-    fn run<B: VirtualMemory + RegisterBus>(&mut self, cx: &mut Context<'_, B>, runs: bool) -> Step {
+    fn run<B: VirtualMemory + RegisterBus + Gate>(&mut self, cx: &mut Context<'_, B>, runs: bool) -> Step {
         if let Some(reason) = self.halted {
             return Step::Halted(reason);
+        }
+        if self.hung {
+            return Step::Hung;
         }
         if !runs {
             return Step::Idle;
@@ -305,6 +328,10 @@ impl Engine {
                 Turn::Empty => return Self::empty(cx),
                 Turn::OutOfBudget => return Step::Progress,
                 Turn::Waiting(wait) => return Step::Waiting(wait),
+                Turn::Hang => {
+                    self.hung = true;
+                    return Step::Hung;
+                }
                 Turn::Halt(reason) => {
                     log::debug!(target: "amdgpu::sdma", "guest error: engine stopped: {reason}");
                     self.halted = Some(reason);
@@ -368,13 +395,22 @@ impl Engine {
         Some(u64::from(Packet::Indirect(ib.packet).dwords()).saturating_mul(4))
     }
 
-    fn next_packet<B: VirtualMemory + RegisterBus>(&mut self, cx: &mut Context<'_, B>) -> Turn {
+    fn next_packet<B: VirtualMemory + RegisterBus + Gate>(&mut self, cx: &mut Context<'_, B>) -> Turn {
         if let Some(length) = self.leave_ib() {
             return Turn::Done(length);
         }
         let stream = self.stream(cx);
         if stream.available == 0 {
             return Turn::Empty;
+        }
+        if let Delay::Until { since, time } = self.delay
+            && cx.now < time
+        {
+            return Turn::Waiting(Wait {
+                interval: time.saturating_sub(cx.now),
+                since,
+                target: WaitTarget::Delay,
+            });
         }
         if cx.budget.packets == 0 {
             return Turn::OutOfBudget;
@@ -412,9 +448,13 @@ impl Engine {
         let turn = match &mut flight.work {
             Work::Transfer(transfer, notice) => {
                 if transfer.advance(cx.bus, cx.budget, &mut self.stats) {
+                    if transfer.is_cut_short() {
+                        self.flight = Some(flight);
+                        return Turn::Hang;
+                    }
                     let vmid = transfer.vmid;
                     match *notice {
-                        Some(Notice::Entries { kind, dst, entries }) => {
+                        Some(Notice::Entries(PteUpdate { kind, dst, entries })) => {
                             cx.events.push(EngineEvent::PageTableUpdate {
                                 kind,
                                 dst,
@@ -463,7 +503,7 @@ impl Engine {
             rptr: self.rptr,
             rptr_generation: config.rptr_generation,
             wptr: shadow,
-            busy: in_flight || self.halted.is_some() || runs && self.pending(config, wptr) != 0,
+            busy: in_flight || self.halted.is_some() || self.hung || runs && self.pending(config, wptr) != 0,
             in_flight,
             transferring: matches!(
                 self.flight,

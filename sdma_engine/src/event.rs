@@ -34,6 +34,8 @@ pub enum Step {
     Waiting(Wait),
     /// A packet stopped the engine. Only [`Engine::reset`](crate::Engine::reset) helps.
     Halted(HaltReason),
+    /// The engine hangs, as it was told to. Only [`Engine::reset`](crate::Engine::reset) helps.
+    Hung,
 }
 
 /// What an engine waits for.
@@ -61,6 +63,8 @@ pub enum WaitTarget {
     Register(RegOffset),
     /// The write pointer's shadow in memory.
     WritePointer(GpuVa),
+    /// Nothing but time: the packet is [delayed](crate::Verdict::Delay).
+    Delay,
 }
 
 /// Why an engine stopped for good.
@@ -145,6 +149,17 @@ impl EngineEvent {
     /// Bytes of the largest page table that a copy is told of; the driver's usual ones have 4 KiB. Buffers are moved in pieces of up to
     /// 4 MiB, of which nothing needs to be told.
     pub const LARGEST_TABLE: u64 = 64 << 10;
+}
+
+/// A packet that writes what may be page-table entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PteUpdate {
+    /// How they are written.
+    pub kind: PtePacket,
+    /// Where the first one lies.
+    pub dst: GpuVa,
+    /// How many.
+    pub entries: u64,
 }
 
 /// The three ways in which `amdgpu_vm_sdma.c` writes page tables.

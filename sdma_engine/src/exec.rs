@@ -6,13 +6,15 @@ use gart::{GpuVa, VirtualMemory, Vmid};
 use mmio::{RegOffset, RegisterBus};
 
 use crate::engine::{Context, Engine, Flight, Notice, Turn, Work};
+use crate::gate::{Ahead, Delay, Gate, Verdict};
 use crate::stats::{add, bump};
 use crate::stream::Stream;
-use crate::transfer::{Job, Transfer};
+use crate::transfer::{Flaw, Job, Transfer};
 use crate::wait::{Waiter, execute};
 use crate::{
     Atomic, ConstFill, CopyLinear, EngineEvent, HaltReason, Indirect, Packet, PollRegMem, PollTarget,
-    PtePacket, PtePde, SrbmWrite, TIMESTAMP_HZ, Timestamp, VmInvalidation, WriteLinear,
+    PtePacket, PtePde, PteUpdate, SrbmWrite, TIMESTAMP_HZ, Timestamp, VmInvalidation, Wait, WaitTarget,
+    WriteLinear,
 };
 
 /// How far behind the start of an indirect buffer the source of a COPY_LINEAR counts as part of the buffer's allocation.
@@ -22,7 +24,7 @@ const IB_ALLOCATION: u64 = 16 * 1024 * 4;
 
 impl Engine {
     /// Begins a packet at the start of `stream`. What ends at once is over afterwards; the rest is a [`Flight`].
-    pub(crate) fn begin<B: VirtualMemory + RegisterBus>(
+    pub(crate) fn begin<B: VirtualMemory + RegisterBus + Gate>(
         &mut self,
         packet: Packet,
         header: u32,
@@ -41,16 +43,26 @@ impl Engine {
             return self.cut_off(header, stream.vmid);
         }
         cx.budget.packets = cx.budget.packets.saturating_sub(1);
-        self.stats.count(packet.kind());
-
-        // A fault that is injected at the Nth packet, or by kind (a hang, a delay), belongs here: before anything is done.
         let vmid = stream.vmid;
+        let update = self.update(&packet, vmid);
+        let flaw = match self.ask(&packet, vmid, update, cx) {
+            Verdict::Proceed => Flaw::None,
+            Verdict::Skip => return Turn::Done(length),
+            Verdict::Hang => return Turn::Hang,
+            Verdict::HangAfter(bytes) => Flaw::Stop { after: bytes },
+            Verdict::Delay(delay) => return self.put_off(delay, cx.now),
+            Verdict::Corrupt { entry, xor } => Flaw::Flip {
+                at: entry.saturating_mul(8),
+                xor,
+            },
+        };
+        self.stats.count(packet.kind());
         let flight = |work| Turn::Begun(Flight { length, work });
         match packet {
             Packet::Nop { skip: 0 } | Packet::GcrReq => Turn::Done(length),
             Packet::Nop { .. } => flight(Work::Skip),
-            Packet::CopyLinear(copy) => flight(self.copy_linear(copy, vmid)),
-            Packet::WriteLinear(packet) => flight(self.write_linear(packet, stream, own)),
+            Packet::CopyLinear(copy) => flight(self.copy_linear(copy, vmid, update, flaw)),
+            Packet::WriteLinear(packet) => flight(self.write_linear(packet, stream, own, update, flaw)),
             Packet::Indirect(packet) => self.indirect(packet, vmid),
             Packet::Fence { dst, value } => {
                 self.fence(dst, value, vmid, cx);
@@ -79,8 +91,8 @@ impl Engine {
                     Turn::Done(length)
                 }
             },
-            Packet::ConstFill(fill) => flight(self.const_fill(fill, vmid)),
-            Packet::PtePde(packet) => flight(self.pte_pde(packet, vmid)),
+            Packet::ConstFill(fill) => flight(self.const_fill(fill, vmid, flaw)),
+            Packet::PtePde(packet) => flight(self.pte_pde(packet, vmid, update, flaw)),
             Packet::Timestamp(timestamp) => {
                 self.timestamp(timestamp, vmid, cx);
                 Turn::Done(length)
@@ -93,39 +105,100 @@ impl Engine {
         }
     }
 
-    /// Page tables are written in VMID 0: `amdgpu_vm_sdma_commit` submits without a VM.
-    fn notice(kind: PtePacket, vmid: Vmid, dst: GpuVa, bytes: u64) -> Option<Notice> {
+    /// Asks the device about a packet. One that waited for its time is asked about a second time.
+    fn ask<B: Gate>(
+        &mut self,
+        packet: &Packet,
+        vmid: Vmid,
+        update: Option<PteUpdate>,
+        cx: &mut Context<'_, B>,
+    ) -> Verdict {
+        let delayed = std::mem::take(&mut self.delay) != Delay::None;
+        let ahead = Ahead {
+            packet,
+            vmid,
+            update,
+            delayed,
+        };
+        match cx.bus.verdict(&ahead) {
+            // Only what moves data has a middle.
+            Verdict::HangAfter(_)
+                if !matches!(
+                    packet,
+                    Packet::CopyLinear(_) | Packet::WriteLinear(_) | Packet::ConstFill(_) | Packet::PtePde(_)
+                ) =>
+            {
+                Verdict::Hang
+            }
+            verdict => verdict,
+        }
+    }
+
+    fn put_off(&mut self, delay: Duration, now: Duration) -> Turn {
+        self.delay = Delay::Until {
+            since: now,
+            time: now.saturating_add(delay),
+        };
+        Turn::Waiting(Wait {
+            interval: delay,
+            since: now,
+            target: WaitTarget::Delay,
+        })
+    }
+
+    /// The page-table update that a packet is, as far as its form tells. Page tables are written in VMID 0: `amdgpu_vm_sdma_commit`
+    /// submits without a VM.
+    fn update(&self, packet: &Packet, vmid: Vmid) -> Option<PteUpdate> {
+        let (kind, dst, bytes) = match packet {
+            Packet::CopyLinear(copy) if self.is_from_ib(copy) => (PtePacket::Copy, copy.dst, copy.bytes),
+            Packet::WriteLinear(packet) => {
+                let bytes = u64::from(packet.dwords).saturating_mul(4);
+                (PtePacket::Write, packet.dst, bytes)
+            }
+            Packet::PtePde(packet) => {
+                let bytes = u64::from(packet.entries).saturating_mul(8);
+                (PtePacket::SetPtePde, packet.dst, bytes)
+            }
+            _ => return None,
+        };
         let whole = dst.get().is_multiple_of(8) && bytes.is_multiple_of(8);
-        (whole && vmid == Vmid::KERNEL).then_some(Notice::Entries {
+        (whole && vmid == Vmid::KERNEL).then_some(PteUpdate {
             kind,
             dst,
             entries: bytes >> 3,
         })
     }
 
-    fn copy_linear(&mut self, copy: CopyLinear, vmid: Vmid) -> Work {
-        let from_ib = self.ib().is_some_and(|ib| {
+    /// Whether a copy reads the allocation of the indirect buffer that it is in.
+    fn is_from_ib(&self, copy: &CopyLinear) -> bool {
+        self.ib().is_some_and(|ib| {
             let size = u64::from(ib.packet.dwords).saturating_mul(4).max(IB_ALLOCATION);
             copy.src.get().wrapping_sub(ib.packet.base.get()) < size
-        });
-        let notice = match from_ib {
-            true => Self::notice(PtePacket::Copy, vmid, copy.dst, copy.bytes),
-            false => None,
-        };
-        let from_ib = notice.is_some();
+        })
+    }
+
+    fn copy_linear(&mut self, copy: CopyLinear, vmid: Vmid, update: Option<PteUpdate>, flaw: Flaw) -> Work {
         // `amdgpu_bo_restore_shadow` (6.1) copies a table whole.
         let table = copy.bytes <= EngineEvent::LARGEST_TABLE && copy.bytes.is_multiple_of(8);
-        let notice = notice.or_else(|| (table && vmid == Vmid::KERNEL).then_some(Notice::Copy(copy)));
-        if from_ib {
+        let copied = (table && vmid == Vmid::KERNEL).then_some(Notice::Copy(copy));
+        let notice = update.map(Notice::Entries).or(copied);
+        if update.is_some() {
             bump(&mut self.stats.page_tables.copy_packets);
             add(&mut self.stats.page_tables.copy_bytes, copy.bytes);
         } else {
             add(&mut self.stats.copy_bytes, copy.bytes);
         }
-        Work::Transfer(Transfer::new(vmid, Job::Copy(copy)), notice)
+        Work::Transfer(Transfer::new(vmid, Job::Copy(copy), flaw), notice)
     }
 
-    fn write_linear(&mut self, packet: WriteLinear, stream: Stream, header: u64) -> Work {
+    fn write_linear(
+        &mut self,
+        packet: WriteLinear,
+        stream: Stream,
+        header: u64,
+        update: Option<PteUpdate>,
+        flaw: Flaw,
+    ) -> Work {
         let vmid = stream.vmid;
         if vmid == Vmid::KERNEL {
             bump(&mut self.stats.page_tables.write_packets);
@@ -134,29 +207,28 @@ impl Engine {
                 u64::from(packet.dwords >> 1),
             );
         }
-        let bytes = u64::from(packet.dwords).saturating_mul(4);
-        let notice = Self::notice(PtePacket::Write, vmid, packet.dst, bytes);
         let job = Job::Write {
             packet,
             stream,
             header,
         };
-        Work::Transfer(Transfer::new(vmid, job), notice)
+        Work::Transfer(Transfer::new(vmid, job, flaw), update.map(Notice::Entries))
     }
 
-    fn pte_pde(&mut self, packet: PtePde, vmid: Vmid) -> Work {
-        let entries = u64::from(packet.entries);
+    fn pte_pde(&mut self, packet: PtePde, vmid: Vmid, update: Option<PteUpdate>, flaw: Flaw) -> Work {
         if vmid == Vmid::KERNEL {
             bump(&mut self.stats.page_tables.set_packets);
-            add(&mut self.stats.page_tables.set_entries, entries);
+            add(&mut self.stats.page_tables.set_entries, u64::from(packet.entries));
         }
-        let notice = Self::notice(PtePacket::SetPtePde, vmid, packet.dst, entries.saturating_mul(8));
-        Work::Transfer(Transfer::new(vmid, Job::Entries(packet)), notice)
+        Work::Transfer(
+            Transfer::new(vmid, Job::Entries(packet), flaw),
+            update.map(Notice::Entries),
+        )
     }
 
-    fn const_fill(&mut self, fill: ConstFill, vmid: Vmid) -> Work {
+    fn const_fill(&mut self, fill: ConstFill, vmid: Vmid, flaw: Flaw) -> Work {
         add(&mut self.stats.fill_bytes, fill.bytes);
-        Work::Transfer(Transfer::new(vmid, Job::Fill(fill)), None)
+        Work::Transfer(Transfer::new(vmid, Job::Fill(fill), flaw), None)
     }
 
     fn indirect(&self, packet: Indirect, vmid: Vmid) -> Turn {

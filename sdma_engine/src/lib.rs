@@ -7,6 +7,7 @@ mod engine;
 mod event;
 mod exec;
 mod fields;
+mod gate;
 mod packet;
 mod queue;
 mod registers;
@@ -21,7 +22,8 @@ use std::time::Duration;
 
 pub use decode::{Incomplete, MAX_DWORDS, decode};
 pub use engine::{Engine, InvalidateRegisters};
-pub use event::{Budget, EngineEvent, HaltReason, PtePacket, Step, Wait, WaitTarget};
+pub use event::{Budget, EngineEvent, HaltReason, PtePacket, PteUpdate, Step, Wait, WaitTarget};
+pub use gate::{Ahead, Gate, Verdict};
 pub use packet::{
     Atomic, AtomicOp, AtomicWidth, ConstFill, CopyLinear, Indirect, Packet, PacketKind, PollFunction,
     PollRegMem, PollTarget, PtePde, Retries, SrbmWrite, Timestamp, VmInvalidation, WriteLinear,

@@ -80,6 +80,8 @@ pub struct SdmaRegisters {
     stop_generation: u32,
     /// The engine is inside a packet, as last published.
     in_flight: bool,
+    /// FREEZE is answered.
+    freezes: bool,
 }
 
 impl SdmaRegisters {
@@ -99,6 +101,7 @@ impl SdmaRegisters {
             rptr_generation: 0,
             stop_generation: 0,
             in_flight: false,
+            freezes: true,
         };
         registers.set_halt();
         registers
@@ -108,6 +111,11 @@ impl SdmaRegisters {
         let cntl = F32Cntl::from(self.main.get(offset::F32_CNTL));
         let halt = self.halt_at_reset == HaltAtReset::Set;
         self.main.set(offset::F32_CNTL, cntl.with_halt(halt).into());
+    }
+
+    /// Whether the engine says that it is frozen when it is. Without it a driver that wants to reset only the queue waits in vain.
+    pub const fn set_freeze_works(&mut self, works: bool) {
+        self.freezes = works;
     }
 
     /// What the engine needs to know for its next step.
@@ -258,7 +266,7 @@ impl SdmaRegisters {
 
     fn show_frozen(&mut self) {
         let freeze = Freeze::from(self.main.get(offset::FREEZE));
-        let frozen = freeze.freeze();
+        let frozen = freeze.freeze() && self.freezes;
         self.main.set(offset::FREEZE, freeze.with_frozen(frozen).into());
     }
 
@@ -365,6 +373,7 @@ impl RegisterBlock for SdmaRegisters {
             rptr_generation: _, // go on counting, or the engine would take the next life for this one
             stop_generation: _,
             in_flight: _,
+            freezes: _, // chosen on the device's side
         } = self;
         main.reset();
         page.reset();

@@ -14,6 +14,25 @@ use crate::{Budget, SLICE, Stats};
 /// Entries and data are put together in a buffer of this size.
 const BUFFER: usize = 4096;
 
+/// What goes wrong in a transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// Nothing.
+    None,
+    /// It stops for good.
+    Stop {
+        /// Bytes that are written before.
+        after: u64,
+    },
+    /// Bits of a 64-bit word are inverted once it is written.
+    Flip {
+        /// Where the word begins, in bytes from the start.
+        at: u64,
+        /// Which bits.
+        xor: u64,
+    },
+}
+
 /// A packet that moves data, and how far it is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Transfer {
@@ -23,6 +42,7 @@ pub(crate) struct Transfer {
     pub(crate) job: Job,
     /// Bytes written.
     done: u64,
+    flaw: Flaw,
 }
 
 /// What a transfer does.
@@ -74,8 +94,26 @@ impl Job {
 }
 
 impl Transfer {
-    pub(crate) const fn new(vmid: Vmid, job: Job) -> Self {
-        Self { vmid, job, done: 0 }
+    pub(crate) const fn new(vmid: Vmid, job: Job, flaw: Flaw) -> Self {
+        Self {
+            vmid,
+            job,
+            done: 0,
+            flaw,
+        }
+    }
+
+    /// Bytes that it writes, if nothing faults.
+    fn total(&self) -> u64 {
+        match self.flaw {
+            Flaw::Stop { after } => self.job.bytes().min(after),
+            Flaw::None | Flaw::Flip { .. } => self.job.bytes(),
+        }
+    }
+
+    /// Whether it has stopped before its end.
+    pub(crate) const fn is_cut_short(&self) -> bool {
+        matches!(self.flaw, Flaw::Stop { .. })
     }
 
     /// Whether all of it was moved: a fault ends a transfer before.
@@ -90,7 +128,7 @@ impl Transfer {
         budget: &mut Budget,
         stats: &mut Stats,
     ) -> bool {
-        let total = self.job.bytes();
+        let total = self.total();
         while self.done < total {
             let left = total.saturating_sub(self.done);
             let mut length = left.min(self.job.slice()).min(budget.bytes);
@@ -106,12 +144,29 @@ impl Transfer {
             };
             budget.bytes = budget.bytes.saturating_sub(moved);
             add(&mut self.done, moved);
+            self.flip(bus);
         }
         true
     }
 
+    /// Inverts the bits that are to be inverted, as soon as their word is written.
+    fn flip<B: VirtualMemory>(&mut self, bus: &mut B) {
+        let Flaw::Flip { at, xor } = self.flaw else { return };
+        let (Job::Copy(CopyLinear { dst, .. })
+        | Job::Fill(ConstFill { dst, .. })
+        | Job::Entries(PtePde { dst, .. })
+        | Job::Write {
+            packet: WriteLinear { dst, .. },
+            ..
+        }) = self.job;
+        if self.done >= at.saturating_add(8) {
+            self.flaw = Flaw::None;
+            // The word has just been written: if it is gone already, there is nothing to corrupt.
+            let _ = bus.update_u64(self.vmid, dst.plus(at), &mut |word| word ^ xor);
+        }
+    }
+
     /// Moves at most `length` bytes. Returns how many, or `None` after a fault.
-    // A fault that is injected into one kind of transfer (a corrupted entry, a lost write) belongs into its arm here.
     fn slice<B: VirtualMemory>(&self, bus: &mut B, length: u64, stats: &mut Stats) -> Option<u64> {
         match self.job {
             Job::Copy(copy) => self.copy(bus, copy, length),

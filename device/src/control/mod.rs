@@ -8,7 +8,8 @@ mod follow;
 mod request;
 
 pub use request::{
-    DropVram, Events, Fields, Oracle, OracleAction, PageTables, Request, RequestError, VERSION, When, reply,
+    Clear, DropVram, Events, Fields, Hang, Inject, Oracle, OracleAction, PageTables, Request, RequestError,
+    VERSION, When, reply,
 };
 
 use std::io::{self, BufRead, BufReader, Read, Write};

@@ -199,6 +199,23 @@ pub enum EngineName {
 }
 
 impl EngineName {
+    /// What may be said.
+    pub const EXPECTED: &str = "sdma0 to sdma3, gfx, compute or kiq";
+
+    /// From a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "sdma0" => Self::Sdma(0),
+            "sdma1" => Self::Sdma(1),
+            "sdma2" => Self::Sdma(2),
+            "sdma3" => Self::Sdma(3),
+            "gfx" => Self::Gfx,
+            "compute" => Self::Compute,
+            "kiq" => Self::Kiq,
+            _ => return None,
+        })
+    }
+
     /// Of a queue of the command processor; `kiq` is the one that the driver has made its kernel interface queue.
     pub fn of_queue(queue: QueueId, kiq: Option<QueueId>) -> Self {
         match queue.kind() {

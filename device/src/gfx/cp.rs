@@ -3,6 +3,7 @@
 use gart::{GpuVa, VirtualMemory, Vmid};
 use mmio::{RegOffset, RegisterBus};
 
+use super::gate::QueueGate;
 use super::pm4::{Header, Place};
 use super::spec::fields::hqd;
 use super::state::Queue;
@@ -116,6 +117,16 @@ impl CommandProcessor {
         stopped
     }
 
+    /// Makes the mapped queues for which this holds stand still where they are, until they are mapped anew or reset. Returns how many.
+    pub fn hang(&mut self, which: impl Fn(QueueId) -> bool) -> usize {
+        let mut count = 0;
+        for queue in self.slots.iter_mut().flatten().filter(|queue| which(queue.id)) {
+            queue.state = QueueState::Halted(HaltReason::Hung);
+            count += 1;
+        }
+        count
+    }
+
     /// Carries out what a register write asked for.
     pub fn apply(&mut self, command: CpCommand) {
         match command {
@@ -204,7 +215,7 @@ impl CommandProcessor {
     ///
     /// Register writes of the streams go through `bus`; what effects they have is for the caller to apply when this returns, and if
     /// there were any, another step may get on where this one said that it waits.
-    pub fn step<B: VirtualMemory + RegisterBus>(
+    pub fn step<B: VirtualMemory + RegisterBus + QueueGate>(
         &mut self,
         bus: &mut B,
         now: u64,
@@ -235,7 +246,7 @@ impl CommandProcessor {
     }
 
     /// Gives each queue one slice. Returns whether any executed something.
-    fn round<B: VirtualMemory + RegisterBus>(
+    fn round<B: VirtualMemory + RegisterBus + QueueGate>(
         &mut self,
         bench: &mut Bench<'_, B>,
         scratch: &mut Scratch,
@@ -333,6 +344,7 @@ impl CommandProcessor {
             match queue.state {
                 QueueState::Running if queue.has_work() => return CpStep::Progress,
                 QueueState::Waiting(wait) if !wait.faulted => outcome = CpStep::Waiting,
+                QueueState::Delayed(_) => outcome = CpStep::Waiting,
                 _ => {}
             }
         }

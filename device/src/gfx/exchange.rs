@@ -1,6 +1,6 @@
 //! The small values that registers, command processor and device exchange.
 
-use super::{HqdImage, QueueId};
+use super::{HqdImage, QueueId, QueueKind};
 
 /// How much work a step may do.
 ///
@@ -49,8 +49,8 @@ pub struct CpConfig {
     pub wptr_poll: bool,
     /// Scheduler 0 of RLC_CP_SCHEDULERS.
     pub kiq: Option<QueueId>,
-    /// See [`GfxRegisters::set_per_queue_reset`](super::GfxRegisters::set_per_queue_reset).
-    pub per_queue_reset: bool,
+    /// For graphics and compute, see [`GfxRegisters::set_queue_reset`](super::GfxRegisters::set_queue_reset).
+    pub queue_reset: [bool; 2],
 }
 
 impl CpConfig {
@@ -66,6 +66,14 @@ impl CpConfig {
                 .copied(),
         }
         .unwrap_or(0)
+    }
+
+    pub(super) const fn resets(&self, kind: QueueKind) -> bool {
+        let [graphics, compute] = self.queue_reset;
+        match kind {
+            QueueKind::Graphics => graphics,
+            QueueKind::Compute => compute,
+        }
     }
 
     /// Whether a queue's micro engine is halted.

@@ -5,6 +5,7 @@ use mmio::{RegOffset, RegisterBus};
 
 use super::cp::{Bench, CommandProcessor, Scratch, next};
 use super::fetch::Fetch;
+use super::gate::QueueGate;
 use super::pm4::{CopySource, Destination, DmaSource, Header, Packet, Place, ReleaseData, decode};
 use super::spec::fields::{OPCODE_ERROR_INT_ENABLE, PRIV_REG_INT_ENABLE, TIME_STAMP_INT_ENABLE};
 use super::state::{Frame, MAX_DEPTH, Queue, Transfer, TransferSource};
@@ -22,7 +23,7 @@ fn is_users(register: RegOffset) -> bool {
 
 impl CommandProcessor {
     /// Executes one packet, one poll or one slice of a copy. Returns whether the queue got on.
-    pub(super) fn advance<B: VirtualMemory + RegisterBus>(
+    pub(super) fn advance<B: VirtualMemory + RegisterBus + QueueGate>(
         &mut self,
         queue: &mut Queue,
         bench: &mut Bench<'_, B>,
@@ -31,6 +32,11 @@ impl CommandProcessor {
         match queue.state {
             QueueState::Halted(_) => return false,
             QueueState::Waiting(wait) => return self.poll(queue, wait, bench),
+            QueueState::Delayed(until) if bench.now < until => return false,
+            QueueState::Delayed(_) => {
+                queue.state = QueueState::Running;
+                queue.delay_over = true;
+            }
             QueueState::Running => {}
         }
         if let Some(transfer) = queue.transfer.take() {

@@ -3,6 +3,7 @@
 use gart::{Fault, VirtualMemory};
 
 use super::cp::{Bench, CommandProcessor, Scratch};
+use super::gate::{QueueGate, QueueVerdict};
 use super::pm4::Header;
 use super::state::Queue;
 use super::{CpEvent, HaltReason, QueueSetup, QueueState};
@@ -18,7 +19,7 @@ pub(super) enum Fetch {
 }
 
 impl CommandProcessor {
-    pub(super) fn fetch<B: VirtualMemory>(
+    pub(super) fn fetch<B: VirtualMemory + QueueGate>(
         &mut self,
         queue: &mut Queue,
         bench: &mut Bench<'_, B>,
@@ -56,6 +57,18 @@ impl CommandProcessor {
             queue.consume(available);
             self.stop_illegal(queue, bench, header);
             return Fetch::Again;
+        }
+        let delayed = std::mem::take(&mut queue.delay_over);
+        match bench.bus.queue_verdict(queue.id, delayed) {
+            QueueVerdict::Proceed => {}
+            QueueVerdict::Hang => {
+                queue.state = QueueState::Halted(HaltReason::Hung);
+                return Fetch::Dry;
+            }
+            QueueVerdict::Delay(ticks) => {
+                queue.state = QueueState::Delayed(bench.now.saturating_add(ticks));
+                return Fetch::Dry;
+            }
         }
         let mut len = 0;
         let mut cost = 4;

@@ -61,13 +61,13 @@ impl CommandProcessor {
             // Nothing is preempted: what runs goes on, and the fence says that it was.
             return self.release(current.id, bench, Vmid::KERNEL, fence, ReleaseData::Low(value));
         }
-        let keep_hung = action == UnmapAction::Reset && !bench.config.per_queue_reset;
+        let reset = action == UnmapAction::Reset;
+        let config = bench.config;
+        let stays = |queue: &Queue| reset && !config.resets(queue.id.kind()) && is_hung(queue);
         current.unmapped = is_selected(current, &selection);
         let mut removed = Vec::new();
         for slot in &mut self.slots {
-            removed.extend(
-                slot.take_if(|queue| is_selected(queue, &selection) && !(keep_hung && is_hung(queue))),
-            );
+            removed.extend(slot.take_if(|queue| is_selected(queue, &selection) && !stays(queue)));
         }
         for queue in &removed {
             self.stats.queues_unmapped += 1;

@@ -64,7 +64,8 @@ pub struct GfxRegisters {
     gfx_hqd: Vec<RegisterFile>,
     vmid: Vec<RegisterFile>,
     clock: u64,
-    per_queue_reset: bool,
+    /// For graphics and for compute queues.
+    queue_reset: [bool; 2],
 }
 
 fn files(specs: &'static [mmio::RegSpec], count: usize) -> Vec<RegisterFile> {
@@ -84,7 +85,7 @@ impl GfxRegisters {
             vmid: files(layout.per_vmid, gart::Vmid::COUNT),
             layout,
             clock: 0,
-            per_queue_reset: true,
+            queue_reset: [true; 2],
         }
     }
 
@@ -99,10 +100,22 @@ impl GfxRegisters {
         self.clock = ticks;
     }
 
-    /// Whether one queue can be reset on its own. Without it CP_VMID_RESET never clears and a dequeue request of kind RESET does
-    /// nothing, so that drivers have to fall back to resetting the device.
-    pub const fn set_per_queue_reset(&mut self, works: bool) {
-        self.per_queue_reset = works;
+    /// Whether one queue of this kind can be reset on its own. Without it CP_VMID_RESET never clears (graphics), and a dequeue request
+    /// of kind RESET does nothing, so that drivers have to fall back to resetting the device.
+    pub const fn set_queue_reset(&mut self, kind: QueueKind, works: bool) {
+        let [graphics, compute] = &mut self.queue_reset;
+        match kind {
+            QueueKind::Graphics => *graphics = works,
+            QueueKind::Compute => *compute = works,
+        }
+    }
+
+    const fn resets(&self, kind: QueueKind) -> bool {
+        let [graphics, compute] = self.queue_reset;
+        match kind {
+            QueueKind::Graphics => graphics,
+            QueueKind::Compute => compute,
+        }
     }
 
     /// What the command processor has to know to run.
@@ -120,7 +133,7 @@ impl GfxRegisters {
             mec_halted: [mec & f::MEC_ME1_HALT != 0, mec & f::MEC_ME2_HALT != 0],
             wptr_poll: self.role_value(Role::WptrPollCntl) & f::WPTR_POLL_EN != 0,
             kiq: (schedulers & f::SCHEDULER_VALID != 0).then(|| QueueId::from_scheduler(schedulers)),
-            per_queue_reset: self.per_queue_reset,
+            queue_reset: self.queue_reset,
         }
     }
 
@@ -256,7 +269,7 @@ impl GfxRegisters {
                 self.update(role, |value| value & !f::CAPTURE);
             }
             Role::CpcIntStatus => self.kiq_interrupt(new, effects),
-            Role::VmidReset if self.per_queue_reset => self.reset_graphics_queues(new, effects),
+            Role::VmidReset if self.resets(QueueKind::Graphics) => self.reset_graphics_queues(new, effects),
             Role::ComputeQueueReset => self.update(role, |_| 0),
             Role::WptrPollOnce => {
                 effects.push(GfxEffect::Cp(CpCommand::PollWptrs(new)));
@@ -342,7 +355,7 @@ impl GfxRegisters {
                 self.deactivate(queue, effects);
             }
         } else if index == dequeue && new & f::DEQUEUE_REQ != 0 {
-            if self.per_queue_reset || new & f::DEQUEUE_REQ != f::DEQUEUE_RESET {
+            if self.resets(queue.kind()) || new & f::DEQUEUE_REQ != f::DEQUEUE_RESET {
                 self.set_window(queue, index, 0);
                 if active {
                     self.deactivate(queue, effects);
@@ -421,7 +434,7 @@ impl RegisterBlock for GfxRegisters {
             gfx_hqd,
             vmid,
             clock: _,
-            per_queue_reset: _, // chosen on the device's side
+            queue_reset: _, // chosen on the device's side
         } = self;
         global.reset();
         windows.reset();

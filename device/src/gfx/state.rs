@@ -22,6 +22,8 @@ pub enum HaltReason {
     RingFault,
     /// It was blocked when its context was disabled.
     ContextDisabled,
+    /// It hangs, as it was told to.
+    Hung,
 }
 
 /// A poll that has not been met yet.
@@ -65,6 +67,8 @@ pub enum QueueState {
     Running,
     /// It polls, for as long as it takes.
     Waiting(Wait),
+    /// Its next packet has to wait until the reference clock shows this.
+    Delayed(u64),
     /// It has stopped, until it is mapped anew.
     Halted(HaltReason),
 }
@@ -73,6 +77,7 @@ impl fmt::Display for QueueState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Running => f.write_str("running"),
+            Self::Delayed(until) => write!(f, "delayed until tick {until}"),
             Self::Halted(reason) => write!(f, "halted: {reason:?}"),
             Self::Waiting(wait) => write!(f, "waiting: {wait}"),
         }
@@ -119,6 +124,8 @@ pub(super) struct Queue {
     /// The ring ends within a packet.
     pub(super) starved: bool,
     pub(super) poll_wptr: bool,
+    /// The next packet has been delayed already.
+    pub(super) delay_over: bool,
     /// UNMAP_QUEUES has hit this queue while it executes.
     pub(super) unmapped: bool,
     pub(super) reported: u32,
@@ -139,6 +146,7 @@ impl Queue {
             transfer: None,
             starved: false,
             poll_wptr: false,
+            delay_over: false,
             unmapped: false,
             reported: rptr,
             dirty: false,

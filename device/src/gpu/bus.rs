@@ -4,18 +4,25 @@ use gart::{ClientId, Fault, FaultSink, GpuVa, Hub, Space, VirtualMemory, Vmid};
 use mmio::{RegOffset, RegisterBus};
 
 use super::fabric::Fabric;
+use super::inject::EngineName;
 use crate::memory::DeviceMemory;
 
 /// What an engine on the graphics hub reaches: memory through its contexts, and all registers.
 #[derive(Debug)]
 pub(super) struct EngineBus<'a> {
-    fabric: &'a mut Fabric,
+    pub(super) fabric: &'a mut Fabric,
     client: ClientId,
+    /// Who asks; a queue of the command processor says which one it is.
+    pub(super) engine: EngineName,
 }
 
 impl<'a> EngineBus<'a> {
-    pub(super) const fn new(fabric: &'a mut Fabric, client: ClientId) -> Self {
-        Self { fabric, client }
+    pub(super) const fn new(fabric: &'a mut Fabric, client: ClientId, engine: EngineName) -> Self {
+        Self {
+            fabric,
+            client,
+            engine,
+        }
     }
 
     fn space(&mut self, vmid: Vmid) -> Space<'_, DeviceMemory> {

@@ -7,7 +7,8 @@ use super::Gpu;
 use super::bus::mm_space;
 use super::engines::Turn;
 use super::fabric::{Effect, Fabric};
-use crate::event::{Event, Hex, ResetKind};
+use super::inject::InterruptVerdict;
+use crate::event::{EngineName, Event, Hex, ResetKind};
 use crate::gfx::{CpCommand, GfxEffect};
 use crate::ih::{IhEffect, IvEntry};
 use crate::limited::limited;
@@ -24,6 +25,7 @@ impl Gpu {
             }
         }
         self.report_faults();
+        self.note_faults();
     }
 
     fn apply(&mut self, effect: Effect) {
@@ -74,7 +76,9 @@ impl Gpu {
             GfxEffect::Event(event) => self.cp_event(&event),
             GfxEffect::ResetSdma(mask) => {
                 for index in (0..self.sdma.len()).filter(|index| mask >> index & 1 != 0) {
-                    self.reset_sdma(index);
+                    if !self.fabric.inject.soft_reset_fails(EngineName::Sdma(index)) {
+                        self.reset_sdma(index);
+                    }
                 }
             }
             // Only a virtual function's driver asks the RLC firmware for registers.
@@ -108,9 +112,11 @@ impl Gpu {
             mmhub,
             memory,
             faults,
+            inject,
             ..
         } = &mut self.fabric;
-        let requests = psp.process(&mut mm_space(mmhub, memory, ClientId::MP0, faults));
+        let mut memory = mm_space(mmhub, memory, ClientId::MP0, faults);
+        let requests = psp.process(&mut memory, |command| inject.psp_command(command));
         for request in requests {
             match request {
                 PspRequest::RlcRunning => self.fabric.gfx.set_bootload_complete(),
@@ -118,8 +124,22 @@ impl Gpu {
         }
     }
 
-    /// Puts an entry into the interrupt ring.
+    /// An interrupt, unless a fault decides otherwise.
     pub(super) fn raise(&mut self, entry: &IvEntry) {
+        match self.fabric.inject.interrupt(entry) {
+            InterruptVerdict::Proceed => self.raise_now(entry, true),
+            InterruptVerdict::WithoutMessage => self.raise_now(entry, false),
+            InterruptVerdict::Lost => {}
+            InterruptVerdict::Late(delay) => {
+                if !self.put_off(entry, delay) {
+                    self.raise_now(entry, true);
+                }
+            }
+        }
+    }
+
+    /// Puts an entry into the interrupt ring, and asks for the message if one is sent.
+    pub(super) fn raise_now(&mut self, entry: &IvEntry, message: bool) {
         // A ring that does not translate cannot report that it does not: its own faults go nowhere but into its counters.
         let mut unreported = FaultSink::default();
         let clock = self.fabric.clock();
@@ -136,7 +156,7 @@ impl Gpu {
             ih, mmhub, memory, ..
         } = &mut self.fabric;
         let mut space = mm_space(mmhub, memory, ClientId::OSS, &mut unreported);
-        self.interrupt |= ih.raise(&entry, clock, &mut space);
+        self.interrupt |= ih.raise(&entry, clock, &mut space) && message;
     }
 
     fn report_faults(&mut self) {

@@ -67,7 +67,13 @@ impl SdmaSlot {
 impl Gpu {
     /// Gives every engine that has something to do one budget.
     pub fn run(&mut self) -> Work {
-        if let Some(kind) = self.pending_reset.take() {
+        self.come_back();
+        if !self.answers() {
+            return self.absent();
+        }
+        if let Some(kind) = self.pending_reset.take()
+            && !self.reset_goes_wrong(kind)
+        {
             self.carry_out(kind);
         }
         if std::mem::take(&mut self.baco_exit_asked) {
@@ -77,6 +83,7 @@ impl Gpu {
         if self.asleep || self.losing.is_some() {
             return self.work();
         }
+        self.raise_late();
         for index in 0..self.sdma.len() {
             if self.sdma.get(index).is_some_and(|slot| self.is_due(slot.turn)) {
                 self.step_sdma(index);
@@ -86,6 +93,12 @@ impl Gpu {
             self.step_cp();
         }
         self.work()
+    }
+
+    /// The part does nothing, or only comes back some time.
+    fn absent(&self) -> Work {
+        self.comes_back_at()
+            .map_or(Work::Idle, |time| Work::Wait(time.saturating_sub(self.now)))
     }
 
     fn is_due(&self, turn: Turn) -> bool {
@@ -104,7 +117,7 @@ impl Gpu {
             return Work::Idle;
         }
         let turns = self.sdma.iter().map(|slot| slot.turn).chain([self.cp_turn]);
-        let mut next: Option<Duration> = None;
+        let mut next = self.late.next();
         for turn in turns {
             match turn {
                 Turn::Now => return Work::Busy,
@@ -137,7 +150,7 @@ impl Gpu {
         let instance = slot.instance;
         let mut events = Vec::new();
         let mut budget = BUDGET;
-        let mut bus = EngineBus::new(&mut self.fabric, instance.hub_client);
+        let mut bus = EngineBus::new(&mut self.fabric, instance.hub_client, EngineName::Sdma(index));
         let step = slot
             .engine
             .step(&config, &mut bus, self.now, &mut budget, &mut events);
@@ -147,7 +160,7 @@ impl Gpu {
         }
         let (turn, wait) = match step {
             Step::Progress => (Turn::Now, None),
-            Step::Idle | Step::Halted(_) => (Turn::None, None),
+            Step::Idle | Step::Halted(_) | Step::Hung => (Turn::None, None),
             Step::Waiting(wait) => (self.poll_turn(wait.interval, wait.since), Some(wait)),
         };
         if let Some(slot) = self.sdma.get_mut(index) {
@@ -209,6 +222,7 @@ impl Gpu {
             WaitTarget::Register(offset) => format!("register {} ({offset})", self.fabric.name(*offset)),
             WaitTarget::Memory { vmid, at } => format!("memory at {at} in VMID {vmid}"),
             WaitTarget::WritePointer(at) => format!("write pointer at {at}"),
+            WaitTarget::Delay => "nothing, it is slow".to_owned(),
         }
     }
 
@@ -260,7 +274,7 @@ impl Gpu {
         let mut budget = CP_BUDGET;
         let config = self.fabric.gfx.cp_config();
         let clock = self.fabric.clock();
-        let mut bus = EngineBus::new(&mut self.fabric, ClientId::CPG);
+        let mut bus = EngineBus::new(&mut self.fabric, ClientId::CPG, EngineName::Gfx);
         let step = self.cp.step(&mut bus, clock, &config, &mut budget, &mut events);
         self.cp_turn = match step {
             CpStep::Progress => Turn::Now,
@@ -346,7 +360,7 @@ impl Gpu {
     }
     /// The engine that a queue of the command processor is.
     pub(super) fn engine_of(&self, queue: QueueId) -> EngineName {
-        EngineName::of_queue(queue, self.fabric.gfx.cp_config().kiq)
+        self.fabric.engine_of(queue)
     }
 
     /// What a queue of the command processor looks at, in words.

@@ -8,6 +8,7 @@ use mmio::{Direction, Effects, Ledger, Overlap, RegOffset, RegisterBlock, Regist
 use sdma_engine::{HaltAtReset, SdmaEffect, SdmaRegisters};
 
 use super::GpuConfig;
+use super::inject::Armory;
 use crate::gfx::{GfxEffect, GfxRegisters};
 use crate::ih::{IhEffect, InterruptHandler};
 use crate::memory::DeviceMemory;
@@ -64,6 +65,8 @@ pub(super) struct Fabric {
     pub(super) faults: FaultSink,
     /// One bit per context of the graphics hub: an engine has used it since somebody looked.
     pub(super) used_vmids: u16,
+    /// Faults on command.
+    pub(super) inject: Armory,
     /// 100 MHz ticks.
     clock: u64,
     /// In BACO: only the bus interface and the SMU's mailbox have power.
@@ -129,6 +132,7 @@ impl Fabric {
             effects: Effects::default(),
             faults: FaultSink::default(),
             used_vmids: 0,
+            inject: Armory::default(),
             clock: 0,
             chip_off: false,
         })
@@ -259,10 +263,20 @@ impl Fabric {
             Owner::Nbio => self.write_nbio(offset, value),
             Owner::Plain => self.plain.write(offset, value, &mut Effects::default()),
             Owner::Ih => forward(&mut self.ih, offset, value, &mut self.effects, Effect::Ih),
+            Owner::Psp if !self.inject.psp_hears(offset) => self.psp.write_unheard(offset, value),
             Owner::Psp => forward(&mut self.psp, offset, value, &mut self.effects, Effect::Psp),
-            Owner::Smu => forward(&mut self.smu, offset, value, &mut self.effects, Effect::Smu),
-            Owner::GfxHub => forward(&mut self.gfxhub, offset, value, &mut self.effects, Effect::Hub),
-            Owner::MmHub => forward(&mut self.mmhub, offset, value, &mut self.effects, Effect::Hub),
+            Owner::Smu => match self.inject.smu_refuses(offset, value) {
+                Some(result) => self.smu.refuse(value, result),
+                None => forward(&mut self.smu, offset, value, &mut self.effects, Effect::Smu),
+            },
+            Owner::GfxHub => {
+                self.inject.before_hub_write(&mut self.gfxhub, offset);
+                forward(&mut self.gfxhub, offset, value, &mut self.effects, Effect::Hub);
+            }
+            Owner::MmHub => {
+                self.inject.before_hub_write(&mut self.mmhub, offset);
+                forward(&mut self.mmhub, offset, value, &mut self.effects, Effect::Hub);
+            }
             Owner::Gfx => forward(&mut self.gfx, offset, value, &mut self.effects, Effect::Gfx),
             Owner::Sdma(index) => {
                 if let Some(registers) = self.sdma.get_mut(index) {
@@ -386,6 +400,7 @@ impl Fabric {
             effects,
             faults,
             used_vmids,
+            inject: _,
             clock: _,
             chip_off: _,
         } = self;

@@ -8,6 +8,7 @@ mod bus;
 mod effects;
 mod engines;
 mod fabric;
+mod inject;
 mod loss;
 mod oracle;
 mod pages;
@@ -15,6 +16,7 @@ mod report;
 mod reset;
 mod state;
 
+pub use inject::{ArmedView, EngineName, Fault, HangWhen, InjectError, InterruptPart, Order, ResetFailure};
 pub use loss::{Loss, LossMode, POISON};
 pub use oracle::report::{By, SpaceReport, Sums};
 pub use oracle::{OracleReport, SnapshotReport};
@@ -36,6 +38,7 @@ use crate::limited::limited;
 use crate::memory::DeviceMemory;
 use engines::{SdmaSlot, Turn};
 use fabric::{Effect, Fabric};
+use inject::{Late, Presence};
 use loss::Losing;
 use oracle::Oracle;
 use reset::Baco;
@@ -91,6 +94,9 @@ pub struct Gpu {
     oracle: Oracle,
     resets: ResetCounts,
     journal: Journal,
+    late: Late,
+    presence: Presence,
+    off_bus: bool,
 }
 
 impl Gpu {
@@ -133,6 +139,9 @@ impl Gpu {
             oracle: Oracle::default(),
             resets: ResetCounts::default(),
             journal: Journal::default(),
+            late: Late::default(),
+            presence: Presence::default(),
+            off_bus: false,
         };
         gpu.boot();
         Ok(gpu)
@@ -179,6 +188,9 @@ impl Gpu {
 
     /// Reads a register of BAR 5.
     pub fn read_register(&mut self, offset: RegOffset) -> u32 {
+        if !self.answers() {
+            return u32::MAX;
+        }
         let value = self.fabric.read(offset);
         if let Some(times) = self.fabric.ledger.read(offset, value) {
             let name = self.fabric.name(offset);
@@ -190,6 +202,9 @@ impl Gpu {
 
     /// Writes a register of BAR 5.
     pub fn write_register(&mut self, offset: RegOffset, value: u32) {
+        if !self.answers() {
+            return;
+        }
         self.fabric.ledger.write();
         self.fabric.write(offset, value);
         self.settle();
@@ -197,6 +212,9 @@ impl Gpu {
 
     /// Writes a doorbell of BAR 2. `index` counts dwords; a 64-bit doorbell is written through its low dword's index.
     pub fn write_doorbell(&mut self, index: u32, value: u64) {
+        if !self.answers() {
+            return;
+        }
         self.fabric.ledger.write();
         if self.fabric.ih.doorbell_index() == Some(index) {
             let mut effects = mmio::Effects::default();

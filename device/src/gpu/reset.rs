@@ -49,6 +49,12 @@ pub(super) enum Baco {
 impl Gpu {
     /// As after power-on: a function level reset, or a reset from the bus. The contents of VRAM stay, unless a loss was asked for.
     pub fn reset(&mut self, kind: ResetKind) {
+        if !self.reset_goes_wrong(kind) {
+            self.reset_now(kind);
+        }
+    }
+
+    pub(super) fn reset_now(&mut self, kind: ResetKind) {
         self.resets.function += 1;
         match kind {
             ResetKind::Bus => self.resets.bus += 1,
@@ -63,6 +69,7 @@ impl Gpu {
     /// The machine around the card has been switched off: nothing of what its guest left in VRAM is there for the next one.
     pub fn power_off(&mut self) {
         self.next_loss = None;
+        self.reset_goes_wrong(ResetKind::PowerOff);
         self.begin_reset(ResetKind::PowerOff);
         self.finish_loss();
         self.begin_loss(Loss::whole(LossMode::Zero), LossCause::PowerOff, None);
@@ -212,6 +219,7 @@ impl Gpu {
         self.cp.reset();
         self.cp_turn = Turn::None;
         self.cp_waits_since = None;
+        self.late.forget();
     }
 
     /// What the board's firmware does before any driver: it leaves the discovery binary at the top of VRAM.

@@ -6,8 +6,8 @@ use gart::{HubId, Vmid};
 use sdma_engine::Wait;
 use serde::Serialize;
 
-use super::Gpu;
 use super::engines::{SdmaSlot, Turn};
+use super::{ArmedView, Gpu};
 use crate::event::{EngineName, Hex, LossSummary, ResetKind, ResetSummary};
 use crate::gfx::QueueState;
 use crate::ih::IhState;
@@ -142,7 +142,7 @@ pub struct State {
     /// The interrupt handler.
     pub interrupts: IhState,
     /// Faults on command that wait for their moment.
-    pub faults: Vec<serde_json::Value>,
+    pub faults: Vec<ArmedView>,
 }
 
 fn micros(time: Duration) -> u64 {
@@ -174,7 +174,7 @@ impl Gpu {
             queues: self.queue_reports(),
             contexts: self.live_contexts(),
             interrupts: self.fabric.ih.state(),
-            faults: Vec::new(),
+            faults: self.armed_faults(),
         }
     }
 
@@ -230,6 +230,8 @@ impl Gpu {
                     // The reference clock has 100 ticks in a microsecond.
                     since_us: wait.since / 100,
                 },
+                // On command; it begins by itself when its time has come.
+                QueueState::Delayed(_) => Doing::Busy,
                 QueueState::Running if pending || !view.indirect.is_empty() => Doing::Busy,
                 QueueState::Running => Doing::Idle,
             };

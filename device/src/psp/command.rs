@@ -139,6 +139,23 @@ impl Command {
         }
     }
 
+    /// All names that [`name`](Self::name) gives.
+    pub const NAMES: [&str; 13] = [
+        "LOAD_TA",
+        "UNLOAD_TA",
+        "INVOKE_CMD",
+        "LOAD_ASD",
+        "SETUP_TMR",
+        "LOAD_IP_FW",
+        "DESTROY_TMR",
+        "PROG_REG",
+        "GET_FW_ATTESTATION",
+        "LOAD_TOC",
+        "AUTOLOAD_RLC",
+        "BOOT_CFG",
+        "unknown",
+    ];
+
     /// The name in `psp_gfx_if.h`, without its prefix.
     pub const fn name(&self) -> &'static str {
         match self {

@@ -52,6 +52,17 @@ pub enum PspRequest {
     RlcRunning,
 }
 
+/// What becomes of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommandVerdict {
+    /// It is executed.
+    Proceed,
+    /// Nothing of it happens, and its fence is never written.
+    Silent,
+    /// Nothing of it happens, and it is answered with this status.
+    Fail(u32),
+}
+
 /// How far the secure OS has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SecureOs {
@@ -138,8 +149,17 @@ impl Psp {
         self.file.set(C2PMSG_64, response);
     }
 
-    /// Executes the frames between the read and the write pointer.
-    pub fn process(&mut self, memory: &mut impl VirtualMemory) -> Vec<PspRequest> {
+    /// Writes a register, and nothing else happens: nobody listens at the mailbox.
+    pub fn write_unheard(&mut self, offset: RegOffset, value: u32) {
+        self.file.write(offset, value);
+    }
+
+    /// Executes the frames between the read and the write pointer; `verdict` is asked about each command before.
+    pub fn process(
+        &mut self,
+        memory: &mut impl VirtualMemory,
+        mut verdict: impl FnMut(&Command) -> CommandVerdict,
+    ) -> Vec<PspRequest> {
         let mut requests = Vec::new();
         let Some(mut ring) = self.ring.filter(|_| self.secure_os == SecureOs::Alive) else {
             return requests;
@@ -150,14 +170,20 @@ impl Psp {
             let at = ring.base.plus(u64::from(ring.read * FRAME_BYTES));
             ring.read = (ring.read + 1) % ring.frames;
             if memory.read(Vmid::KERNEL, at, &mut bytes).is_ok() {
-                self.execute(&Frame::decode(&bytes), memory, &mut requests);
+                self.execute(&Frame::decode(&bytes), memory, &mut verdict, &mut requests);
             }
         }
         self.ring = Some(ring);
         requests
     }
 
-    fn execute(&mut self, frame: &Frame, memory: &mut impl VirtualMemory, requests: &mut Vec<PspRequest>) {
+    fn execute(
+        &mut self,
+        frame: &Frame,
+        memory: &mut impl VirtualMemory,
+        verdict: &mut impl FnMut(&Command) -> CommandVerdict,
+        requests: &mut Vec<PspRequest>,
+    ) {
         let mut buffer = [0; COMMAND_BYTES];
         if memory.read(Vmid::KERNEL, frame.command, &mut buffer).is_err() {
             return;
@@ -165,7 +191,14 @@ impl Psp {
         let command = Command::decode(&buffer);
         *self.commands.entry(command.name()).or_default() += 1;
         log::debug!(target: "amdgpu::psp", "{command:x?}");
-        let response = self.answer(command, memory, requests);
+        let response = match verdict(&command) {
+            CommandVerdict::Proceed => self.answer(command, memory, requests),
+            CommandVerdict::Silent => return,
+            CommandVerdict::Fail(status) => Response {
+                status,
+                ..Response::default()
+            },
+        };
         // The response and then the fence: the driver reads the response as soon as it sees the fence. A fault in between has been
         // reported, and the fence is what the driver times out on.
         let answered = memory.write(Vmid::KERNEL, frame.command.plus(Response::AT), &response.encode());

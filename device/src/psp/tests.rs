@@ -65,7 +65,7 @@ impl Driver {
         self.wptr = (self.wptr + 16) % 1024;
         self.write(C2PMSG_67, self.wptr);
         assert_eq!(self.effects.take(), [PspEffect::Kick]);
-        self.psp.process(&mut self.memory)
+        self.psp.process(&mut self.memory, |_| CommandVerdict::Proceed)
     }
 
     fn response(&self, at: u64) -> u32 {
@@ -169,7 +169,12 @@ fn a_ring_in_no_memory_ends() {
     let mut driver = Driver::with_ring();
     driver.write(C2PMSG_70, u32::MAX);
     driver.write(C2PMSG_67, 512);
-    assert_eq!(driver.psp.process(&mut driver.memory), []);
+    assert_eq!(
+        driver
+            .psp
+            .process(&mut driver.memory, |_| CommandVerdict::Proceed),
+        []
+    );
 }
 
 #[test]

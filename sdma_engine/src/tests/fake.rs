@@ -1,6 +1,6 @@
 //! A GPU around one engine: flat memory, a handful of foreign registers, and the loop that the device runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use gart::{Access, Fault, FaultKind, GpuVa, VirtualMemory, Vmid};
 use mmio::{Effects, RegOffset, RegisterBlock, RegisterBus};
 
 use crate::{
-    Budget, Engine, EngineEvent, HaltAtReset, InvalidateRegisters, NAVI21, SdmaEffect, SdmaRegisters, Step,
-    offset,
+    Ahead, Budget, Engine, EngineEvent, Gate, HaltAtReset, InvalidateRegisters, NAVI21, SdmaEffect,
+    SdmaRegisters, Step, Verdict, offset,
 };
 
 /// What each context sees: addresses 0..this, each context its own bytes.
@@ -184,6 +184,18 @@ pub struct Bus<'a> {
     pub foreign: &'a mut BTreeMap<RegOffset, u32>,
     pub writes: &'a mut Vec<(RegOffset, u32)>,
     pub effects: &'a mut Effects<SdmaEffect>,
+    pub verdicts: &'a mut VecDeque<Verdict>,
+}
+
+impl Gate for Bus<'_> {
+    fn verdict(&mut self, ahead: &Ahead<'_>) -> Verdict {
+        match self.verdicts.pop_front() {
+            // A device delays a packet once.
+            Some(Verdict::Delay(_)) if ahead.delayed => Verdict::Proceed,
+            Some(verdict) => verdict,
+            None => Verdict::Proceed,
+        }
+    }
 }
 
 impl RegisterBus for Bus<'_> {
@@ -260,6 +272,8 @@ pub struct Gpu {
     pub writes: Vec<(RegOffset, u32)>,
     pub effects: Effects<SdmaEffect>,
     pub events: Vec<EngineEvent>,
+    /// What becomes of the next packets; then they proceed.
+    pub verdicts: VecDeque<Verdict>,
     pub now: Duration,
     /// The driver's write pointer, in bytes.
     pub wptr: u64,
@@ -276,6 +290,7 @@ impl Gpu {
             writes: Vec::new(),
             effects: Effects::default(),
             events: Vec::new(),
+            verdicts: VecDeque::new(),
             now: Duration::ZERO,
             wptr: 0,
         }
@@ -352,6 +367,7 @@ impl Gpu {
             foreign: &mut self.foreign,
             writes: &mut self.writes,
             effects: &mut self.effects,
+            verdicts: &mut self.verdicts,
         };
         let step = self
             .engine

@@ -3,6 +3,7 @@
 
 mod decode;
 mod fake;
+mod gate;
 mod lifecycle;
 mod packets;
 mod properties;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use device::asic::NAVI21;
+use device::event::ResetKind;
 use device::gpu::{Gpu, GpuConfig, GpuError, Work};
 use device::memory::{DeviceMemory, Vram, VramError};
 use device::transport::{DmaRange, RequestError};
@@ -430,7 +431,7 @@ impl FakeGuest {
 
     /// The PCI core resets the function. VRAM stays, so do the guest's own memory and its allocations.
     pub fn reset_function(&mut self) {
-        self.gpu.reset(device::event::ResetKind::Bus);
+        self.gpu.reset(ResetKind::FunctionLevel);
         self.forget_interrupts();
     }
 

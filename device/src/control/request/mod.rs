@@ -4,13 +4,17 @@
 
 mod drop_vram;
 mod events;
+mod fault;
 mod fields;
+mod hang;
 mod look;
 mod oracle;
 
 pub use drop_vram::{DropVram, When};
 pub use events::Events;
+pub use fault::{Clear, Inject};
 pub use fields::{Fields, RequestError};
+pub use hang::Hang;
 pub use look::PageTables;
 pub use oracle::{Oracle, OracleAction};
 
@@ -39,13 +43,21 @@ pub enum Request {
     DropVram(DropVram),
     /// What page tables map is kept, or compared with what was kept.
     Oracle(Oracle),
+    /// An engine stands still.
+    Hang(Hang),
+    /// Something goes wrong.
+    Fault(Inject),
+    /// The faults that are armed.
+    Faults,
+    /// Faults are disarmed.
+    Clear(Clear),
 }
 
 /// Reads the fields of one kind of request.
 type Parse = fn(&mut Fields) -> Result<Request, RequestError>;
 
 /// Every kind of request by its name.
-const REQUESTS: [(&str, Parse); 7] = [
+const REQUESTS: [(&str, Parse); 11] = [
     ("stats", |_| Ok(Request::Stats)),
     ("state", |_| Ok(Request::State)),
     ("events", |fields| Events::parse(fields).map(Request::Events)),
@@ -57,6 +69,10 @@ const REQUESTS: [(&str, Parse); 7] = [
         DropVram::parse(fields).map(Request::DropVram)
     }),
     ("oracle", |fields| Oracle::parse(fields).map(Request::Oracle)),
+    ("hang", |fields| Hang::parse(fields).map(Request::Hang)),
+    ("fault", |fields| Inject::parse(fields).map(Request::Fault)),
+    ("faults", |_| Ok(Request::Faults)),
+    ("clear", |fields| Clear::parse(fields).map(Request::Clear)),
 ];
 
 impl Request {
@@ -76,7 +92,6 @@ impl Request {
                 ));
             }
         }
-        fields.take("id");
         let name = match fields.take("request") {
             Some(Value::String(name)) => name,
             _ => return Err(RequestError::new("request", "missing, or not a string")),
@@ -89,6 +104,8 @@ impl Request {
             ));
         };
         let request = parse(&mut fields)?;
+        // What is left of it only names the request.
+        fields.take("id");
         fields.finish()?;
         Ok(request)
     }
@@ -106,6 +123,10 @@ impl Request {
             Self::Unmodelled => value(&function.gpu().unmodelled()),
             Self::DropVram(request) => request.answer(function),
             Self::Oracle(request) => request.answer(function),
+            Self::Hang(request) => request.answer(function),
+            Self::Fault(request) => request.answer(function),
+            Self::Faults => fault::list(function),
+            Self::Clear(request) => request.answer(function),
         }
     }
 }
@@ -133,7 +154,7 @@ pub fn reply(line: &str, outcome: Result<Value, RequestError>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::{Loss, LossMode};
+    use crate::gpu::{EngineName, Fault, HangWhen, Loss, LossMode, Order};
 
     #[test]
     fn requests_are_understood() {
@@ -198,6 +219,39 @@ mod tests {
     }
 
     #[test]
+    fn faults_are_understood() {
+        let hang =
+            Request::parse(r#"{"request":"hang","engine":"sdma1","when":"page-table-update","count":3}"#);
+        let fault = Fault::Hang {
+            engine: EngineName::Sdma(1),
+            when: HangWhen::PageTableUpdate,
+        };
+        let order = Order {
+            fault,
+            after: 2,
+            count: Some(1),
+        };
+        assert_eq!(hang, Ok(Request::Hang(Hang { order })));
+        let corrupt = Request::parse(
+            r#"{"request":"fault","id":9,"kind":"corrupt-pte","xor":"0xF000","after":18446744073709551615}"#,
+        );
+        let order = Order {
+            fault: Fault::CorruptPte { xor: 0xf000 },
+            after: u64::MAX,
+            count: None,
+        };
+        assert_eq!(corrupt, Ok(Request::Fault(Inject { order })));
+        assert_eq!(
+            Request::parse(r#"{"request":"clear","id":4}"#),
+            Ok(Request::Clear(Clear { id: Some(4) }))
+        );
+        assert_eq!(
+            Request::parse(r#"{"request":"clear"}"#),
+            Ok(Request::Clear(Clear { id: None }))
+        );
+    }
+
+    #[test]
     fn a_wrong_request_names_its_field() {
         for (line, field) in [
             ("{", "line"),
@@ -219,6 +273,107 @@ mod tests {
             (r#"{"request":"drop-vram","mode":"zero","offset":-1}"#, "offset"),
             (r#"{"request":"drop-vram","mode":"zero","length":"1G"}"#, "length"),
             (r#"{"request":"drop-vram","mode":"zero","when":"later"}"#, "when"),
+            (r#"{"request":"hang"}"#, "engine"),
+            (r#"{"request":"hang","engine":"sdma4"}"#, "engine"),
+            (r#"{"request":"hang","engine":"gfx","when":"soon"}"#, "when"),
+            (r#"{"request":"hang","engine":"gfx","count":2}"#, "count"),
+            (
+                r#"{"request":"hang","engine":"gfx","when":"packet","count":0}"#,
+                "count",
+            ),
+            (
+                r#"{"request":"hang","engine":"gfx","when":"packet","count":-1}"#,
+                "count",
+            ),
+            (r#"{"request":"hang","engine":"gfx","kind":"slow"}"#, "line"),
+            (r#"{"request":"fault"}"#, "kind"),
+            (r#"{"request":"fault","kind":7}"#, "kind"),
+            (r#"{"request":"fault","kind":"meteor"}"#, "kind"),
+            (r#"{"request":"fault","kind":"drop-pte","count":0}"#, "count"),
+            (r#"{"request":"fault","kind":"drop-pte","count":1.5}"#, "count"),
+            (r#"{"request":"fault","kind":"drop-pte","after":"many"}"#, "after"),
+            (
+                r#"{"request":"fault","kind":"drop-pte","engine":"sdma0"}"#,
+                "line",
+            ),
+            (
+                r#"{"request":"fault","kind":"slow","engine":"sdma0"}"#,
+                "delay_us",
+            ),
+            (r#"{"request":"fault","kind":"slow","delay_us":5}"#, "engine"),
+            (
+                r#"{"request":"fault","kind":"slow","engine":"gfx","delay_us":18446744073709551615}"#,
+                "delay_us",
+            ),
+            (r#"{"request":"fault","kind":"corrupt-pte","xor":0}"#, "xor"),
+            (r#"{"request":"fault","kind":"corrupt-pte","xor":"12"}"#, "xor"),
+            (
+                r#"{"request":"fault","kind":"corrupt-pte","xor":"0x10000000000000000"}"#,
+                "xor",
+            ),
+            (
+                r#"{"request":"fault","kind":"drop-interrupts","source":256}"#,
+                "source",
+            ),
+            (
+                r#"{"request":"fault","kind":"drop-interrupts","what":"all"}"#,
+                "what",
+            ),
+            (r#"{"request":"fault","kind":"delay-interrupts"}"#, "ms"),
+            (
+                r#"{"request":"fault","kind":"delay-interrupts","ms":3600001}"#,
+                "ms",
+            ),
+            (
+                r#"{"request":"fault","kind":"withhold-acknowledge","hub":"usbhub"}"#,
+                "hub",
+            ),
+            (
+                r#"{"request":"fault","kind":"psp-silent","command":"load_toc"}"#,
+                "command",
+            ),
+            (r#"{"request":"fault","kind":"psp-fail","status":0}"#, "status"),
+            (
+                r#"{"request":"fault","kind":"psp-fail","status":4294967296}"#,
+                "status",
+            ),
+            (r#"{"request":"fault","kind":"smu-fail","status":1}"#, "status"),
+            (
+                r#"{"request":"fault","kind":"smu-silent","message":"Mode1Reset"}"#,
+                "message",
+            ),
+            (r#"{"request":"fault","kind":"reset-fail"}"#, "how"),
+            (r#"{"request":"fault","kind":"reset-fail","how":"badly"}"#, "how"),
+            (r#"{"request":"fault","kind":"reset-fail","how":"late"}"#, "ms"),
+            (
+                r#"{"request":"fault","kind":"reset-fail","how":"never","ms":5}"#,
+                "ms",
+            ),
+            (
+                r#"{"request":"fault","kind":"queue-reset-fail","engine":"kiq"}"#,
+                "engine",
+            ),
+            (
+                r#"{"request":"fault","kind":"queue-reset-fail","engine":"gfx","count":1}"#,
+                "count",
+            ),
+            (r#"{"request":"fault","kind":"off-bus","count":1}"#, "count"),
+            (r#"{"request":"fault","kind":"vm-fault","va":4096}"#, "vmid"),
+            (
+                r#"{"request":"fault","kind":"vm-fault","vmid":16,"va":4096}"#,
+                "vmid",
+            ),
+            (r#"{"request":"fault","kind":"vm-fault","vmid":1}"#, "va"),
+            (
+                r#"{"request":"fault","kind":"vm-fault","vmid":1,"va":"0x1000","access":"jump"}"#,
+                "access",
+            ),
+            (
+                r#"{"request":"fault","kind":"vm-fault","vmid":1,"va":"0x1000","after":1}"#,
+                "after",
+            ),
+            (r#"{"request":"clear","id":"all"}"#, "id"),
+            (r#"{"request":"faults","kind":"slow"}"#, "line"),
         ] {
             assert_eq!(Request::parse(line).unwrap_err().field, field, "{line}");
         }

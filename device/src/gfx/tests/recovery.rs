@@ -96,7 +96,7 @@ fn a_graphics_queue_is_reset_through_cp_vmid_reset() {
 #[test]
 fn without_per_queue_reset_a_hung_queue_stays_and_the_register_never_clears() {
     let mut rig = blocked();
-    rig.bus.gfx.set_per_queue_reset(false);
+    rig.bus.gfx.set_queue_reset(QueueKind::Graphics, false);
     rig.submit(KIQ, &unmap(GFX_DOORBELL, 1));
     rig.run();
     assert!(rig.cp.queue(GFX).is_some());
@@ -199,4 +199,55 @@ fn a_poll_that_faults_is_told_at_once_for_it_is_not_repeated() {
     rig.submit(COMPUTE, &wait_memory(0x1000, 1));
     rig.run();
     assert_eq!(long_waits(&rig), 1);
+}
+
+#[test]
+fn a_queue_that_hangs_stands_in_front_of_its_packet_and_holds_up_nobody_else() {
+    let mut rig = Rig::up();
+    rig.submit(GFX, &write_memory(SLOT, &[1]));
+    rig.run();
+    let rptr = rig.cp.queue(GFX).unwrap().rptr;
+    rig.bus.verdict = Some((GFX, QueueVerdict::Hang));
+    rig.submit(GFX, &write_memory(SLOT, &[2]));
+    rig.submit(COMPUTE, &write_memory(SLOT + 4, &[3]));
+    rig.run();
+    assert_eq!((rig.bus.dword(SLOT), rig.bus.dword(SLOT + 4)), (1, 3));
+    assert_eq!(rig.state(GFX), QueueState::Halted(HaltReason::Hung));
+    assert_eq!(rig.cp.queue(GFX).unwrap().rptr, rptr);
+    rig.bus.verdict = None;
+    rig.submit(GFX, &write_memory(SLOT, &[4]));
+    assert_eq!(rig.run(), CpStep::Idle);
+    assert_eq!(rig.bus.dword(SLOT), 1, "it does not come back by itself");
+    rig.submit(KIQ, &unmap(GFX_DOORBELL, 1));
+    rig.run();
+    rig.write_mqd(GFX, GFX_DOORBELL);
+    rig.submit(KIQ, &map(GFX, GFX_DOORBELL));
+    rig.run();
+    rig.submit(GFX, &write_memory(SLOT, &[5]));
+    rig.run();
+    assert_eq!(rig.bus.dword(SLOT), 5, "a reset of the queue helps");
+}
+
+#[test]
+fn a_queue_can_be_hung_while_it_has_nothing_to_do() {
+    let mut rig = Rig::up();
+    assert_eq!(rig.cp.hang(|queue| queue == COMPUTE), 1);
+    rig.submit(COMPUTE, &write_memory(SLOT, &[1]));
+    rig.submit(GFX, &write_memory(SLOT + 4, &[2]));
+    assert_eq!(rig.run(), CpStep::Idle);
+    assert_eq!((rig.bus.dword(SLOT), rig.bus.dword(SLOT + 4)), (0, 2));
+}
+
+#[test]
+fn a_delayed_queue_waits_for_its_time_and_not_for_ever() {
+    let mut rig = Rig::up();
+    rig.bus.verdict = Some((GFX, QueueVerdict::Delay(100)));
+    rig.submit(GFX, &write_memory(SLOT, &[1]));
+    let start = rig.clock;
+    while rig.clock < start + 100 {
+        assert_eq!(rig.run(), CpStep::Waiting);
+        assert_eq!(rig.bus.dword(SLOT), 0);
+    }
+    rig.run();
+    assert_eq!(rig.bus.dword(SLOT), 1);
 }

@@ -52,6 +52,8 @@ pub struct Bus {
     /// Pages that fault, by context.
     pub holes: HashSet<(u8, u64)>,
     pub faults: usize,
+    /// What becomes of the packets of one queue.
+    pub verdict: Option<(QueueId, QueueVerdict)>,
 }
 
 impl Bus {
@@ -95,6 +97,17 @@ impl Bus {
     pub fn set_dwords(&mut self, at: u64, values: &[u32]) {
         for (index, value) in values.iter().enumerate() {
             self.set_dword(at + index as u64 * 4, *value);
+        }
+    }
+}
+
+impl QueueGate for Bus {
+    fn queue_verdict(&mut self, queue: QueueId, delayed: bool) -> QueueVerdict {
+        match self.verdict {
+            // A device delays a packet once.
+            Some((of, QueueVerdict::Delay(_))) if of == queue && delayed => QueueVerdict::Proceed,
+            Some((of, verdict)) if of == queue => verdict,
+            _ => QueueVerdict::Proceed,
         }
     }
 }
@@ -238,6 +251,7 @@ impl Rig {
                 effects: Effects::default(),
                 holes: HashSet::new(),
                 faults: 0,
+                verdict: None,
             },
             cp: CommandProcessor::new(),
             events: Vec::new(),

@@ -1,0 +1,49 @@
+//! An engine stands still.
+
+use serde_json::{Value, json};
+
+use super::fault::{engine, inject};
+use super::{Fields, RequestError};
+use crate::function::GpuFunction;
+use crate::gpu::{Fault, HangWhen, Order};
+
+/// An engine stands still, until a reset that covers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hang {
+    /// Which, and when.
+    pub order: Order,
+}
+
+impl Hang {
+    pub(super) fn parse(fields: &mut Fields) -> Result<Self, RequestError> {
+        let engine = engine(fields)?;
+        let when = fields
+            .word("when", "now, packet or page-table-update")?
+            .unwrap_or(HangWhen::Now);
+        let nth = fields.number("count", "packets or updates")?;
+        let nth = match (when, nth) {
+            (HangWhen::Now, Some(_)) => {
+                let message = "counts packets or updates, so it needs when: packet or page-table-update";
+                return Err(RequestError::new("count", message));
+            }
+            (_, Some(0)) => {
+                return Err(RequestError::new(
+                    "count",
+                    "0 is no packet or update, expected 1 or more",
+                ));
+            }
+            (_, nth) => nth.unwrap_or(1),
+        };
+        Ok(Self {
+            order: Order {
+                fault: Fault::Hang { engine, when },
+                after: nth.saturating_sub(1),
+                count: Some(1),
+            },
+        })
+    }
+
+    pub(super) fn answer(self, function: &mut GpuFunction) -> Result<Value, RequestError> {
+        inject(function, self.order).map(|id| json!({ "id": id }))
+    }
+}

@@ -1,0 +1,234 @@
+//! What can be made to go wrong.
+
+use std::fmt;
+use std::time::Duration;
+
+use gart::{Access, GpuVa, HubId, Vmid};
+use serde::{Deserialize, Serialize};
+
+pub use crate::event::EngineName;
+
+/// When an engine hangs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HangWhen {
+    /// At once.
+    Now,
+    /// In front of a packet.
+    Packet,
+    /// In the middle of a page-table update: the first half of its entries is written.
+    PageTableUpdate,
+}
+
+/// A way to go wrong, with its parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The engine stands still, until a reset that covers it.
+    Hang {
+        /// Which.
+        engine: EngineName,
+        /// When.
+        when: HangWhen,
+    },
+    /// Each packet of the engine begins late.
+    Slow {
+        /// Which.
+        engine: EngineName,
+        /// By how much.
+        delay: Duration,
+    },
+    /// Bits of an entry are inverted after it has been written into a page table in VRAM.
+    CorruptPte {
+        /// Which bits.
+        xor: u64,
+    },
+    /// A page-table update into VRAM is passed over.
+    DropPte,
+    /// A copy from system memory into VRAM is passed over: the recovery from shadows, moves of buffers.
+    DropCopy,
+    /// An interrupt is lost.
+    DropInterrupts {
+        /// What of it.
+        what: InterruptPart,
+        /// Which: only this source, or all.
+        source: Option<u8>,
+    },
+    /// An interrupt comes late; others overtake it.
+    DelayInterrupts {
+        /// By how much.
+        delay: Duration,
+    },
+    /// An invalidation of translations is not acknowledged.
+    WithholdAcknowledge {
+        /// On which hub.
+        hub: HubId,
+    },
+    /// The security processor does not answer.
+    PspSilent {
+        /// To which command (by its name in the statistics); `None`: to any, nor at its mailboxes.
+        command: Option<&'static str>,
+    },
+    /// The security processor answers a command with an error, without doing anything.
+    PspFail {
+        /// Which command, or any.
+        command: Option<&'static str>,
+        /// The error.
+        status: u32,
+    },
+    /// The management unit does not answer.
+    SmuSilent {
+        /// To which message, or to any.
+        message: Option<u32>,
+    },
+    /// The management unit answers a message with an error, without doing anything.
+    SmuFail {
+        /// Which message, or any.
+        message: Option<u32>,
+        /// The error.
+        result: u32,
+    },
+    /// A reset that the guest asks for goes wrong.
+    ResetFail {
+        /// How.
+        how: ResetFailure,
+    },
+    /// A reset of only this engine's queues does nothing.
+    QueueResetFail {
+        /// Which.
+        engine: EngineName,
+    },
+    /// Nobody answers on the bus.
+    OffBus,
+    /// An access that does not translate is reported.
+    VmFault {
+        /// In which context.
+        vmid: Vmid,
+        /// At which address.
+        va: GpuVa,
+        /// It would have been a write.
+        access: Access,
+    },
+}
+
+/// How a reset goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResetFailure {
+    /// The part does not come back: every register reads as all ones until a reset from the bus, or until the machine is switched off.
+    Never,
+    /// It does so for this time, and then the reset happens.
+    Late(Duration),
+    /// Nothing happens, and everything looks as if it had: the part answers as before.
+    Lies,
+}
+
+/// What of an interrupt is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InterruptPart {
+    /// Its entry: the ring never has it, and no message is sent for it.
+    Entry,
+    /// The message: the entry is in the ring, and nobody is told.
+    Message,
+}
+
+impl Fault {
+    /// Whether it lasts from the moment it is armed until it is cleared, rather than to happen a number of times.
+    pub const fn lasts(&self) -> bool {
+        matches!(self, Self::OffBus | Self::QueueResetFail { .. })
+    }
+
+    /// Its name in requests and events.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Hang { .. } => "hang",
+            Self::Slow { .. } => "slow",
+            Self::CorruptPte { .. } => "corrupt-pte",
+            Self::DropPte => "drop-pte",
+            Self::DropCopy => "drop-copy",
+            Self::DropInterrupts { .. } => "drop-interrupts",
+            Self::DelayInterrupts { .. } => "delay-interrupts",
+            Self::WithholdAcknowledge { .. } => "withhold-acknowledge",
+            Self::PspSilent { .. } => "psp-silent",
+            Self::PspFail { .. } => "psp-fail",
+            Self::SmuSilent { .. } => "smu-silent",
+            Self::SmuFail { .. } => "smu-fail",
+            Self::ResetFail { .. } => "reset-fail",
+            Self::QueueResetFail { .. } => "queue-reset-fail",
+            Self::OffBus => "off-bus",
+            Self::VmFault { .. } => "vm-fault",
+        }
+    }
+
+    /// Its engine, if it concerns only one.
+    pub const fn engine(&self) -> Option<EngineName> {
+        match self {
+            Self::Hang { engine, .. } | Self::Slow { engine, .. } | Self::QueueResetFail { engine } => {
+                Some(*engine)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The parameters in words, without kind and engine.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hang { when, .. } => f.write_str(match when {
+                HangWhen::Now => "now",
+                HangWhen::Packet => "in front of a packet",
+                HangWhen::PageTableUpdate => "in the middle of a page-table update",
+            }),
+            Self::Slow { delay, .. } => write!(f, "each packet {} us late", delay.as_micros()),
+            Self::CorruptPte { xor } => write!(f, "xor {xor:#x}"),
+            Self::DropPte => f.write_str("updates into VRAM are passed over"),
+            Self::DropCopy => f.write_str("copies from system memory into VRAM are passed over"),
+            Self::DropInterrupts { what, source } => {
+                f.write_str(match what {
+                    InterruptPart::Entry => "entries are lost",
+                    InterruptPart::Message => "messages are lost",
+                })?;
+                match source {
+                    Some(source) => write!(f, ", source {source}"),
+                    None => Ok(()),
+                }
+            }
+            Self::DelayInterrupts { delay } => write!(f, "{} ms late", delay.as_millis()),
+            Self::WithholdAcknowledge { hub } => f.write_str(hub_name(*hub)),
+            Self::PspSilent { command } => {
+                write!(f, "no answer to {}", command.unwrap_or("any command"))
+            }
+            Self::PspFail { command, status } => {
+                write!(f, "{} fails with {status:#x}", command.unwrap_or("any command"))
+            }
+            Self::SmuSilent { message: None } => f.write_str("no answer to any message"),
+            Self::SmuSilent {
+                message: Some(message),
+            } => write!(f, "no answer to message {message}"),
+            Self::SmuFail {
+                message: None,
+                result,
+            } => write!(f, "any message fails with {result:#x}"),
+            Self::SmuFail {
+                message: Some(message),
+                result,
+            } => write!(f, "message {message} fails with {result:#x}"),
+            Self::ResetFail { how } => match how {
+                ResetFailure::Never => f.write_str("the part does not come back"),
+                ResetFailure::Late(delay) => write!(f, "the part comes back after {} ms", delay.as_millis()),
+                ResetFailure::Lies => f.write_str("nothing is reset"),
+            },
+            Self::QueueResetFail { .. } => f.write_str("a reset of the queue does nothing"),
+            Self::OffBus => f.write_str("nobody answers"),
+            Self::VmFault { vmid, va, access } => write!(f, "{access:?} at {va} in VMID {vmid}"),
+        }
+    }
+}
+
+/// What a hub is called.
+pub(super) const fn hub_name(hub: HubId) -> &'static str {
+    match hub {
+        HubId::Gfx => "gfxhub",
+        HubId::Mm => "mmhub",
+    }
+}

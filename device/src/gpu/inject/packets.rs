@@ -1,0 +1,186 @@
+//! Faults of engines: asked before each packet.
+
+use gart::{Access, Backing, GpuVa, Location, Translation, Vmid};
+use sdma_engine::{Ahead, Gate, Packet, Verdict};
+
+use super::armory::Armory;
+use super::fault::{EngineName, Fault, HangWhen};
+use crate::gfx::{QueueGate, QueueId, QueueVerdict};
+use crate::gpu::bus::EngineBus;
+use crate::gpu::fabric::Fabric;
+
+/// Nanoseconds in a tick of the reference clock.
+const TICK: u128 = 10;
+
+/// What faults want to know of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Facts {
+    /// Who executes it.
+    pub(super) engine: EngineName,
+    /// It has been put off before.
+    pub(super) delayed: bool,
+    /// Entries that it writes into page tables in VRAM.
+    pub(super) entries: u64,
+    /// It copies from system memory into VRAM.
+    pub(super) uploads: bool,
+    /// Where it writes.
+    pub(super) to: GpuVa,
+}
+
+impl Armory {
+    /// What becomes of a packet of an SDMA engine. Each delay is one opportunity, and so is each packet that is begun: one that was
+    /// delayed does not count twice.
+    pub(super) fn packet(&mut self, facts: &Facts) -> Verdict {
+        let Facts {
+            engine,
+            delayed,
+            entries,
+            uploads,
+            to,
+        } = *facts;
+        if !delayed && let Some(delay) = self.delay(engine) {
+            return Verdict::Delay(delay);
+        }
+        if self.hangs(engine) {
+            return Verdict::Hang;
+        }
+        // One entry has no middle.
+        if entries > 1
+            && let Some(()) = self.fire(
+                |fault| hang(fault, engine, HangWhen::PageTableUpdate),
+                || format!("after {} of {entries} entries at {to}", entries / 2),
+            )
+        {
+            return Verdict::HangAfter(entries / 2 * 8);
+        }
+        if entries > 0
+            && let Some(()) = self.fire(
+                |fault| matches!(fault, Fault::DropPte).then_some(()),
+                || format!("{entries} entries at {to}"),
+            )
+        {
+            return Verdict::Skip;
+        }
+        if uploads
+            && let Some(()) = self.fire(
+                |fault| matches!(fault, Fault::DropCopy).then_some(()),
+                || format!("to {to}"),
+            )
+        {
+            return Verdict::Skip;
+        }
+        let corrupt = |fault: &Fault| match fault {
+            Fault::CorruptPte { xor } => Some(*xor),
+            _ => None,
+        };
+        if entries > 0
+            && let Some((entry, xor)) =
+                self.fire_among(entries, corrupt, || format!("one of {entries} entries at {to}"))
+        {
+            return Verdict::Corrupt { entry, xor };
+        }
+        Verdict::Proceed
+    }
+
+    /// What becomes of a queue of the command processor.
+    pub(super) fn queue(&mut self, engine: EngineName, delayed: bool) -> QueueVerdict {
+        if !delayed && let Some(delay) = self.delay(engine) {
+            return QueueVerdict::Delay(u64::try_from(delay.as_nanos() / TICK).unwrap_or(u64::MAX));
+        }
+        match self.hangs(engine) {
+            true => QueueVerdict::Hang,
+            false => QueueVerdict::Proceed,
+        }
+    }
+
+    fn delay(&mut self, engine: EngineName) -> Option<std::time::Duration> {
+        self.fire(
+            |fault| match fault {
+                Fault::Slow {
+                    engine: slow, delay, ..
+                } if *slow == engine => Some(*delay),
+                _ => None,
+            },
+            || "a packet".to_owned(),
+        )
+    }
+
+    fn hangs(&mut self, engine: EngineName) -> bool {
+        let fits = |fault: &Fault| hang(fault, engine, HangWhen::Packet);
+        self.fire(fits, || "stands still".to_owned()).is_some()
+    }
+}
+
+fn hang(fault: &Fault, which: EngineName, moment: HangWhen) -> Option<()> {
+    match fault {
+        Fault::Hang { engine, when } => (*engine == which && *when == moment).then_some(()),
+        _ => None,
+    }
+}
+
+impl Fabric {
+    /// Where an access of VMID 0 through the graphics hub leads.
+    fn place(&self, va: GpuVa, access: Access) -> Option<Location> {
+        match self.gfxhub.translate(&self.memory, Vmid::KERNEL, va, access) {
+            Ok(Translation {
+                backing: Backing::Memory(location),
+                ..
+            }) => Some(location),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// The facts of a packet. Where its first byte goes decides for all of them, as it does in the statistics.
+    fn facts(&self, engine: EngineName, ahead: &Ahead<'_>) -> Facts {
+        let (to, source) = match (ahead.update, ahead.packet) {
+            (Some(update), _) => (update.dst, None),
+            (None, Packet::CopyLinear(copy)) if ahead.vmid == Vmid::KERNEL => (copy.dst, Some(copy.src)),
+            _ => (GpuVa::default(), None),
+        };
+        let mut facts = Facts {
+            engine,
+            delayed: ahead.delayed,
+            entries: 0,
+            uploads: false,
+            to,
+        };
+        if let Some(update) = ahead.update
+            && let Some(place @ Location::Vram(_)) = self.place(to, Access::Write)
+            && !self.is_gart_table(place)
+        {
+            facts.entries = update.entries;
+        }
+        if let Some(source) = source {
+            facts.uploads = matches!(self.place(source, Access::Read), Some(Location::System(_)))
+                && matches!(self.place(to, Access::Write), Some(Location::Vram(_)));
+        }
+        facts
+    }
+
+    /// What a queue of the command processor is called.
+    pub(in crate::gpu) fn engine_of(&self, queue: QueueId) -> EngineName {
+        EngineName::of_queue(queue, self.gfx.cp_config().kiq)
+    }
+}
+
+impl Gate for EngineBus<'_> {
+    #[inline]
+    fn verdict(&mut self, ahead: &Ahead<'_>) -> Verdict {
+        if self.fabric.inject.is_empty() {
+            return Verdict::Proceed;
+        }
+        let facts = self.fabric.facts(self.engine, ahead);
+        self.fabric.inject.packet(&facts)
+    }
+}
+
+impl QueueGate for EngineBus<'_> {
+    #[inline]
+    fn queue_verdict(&mut self, queue: QueueId, delayed: bool) -> QueueVerdict {
+        if self.fabric.inject.is_empty() {
+            return QueueVerdict::Proceed;
+        }
+        let engine = self.fabric.engine_of(queue);
+        self.fabric.inject.queue(engine, delayed)
+    }
+}

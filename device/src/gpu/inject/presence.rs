@@ -1,0 +1,120 @@
+//! Parts that do not come back from a reset, or are not there at all.
+
+use std::time::Duration;
+
+use super::armory::Armory;
+use super::fault::{EngineName, Fault, ResetFailure};
+use crate::event::ResetKind;
+use crate::gfx::QueueKind;
+use crate::gpu::Gpu;
+
+/// Whether the part answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in crate::gpu) enum Presence {
+    /// It does.
+    #[default]
+    Here,
+    /// It is in a reset that goes on until this time, or for ever.
+    InReset {
+        /// Which reset happens then.
+        kind: ResetKind,
+        /// When it is over.
+        until: Option<Duration>,
+    },
+}
+
+impl Armory {
+    fn reset(&mut self, kind: ResetKind) -> Option<ResetFailure> {
+        let fits = |fault: &Fault| match fault {
+            Fault::ResetFail { how } => Some(*how),
+            _ => None,
+        };
+        self.fire(fits, || format!("{kind:?}"))
+    }
+
+    /// Whether a pulse of this SDMA engine's bit in GRBM_SOFT_RESET does nothing.
+    pub(in crate::gpu) fn soft_reset_fails(&mut self, engine: EngineName) -> bool {
+        let fits = |fault: &Fault| match fault {
+            Fault::QueueResetFail { engine: faulty } => (*faulty == engine).then_some(()),
+            _ => None,
+        };
+        self.fire(fits, || "a soft reset does nothing".to_owned())
+            .is_some()
+    }
+}
+
+impl Gpu {
+    /// Whether registers answer. A part that does not reads as all ones, drops writes, and executes nothing.
+    #[inline]
+    pub fn answers(&self) -> bool {
+        self.presence == Presence::Here && !self.off_bus
+    }
+
+    /// Whether nobody answers on the bus at all: configuration space, memory and ROM read as all ones as well.
+    #[inline]
+    pub const fn is_off_bus(&self) -> bool {
+        self.off_bus
+    }
+
+    /// Asked before a reset: whether a fault decides over it. A reset from the bus, and switching the machine off, always work and end
+    /// a reset that does not end by itself.
+    pub(in crate::gpu) fn reset_goes_wrong(&mut self, kind: ResetKind) -> bool {
+        if matches!(kind, ResetKind::Bus | ResetKind::PowerOff) {
+            self.presence = Presence::Here;
+            return false;
+        }
+        let until = match self.fabric.inject.reset(kind) {
+            None => return false,
+            Some(ResetFailure::Lies) => {
+                self.note_faults();
+                return true;
+            }
+            Some(ResetFailure::Never) => None,
+            Some(ResetFailure::Late(delay)) => Some(self.now.saturating_add(delay)),
+        };
+        self.presence = Presence::InReset { kind, until };
+        self.interrupt = false;
+        self.note_faults();
+        true
+    }
+
+    /// Ends a reset whose time has come.
+    pub(in crate::gpu) fn come_back(&mut self) {
+        if let Presence::InReset {
+            kind,
+            until: Some(until),
+        } = self.presence
+            && until <= self.now
+        {
+            self.presence = Presence::Here;
+            match kind {
+                ResetKind::FunctionLevel => self.reset_now(kind),
+                _ => self.carry_out(kind),
+            }
+        }
+    }
+
+    /// When a reset ends.
+    pub(in crate::gpu) const fn comes_back_at(&self) -> Option<Duration> {
+        match self.presence {
+            Presence::InReset { until, .. } => until,
+            Presence::Here => None,
+        }
+    }
+
+    /// Takes over which faults last.
+    pub(super) fn update_presence(&mut self) {
+        let inject = &self.fabric.inject;
+        let works = |which: EngineName| {
+            !inject.any(|fault| matches!(fault, Fault::QueueResetFail { engine } if *engine == which))
+        };
+        for (index, registers) in self.fabric.sdma.iter_mut().enumerate() {
+            registers.set_freeze_works(works(EngineName::Sdma(index)));
+        }
+        let graphics = works(EngineName::Gfx);
+        let compute = works(EngineName::Compute);
+        self.fabric.gfx.set_queue_reset(QueueKind::Graphics, graphics);
+        self.fabric.gfx.set_queue_reset(QueueKind::Compute, compute);
+        self.off_bus = self.fabric.inject.any(|fault| matches!(fault, Fault::OffBus));
+    }
+}
