@@ -74,7 +74,7 @@ pub fn suspend(seconds: u32) -> Result<(), String> {
             .text("mode", "deep")
             .number("seconds", seconds.into()),
     );
-    let result = pci::write("/sys/power/state", "mem");
+    let result = sleep();
     let restored = block.map_or(Ok(false), |block| block.restore());
     let slept = sys::time_asleep().saturating_sub(asleep);
     let done = statistic("success").saturating_sub(successes);
@@ -99,6 +99,15 @@ pub fn suspend(seconds: u32) -> Result<(), String> {
         return Err("the machine never slept".to_owned());
     }
     Ok(())
+}
+
+/// Goes to sleep, unless the alarm rings before the machine is down: then the kernel gives up with EBUSY instead of sleeping for
+/// ever. Writing the count of wake-up events back is what asks for that (kernel/power/main.c, `wakeup_count_store`).
+fn sleep() -> Result<(), String> {
+    const COUNT: &str = "/sys/power/wakeup_count";
+    let count = fs::read_to_string(COUNT).map_err(|error| format!("{COUNT}: {}", sys::explain(&error)))?;
+    pci::write(COUNT, count.trim())?;
+    pci::write("/sys/power/state", "mem")
 }
 
 fn text(name: &str) -> String {
