@@ -435,6 +435,7 @@ fn a_part_can_come_back_late() -> Story {
     smu::send(&mut driver.guest, smu::message::MODE1_RESET, 0)?;
     let guest = &mut driver.guest;
     guest.step()?;
+    expect("the mailbox's answer", guest.read(mp::MP1_C2PMSG_90), 1_u32)?;
     guest.pass(Duration::from_millis(1900));
     guest.step()?;
     expect("memory size", guest.read(nbio::RCC_CONFIG_MEMSIZE), u32::MAX)?;

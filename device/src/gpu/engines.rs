@@ -68,7 +68,7 @@ impl Gpu {
     /// Gives every engine that has something to do one budget.
     pub fn run(&mut self) -> Work {
         self.come_back();
-        if !self.answers() {
+        if !self.runs() {
             return self.absent();
         }
         if let Some(kind) = self.pending_reset.take()

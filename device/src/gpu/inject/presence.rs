@@ -8,6 +8,10 @@ use crate::event::ResetKind;
 use crate::gfx::QueueKind;
 use crate::gpu::Gpu;
 
+/// How long a part still answers after a reset that it was asked for at a mailbox. It has stopped by then; but the guest reads the
+/// mailbox's answer, which was given before the reset begins.
+const LAST_WORDS: Duration = Duration::from_millis(10);
+
 /// Whether the part answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::gpu) enum Presence {
@@ -18,6 +22,8 @@ pub(in crate::gpu) enum Presence {
     InReset {
         /// Which reset happens then.
         kind: ResetKind,
+        /// When registers stop to answer.
+        from: Duration,
         /// When it is over.
         until: Option<Duration>,
     },
@@ -44,9 +50,18 @@ impl Armory {
 }
 
 impl Gpu {
-    /// Whether registers answer. A part that does not reads as all ones, drops writes, and executes nothing.
+    /// Whether registers answer. A part that does not reads as all ones and drops writes.
     #[inline]
     pub fn answers(&self) -> bool {
+        let here = match self.presence {
+            Presence::Here => true,
+            Presence::InReset { from, .. } => self.now < from,
+        };
+        here && !self.off_bus
+    }
+
+    /// Whether engines run.
+    pub(in crate::gpu) fn runs(&self) -> bool {
         self.presence == Presence::Here && !self.off_bus
     }
 
@@ -72,7 +87,12 @@ impl Gpu {
             Some(ResetFailure::Never) => None,
             Some(ResetFailure::Late(delay)) => Some(self.now.saturating_add(delay)),
         };
-        self.presence = Presence::InReset { kind, until };
+        let last_words = match kind {
+            ResetKind::FunctionLevel => Duration::ZERO,
+            _ => LAST_WORDS,
+        };
+        let from = self.now.saturating_add(last_words);
+        self.presence = Presence::InReset { kind, from, until };
         self.interrupt = false;
         self.note_faults();
         true
@@ -83,6 +103,7 @@ impl Gpu {
         if let Presence::InReset {
             kind,
             until: Some(until),
+            ..
         } = self.presence
             && until <= self.now
         {
