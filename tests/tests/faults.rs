@@ -17,6 +17,7 @@ const DATA_VA: u64 = 0x4000_0000;
 const IDLE: u32 = 1;
 const FREEZE: u32 = 1 << 4;
 const FROZEN: u32 = 1 << 5;
+const GRBM_STATUS: mmio::RegOffset = mmio::RegOffset::from_byte(0x8010);
 
 type Story = Result<(), Failure>;
 
@@ -141,11 +142,13 @@ fn hung_queues_of_one_kind_leave_the_others_alone_until_mode2() -> Story {
     hang(&mut driver, EngineName::Compute, HangWhen::Now)?;
     let (queue, guest) = driver.compute(3)?;
     stays_away(queue.test_ring(guest))?;
+    expect("GUI_ACTIVE", guest.read(GRBM_STATUS) >> 31, 1_u32)?;
     driver.gfx.read_on_kiq(&mut driver.guest, gc::GRBM_GFX_CNTL)?;
     works(&mut driver, 0)?;
     driver.mode2_reset()?;
     let (queue, guest) = driver.compute(3)?;
-    queue.test_ring(guest)
+    queue.test_ring(guest)?;
+    expect("GRBM_STATUS", guest.read(GRBM_STATUS), 0_u32)
 }
 
 #[test]

@@ -127,6 +127,12 @@ impl CommandProcessor {
         count
     }
 
+    /// Whether a queue hangs.
+    pub fn is_hung(&self) -> bool {
+        let hung = QueueState::Halted(HaltReason::Hung);
+        self.slots.iter().flatten().any(|queue| queue.state == hung)
+    }
+
     /// Carries out what a register write asked for.
     pub fn apply(&mut self, command: CpCommand) {
         match command {

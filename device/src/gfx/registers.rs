@@ -118,6 +118,11 @@ impl GfxRegisters {
         }
     }
 
+    /// Whether a queue hangs: GRBM_STATUS says that graphics is busy.
+    pub fn set_hung(&mut self, hung: bool) {
+        self.update(Role::GrbmStatus, |_| if hung { f::GUI_ACTIVE_CP_BUSY } else { 0 });
+    }
+
     /// What the command processor has to know to run.
     pub fn cp_config(&self) -> CpConfig {
         let mec = self.role_value(Role::MecCntl);

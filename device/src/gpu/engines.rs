@@ -296,6 +296,7 @@ impl Gpu {
         for change in self.cp.take_changes() {
             self.fabric.gfx.publish(&change);
         }
+        self.fabric.gfx.set_hung(self.cp.is_hung());
         for event in events {
             self.cp_event(&event);
         }

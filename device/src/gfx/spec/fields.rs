@@ -1,5 +1,7 @@
 //! Field masks and shifts, by AMD's names (`asic_reg/gc/gc_10_3_0_sh_mask.h`).
 
+/// GRBM_STATUS.CP_BUSY and GUI_ACTIVE.
+pub const GUI_ACTIVE_CP_BUSY: u32 = 1 << 31 | 1 << 29;
 /// GRBM_SOFT_RESET.SOFT_RESET_CP.
 pub const SOFT_RESET_CP: u32 = 1 << 0;
 /// GRBM_SOFT_RESET.SOFT_RESET_GFX.

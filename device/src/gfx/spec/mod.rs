@@ -48,6 +48,8 @@ pub enum Role {
     RlcgCommand,
     /// RLC_SPARE_INT_0, trigger of the RLCG access.
     RlcgTrigger,
+    /// GRBM_STATUS: busy while a queue hangs.
+    GrbmStatus,
     /// GRBM_SOFT_RESET.
     SoftReset,
     /// SPI_COMPUTE_QUEUE_RESET.
@@ -115,6 +117,7 @@ const fn mec(me: u8, pipe: u8) -> Role {
 }
 
 static NAVI21_ROLES: &[(RegOffset, Role)] = &[
+    (at(0x8010), Role::GrbmStatus),
     (at(0x8020), Role::SoftReset),
     (at(0x8088), Role::GfxCntl),
     (at(0x86d4), Role::MecCntl),

@@ -23,7 +23,7 @@ const fn c(name: &'static str, byte: u32, value: u32) -> RegSpec {
 pub static GLOBAL: &[RegSpec] = &[
     s("GRBM_CNTL", 0x8000).reset(0x18).write_mask(0x8000_00ff),
     c("GRBM_STATUS2", 0x8008, 0),
-    c("GRBM_STATUS", 0x8010, 0),
+    m("GRBM_STATUS", 0x8010).write_mask(0),
     c("GRBM_STATUS_SE0", 0x8014, 0),
     c("GRBM_STATUS_SE1", 0x8018, 0),
     c("GRBM_STATUS3", 0x801c, 0),

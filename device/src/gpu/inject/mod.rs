@@ -89,6 +89,7 @@ impl Gpu {
             if queues == 0 {
                 return Err(InjectError::NoQueue(engine));
             }
+            self.cp_turn = Turn::Now;
             format!("{queues} queues stand still")
         };
         let fault = Fault::Hang {
