@@ -272,3 +272,53 @@ fn the_poison_reads_as_a_valid_entry_to_nowhere() {
         "beyond what the driver's DMA mask lets a guest have"
     );
 }
+
+#[test]
+fn off_the_bus_everything_reads_as_all_ones_and_comes_back_as_it_was() {
+    use crate::gpu::{Fault, Order};
+    let mut function = function();
+    set_register(&mut function, C2PMSG_82, 5);
+    let order = Order {
+        fault: Fault::OffBus,
+        after: 0,
+        count: None,
+    };
+    function.gpu_mut().inject(order).unwrap();
+    assert_eq!(register(&mut function, RCC_CONFIG_MEMSIZE), u32::MAX);
+    assert_eq!(vram(&mut function, VRAM - 0x1_0000), u32::MAX);
+    let mut vendor = [0; 2];
+    for region in [Region::Config, Region::Rom] {
+        function.read(region, 0, &mut vendor).unwrap();
+        assert_eq!(vendor, [0xff; 2]);
+    }
+    set_register(&mut function, C2PMSG_82, 6);
+    function
+        .write(Region::Config, COMMAND, &COMMAND_MASTER.to_le_bytes())
+        .unwrap();
+    function.reset();
+    assert_eq!(
+        register(&mut function, RCC_CONFIG_MEMSIZE),
+        u32::MAX,
+        "no reset brings it back"
+    );
+    function.gpu_mut().clear_faults(None);
+    assert_eq!(register(&mut function, RCC_CONFIG_MEMSIZE), 256);
+    function.read(Region::Config, COMMAND, &mut vendor).unwrap();
+    assert_eq!(vendor, [0; 2], "what was written is lost");
+}
+
+#[test]
+fn off_the_bus_the_device_keeps_what_it_had() {
+    use crate::gpu::{Fault, Order};
+    let mut function = function();
+    set_register(&mut function, C2PMSG_82, 5);
+    let order = Order {
+        fault: Fault::OffBus,
+        after: 0,
+        count: None,
+    };
+    function.gpu_mut().inject(order).unwrap();
+    set_register(&mut function, C2PMSG_82, 6);
+    function.gpu_mut().clear_faults(None);
+    assert_eq!(register(&mut function, C2PMSG_82), 5);
+}
