@@ -424,6 +424,7 @@ fn a_part_that_does_not_come_back_needs_a_reset_from_the_bus() -> Story {
         expect("all ones", guest.read(register), u32::MAX)?;
     }
     guest.gpu().reset(ResetKind::FunctionLevel);
+    expect("all ones", guest.read(nbio::RCC_CONFIG_MEMSIZE), u32::MAX)?;
     guest.gpu().reset(ResetKind::Bus);
     expect_cold(guest)?;
     driver.hw_init()?;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::fault::{engine, inject};
 use super::{Fields, RequestError};
 use crate::function::GpuFunction;
-use crate::gpu::{Fault, HangWhen, Order};
+use crate::gpu::{EngineName, Fault, HangWhen, Order};
 
 /// An engine stands still, until a reset that covers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,10 @@ impl Hang {
         let when = fields
             .word("when", "now, packet or page-table-update")?
             .unwrap_or(HangWhen::Now);
+        if when == HangWhen::PageTableUpdate && !matches!(engine, EngineName::Sdma(_)) {
+            let message = format!("{engine} writes no page tables, only SDMA engines do");
+            return Err(RequestError::new("when", message));
+        }
         let nth = fields.number("count", "packets or updates")?;
         let nth = match (when, nth) {
             (HangWhen::Now, Some(_)) => {

@@ -276,6 +276,10 @@ mod tests {
             (r#"{"request":"hang"}"#, "engine"),
             (r#"{"request":"hang","engine":"sdma4"}"#, "engine"),
             (r#"{"request":"hang","engine":"gfx","when":"soon"}"#, "when"),
+            (
+                r#"{"request":"hang","engine":"gfx","when":"page-table-update"}"#,
+                "when",
+            ),
             (r#"{"request":"hang","engine":"gfx","count":2}"#, "count"),
             (
                 r#"{"request":"hang","engine":"gfx","when":"packet","count":0}"#,

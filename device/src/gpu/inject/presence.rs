@@ -78,6 +78,9 @@ impl Gpu {
             self.presence = Presence::Here;
             return false;
         }
+        if self.presence != Presence::Here {
+            return true;
+        }
         let until = match self.fabric.inject.reset(kind) {
             None => return false,
             Some(ResetFailure::Lies) => {
