@@ -441,7 +441,7 @@ fn planned(job: &Job<'_>, version: &Version) -> Vec<Planned> {
         };
         planned.extend(control.sabotage.iter().map(|action| Planned {
             step: Step {
-                label: Some(format!("sabotage: {action}")),
+                label: Some("sabotage".to_owned()),
                 action: action.clone(),
                 kernels: super::kernels::Kernels::default(),
                 expect_failure: None,

@@ -52,14 +52,20 @@ fn titles(scenario: &Scenario, control: Option<usize>, version: &str) -> Vec<Str
 #[test]
 fn steps_belong_to_kernels_and_a_sabotage_has_its_place() {
     let scenario = scenario();
-    assert_eq!(titles(&scenario, None, "6.12"), ["first", "recover", "client"]);
-    assert_eq!(titles(&scenario, None, "6.1"), ["first", "client"]);
+    assert_eq!(
+        titles(&scenario, None, "6.12"),
+        ["first: info", "recover", "client"]
+    );
+    assert_eq!(titles(&scenario, None, "6.1"), ["first: info", "client"]);
     let sabotage = "sabotage: device: fault kind=drop-copy";
     assert_eq!(
         titles(&scenario, Some(0), "6.12"),
-        ["first", sabotage, "recover", "client"]
+        ["first: info", sabotage, "recover", "client"]
     );
-    assert_eq!(titles(&scenario, Some(0), "6.1"), ["first", sabotage, "client"]);
+    assert_eq!(
+        titles(&scenario, Some(0), "6.1"),
+        ["first: info", sabotage, "client"]
+    );
     assert_eq!(titles(&scenario, Some(1), "6.1"), ["client"]);
 }
 

@@ -131,7 +131,10 @@ pub struct Step {
 impl Step {
     /// As it is shown.
     pub fn title(&self) -> String {
-        self.label.clone().unwrap_or_else(|| self.action.to_string())
+        match &self.label {
+            Some(label) => format!("{label}: {}", self.action),
+            None => self.action.to_string(),
+        }
     }
 }
 

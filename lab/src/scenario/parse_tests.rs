@@ -300,3 +300,32 @@ fn a_right_file_is_read_whole() {
         Expected::Dmesg { count, .. } if *count == Amount::at_least(2)
     ));
 }
+
+/// Examples are complete files, or continue one with a step "hang" and the expectations that they name.
+#[test]
+fn the_examples_of_the_manual_are_right() {
+    const BEFORE: &str = "title = 't'\n[[step]]\nguest = 'client'\n";
+    const LABELS: &str =
+        "[[step]]\nguest = 'info'\nlabel = 'hang'\n[[expect]]\nlabel = 'tables'\nrecovery = 'both'\n";
+    let manual = include_str!("../../../docs/scenarios.md");
+    let examples: Vec<_> = manual
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert!(examples.len() >= 7, "{}", examples.len());
+    for example in examples {
+        if example.starts_with("title") {
+            taken(example);
+        } else if example.contains("label = \"") {
+            let hang = if example.contains("label = \"hang\"") {
+                ""
+            } else {
+                "[[step]]\nguest = 'info'\nlabel = 'hang'\n"
+            };
+            taken(&format!("{BEFORE}{hang}{example}"));
+        } else {
+            taken(&format!("{BEFORE}{LABELS}{example}"));
+        }
+    }
+}
