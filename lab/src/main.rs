@@ -84,9 +84,7 @@ fn run_scenarios(
     };
     let (folder, outcomes) = runner::run(&request, &cache()?, progress)?;
     println!();
-    for outcome in &outcomes {
-        print!("{}", outcome.text());
-    }
+    print!("{}", table::text(&outcomes, colours()));
     println!("\n{:<12}{}", "logs", folder.display());
     Ok(outcome::overall(&outcomes))
 }

@@ -225,7 +225,8 @@ impl<'a> Boot<'a> {
                 events: mark.events.saturating_sub(begin.events),
             };
             let window = (relative(mark), relative(end));
-            course.evidence.windows.insert(label.clone(), window);
+            let whole = course.evidence.windows.entry(label.clone()).or_insert(window);
+            whole.1 = window.1;
         }
         if let (None, None, Action::Guest { probes, .. }) = (&failure, &step.expect_failure, &step.action) {
             course.probes += probes;
@@ -271,7 +272,8 @@ impl<'a> Boot<'a> {
             course.fault = answer.get("id").and_then(Value::as_u64);
         }
         if let Some(label) = &planned.step.label {
-            course.evidence.answers.insert(label.clone(), answer);
+            let answers = course.evidence.answers.entry(label.clone()).or_default();
+            answers.push(answer);
         }
         Ok(None)
     }
@@ -439,6 +441,10 @@ fn planned(job: &Job<'_>, version: &Version) -> Vec<Planned> {
         let Some(control) = job.control.filter(|control| control.before == index) else {
             return;
         };
+        // Of a step that is repeated only the first time is sabotaged.
+        if planned.iter().any(|planned| planned.sabotage) {
+            return;
+        }
         planned.extend(control.sabotage.iter().map(|action| Planned {
             step: Step {
                 label: Some("sabotage".to_owned()),
@@ -451,7 +457,8 @@ fn planned(job: &Job<'_>, version: &Version) -> Vec<Planned> {
         }));
     };
     let steps = &job.scenario.steps;
-    for (index, step) in steps.iter().enumerate() {
+    for index in job.scenario.order() {
+        let Some(step) = steps.get(index) else { continue };
         sabotage(&mut planned, index);
         let skipped = job.control.is_some_and(|control| control.skip == Some(index));
         if !skipped && step.kernels.include(version) {

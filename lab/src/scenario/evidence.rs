@@ -146,9 +146,9 @@ pub struct Evidence {
     pub stats: Option<Value>,
     /// The last comparison of page tables, with the host's time of the answer.
     pub comparison: Option<(u64, Value)>,
-    /// The device's answers to steps with a label.
-    pub answers: BTreeMap<String, Value>,
-    /// Where steps with a label began and ended.
+    /// The device's answers to steps with a label; several to a step that is repeated.
+    pub answers: BTreeMap<String, Vec<Value>>,
+    /// Where steps with a label began and ended; of a step that is repeated from its first beginning to its last end.
     pub windows: BTreeMap<String, (Mark, Mark)>,
 }
 

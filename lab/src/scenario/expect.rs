@@ -76,7 +76,7 @@ fn holds(expectation: &Expectation, evidence: &Evidence) -> Held {
         }
         Expected::Answer { step, matcher } => match evidence.answers.get(step) {
             None => (false, "that step got no answer".to_owned()),
-            Some(answer) => answer_holds(answer, matcher),
+            Some(answers) => answers_hold(answers, matcher),
         },
     }
 }
@@ -172,6 +172,18 @@ fn oracle(evidence: &Evidence, amounts: &[(String, Amount)], all_spaces: bool) -
         .iter()
         .filter(|space| all_spaces || space.get("in_use").and_then(Value::as_bool) == Some(true))
         .collect();
+    let flag = |value: &Value, name: &str| value.get(name).and_then(Value::as_bool) == Some(true);
+    let losing = evidence
+        .comparison
+        .as_ref()
+        .is_some_and(|(_, whole)| flag(whole, "losing"));
+    if losing || counted.iter().any(|space| flag(space, "truncated")) {
+        return (
+            false,
+            "the comparison is not of everything: it was cut short, or made while contents were being lost"
+                .to_owned(),
+        );
+    }
     let sum = |name: &str| -> Option<i64> {
         counted.iter().try_fold(0_i64, |sum, space| {
             Some(sum.saturating_add(space.get(name)?.as_i64()?))
@@ -214,6 +226,21 @@ fn oracle(evidence: &Evidence, amounts: &[(String, Amount)], all_spaces: bool) -
 pub fn recovered_by(evidence: &Evidence) -> Option<String> {
     let (_, comparison) = evidence.comparison.as_ref()?;
     Some(comparison.get("recovery")?.get("by")?.as_str()?.to_owned())
+}
+
+/// Every answer has to be so: a step that is repeated has several.
+fn answers_hold(answers: &[Value], matcher: &Matcher) -> Held {
+    let mut last = (false, "none".to_owned());
+    for (number, answer) in answers.iter().enumerate() {
+        last = answer_holds(answer, matcher);
+        if !last.0 && answers.len() > 1 {
+            return (
+                false,
+                format!("number {} of {}: {}", number + 1, answers.len(), last.1),
+            );
+        }
+    }
+    last
 }
 
 fn answer_holds(answer: &Value, matcher: &Matcher) -> Held {

@@ -52,7 +52,7 @@ fn evidence() -> Evidence {
         )),
         answers: [(
             "look".to_owned(),
-            json!({"engines": [{"state": "idle"}], "generation": 3}),
+            vec![json!({"engines": [{"state": "idle"}], "generation": 3})],
         )]
         .into(),
         windows: [
@@ -191,6 +191,17 @@ fn page_tables() {
         !checked.ok && checked.found.contains("nothing was mapped"),
         "{checked:?}"
     );
+    for flawed in [
+        json!({"losing": true, "spaces": [{"in_use": true, "same": 1, "missing": 0}]}),
+        json!({"losing": false, "spaces": [{"in_use": true, "truncated": true, "same": 1, "missing": 0}]}),
+    ] {
+        nothing.comparison = Some((0, flawed));
+        let checked = held("oracle = { missing = 0 }", &nothing);
+        assert!(
+            !checked.ok && checked.found.contains("not of everything"),
+            "{checked:?}"
+        );
+    }
     nothing.comparison = None;
     for toml in ["oracle = { missing = 0 }", "recovery = 'none'"] {
         let checked = held(toml, &nothing);
@@ -263,6 +274,20 @@ fn answers_of_the_device() {
             ),
             ("answer = 'early'\nfields = { generation = 3 }", "no answer"),
         ],
+    );
+}
+
+#[test]
+fn each_answer_to_a_repeated_step_counts() {
+    let mut evidence = evidence();
+    let answers = evidence.answers.get_mut("look").unwrap();
+    answers.push(json!({"generation": 4}));
+    answers.push(json!({"generation": 3}));
+    assert!(held("answer = 'look'\nfields = { generation = '>2' }", &evidence).ok);
+    let checked = held("answer = 'look'\nfields = { generation = 3 }", &evidence);
+    assert!(
+        !checked.ok && checked.found.starts_with("number 2 of 3: generation 4"),
+        "{checked:?}"
     );
 }
 

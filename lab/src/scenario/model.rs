@@ -30,6 +30,8 @@ pub struct Scenario {
     pub machine: Machine,
     /// What is done, in order.
     pub steps: Vec<Step>,
+    /// Which of them are done again.
+    pub repeats: Vec<Repeat>,
     /// What has to be seen.
     pub expectations: Vec<Expectation>,
     /// Sabotages that it has to notice.
@@ -39,6 +41,20 @@ pub struct Scenario {
 }
 
 impl Scenario {
+    /// The steps in the order in which they are done, by number counted from 0.
+    pub fn order(&self) -> Vec<usize> {
+        let mut order = Vec::new();
+        for index in 0..self.steps.len() {
+            order.push(index);
+            if let Some(repeat) = self.repeats.iter().find(|repeat| repeat.last == index) {
+                for _ in 1..repeat.times {
+                    order.extend(repeat.first..=repeat.last);
+                }
+            }
+        }
+        order
+    }
+
     /// Why it does not apply to a kernel, if it does not.
     pub fn inapplicable(&self, version: &Version) -> Option<String> {
         if self.applies.is_empty() {
@@ -50,6 +66,17 @@ impl Scenario {
             None => Some(format!("its [applies] does not name {version}")),
         }
     }
+}
+
+/// Steps that are done again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Repeat {
+    /// The first, counted from 0.
+    pub first: usize,
+    /// The last.
+    pub last: usize,
+    /// How often they are done in all.
+    pub times: usize,
 }
 
 /// Lines that are not held against the driver.

@@ -11,7 +11,7 @@ use super::check;
 use super::condition::{Matcher, Pattern, Wanted};
 use super::diagnostic::{Diagnostic, Diagnostics, Rejected, did_you_mean};
 use super::kernels::{Kernels, NoKernels};
-use super::model::{Action, Applies, Control, Driver, KnownBug, Machine, Scenario, Step, Tolerated};
+use super::model::{Action, Applies, Control, Driver, KnownBug, Machine, Repeat, Scenario, Step, Tolerated};
 use super::reader::{At, Reader, json};
 use crate::steps;
 
@@ -84,6 +84,7 @@ fn scenario(name: &str, root: &Reader<'_>) -> Scenario {
             .iter()
             .map(|table| control(table, &steps, &mut places))
             .collect(),
+        repeats: repeats(root, &steps),
         known_bugs: root.tables("known-bug").iter().map(known_bug).collect(),
         steps,
         expectations,
@@ -388,6 +389,52 @@ fn step_index(table: &Reader<'_>, key: &'static str, steps: &[Step]) -> Option<u
         );
     }
     found
+}
+
+/// They may follow each other, but not overlap.
+fn repeats(root: &Reader<'_>, steps: &[Step]) -> Vec<Repeat> {
+    /// More than a guest does in a day.
+    const MOST: u64 = 100_000;
+    let mut repeats: Vec<Repeat> = Vec::new();
+    for table in root.tables("repeat") {
+        for key in ["from", "until", "times"] {
+            if !table.has(key) {
+                table.missing(key, "the first step, the last, and how often in all");
+            }
+        }
+        let (from, until) = (
+            step_index(&table, "from", steps),
+            step_index(&table, "until", steps),
+        );
+        let times = table.number("times");
+        if let Some(times) = times.as_ref().filter(|times| !(2..=MOST).contains(&times.value)) {
+            table.error(
+                times.span.clone(),
+                "`times` cannot be that",
+                format!("expected 2 to {MOST}"),
+            );
+        }
+        table.finish();
+        let (Some(first), Some(last), Some(times)) = (from, until, times) else {
+            continue;
+        };
+        let overlaps = repeats
+            .iter()
+            .any(|other| first <= other.last && other.first <= last);
+        if first > last || overlaps {
+            table.error(
+                table.span.start..table.span.start,
+                "these steps cannot be repeated",
+                "expected `from` before `until`, and none of the steps in another repeat",
+            );
+        }
+        repeats.push(Repeat {
+            first,
+            last,
+            times: usize::try_from(times.value).unwrap_or(1),
+        });
+    }
+    repeats
 }
 
 fn known_bug(table: &Reader<'_>) -> KnownBug {

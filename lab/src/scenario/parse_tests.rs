@@ -200,6 +200,22 @@ fn wrong_values_are_refused_with_what_was_expected() {
             "`kernels` is missing in known-bug",
         ),
         ("[[tolerate]]\ndmesg = 'x'", "`why` is missing in tolerate"),
+        (
+            "[[repeat]]\nfrom = 'look'\nuntil = 'look'",
+            "`times` is missing in repeat",
+        ),
+        (
+            "[[repeat]]\nfrom = 1\nuntil = 1\ntimes = 1",
+            "expected 2 to 100000",
+        ),
+        (
+            "[[step]]\nguest = 'info'\n[[repeat]]\nfrom = 2\nuntil = 1\ntimes = 2",
+            "these steps cannot be repeated",
+        ),
+        (
+            "[[repeat]]\nfrom = 1\nuntil = 1\ntimes = 2\n[[repeat]]\nfrom = 1\nuntil = 1\ntimes = 2",
+            "these steps cannot be repeated",
+        ),
     ] {
         refused_with(rest, words);
     }

@@ -15,6 +15,7 @@ use crate::fetch::Cache;
 use crate::interrupt;
 use crate::progress::Progress;
 use crate::qemu;
+use crate::report::files;
 use crate::run::{self, KernelChoice, Options, Prepared};
 
 /// What to run.
@@ -77,6 +78,7 @@ pub fn run(request: &Request, cache: &Cache, progress: &Progress) -> Result<(Pat
         }
         // After every kernel: what is known so far survives whatever comes.
         write(&folder.join(OF_RUN), &outcomes)?;
+        files::write_run(&folder, &outcomes).context("writing the reports")?;
     }
     Ok((folder, outcomes))
 }
@@ -184,6 +186,9 @@ impl Bench<'_> {
             }
         }
         let _ = write(&folder.join(OF_BOOT), &outcomes);
+        if let Err(error) = files::write_page(&folder, &outcomes) {
+            self.progress.note(&format!("no page about this boot: {error}"));
+        }
         (outcomes, rest)
     }
 
