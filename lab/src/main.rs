@@ -32,7 +32,13 @@ fn main() -> ExitCode {
 fn perform(cli: &Cli) -> Result<Verdict> {
     interrupt::install().context("installing the signal handlers")?;
     let progress = Progress::stderr();
-    let cache = |refresh| Cache::open(cli.cache.as_deref(), cli.sources.sources(refresh), progress);
+    let cache = |refresh| {
+        Cache::open(
+            cli.cache.as_deref(),
+            cli.sources.sources(refresh),
+            progress.clone(),
+        )
+    };
     match &cli.command {
         Command::Fetch(arguments) => fetch(arguments, &cache(arguments.refresh)?),
         Command::List(arguments) => {
@@ -84,8 +90,12 @@ fn run_scenarios(
     };
     let (folder, outcomes) = runner::run(&request, &cache()?, progress)?;
     println!();
-    print!("{}", table::text(&outcomes, colours()));
+    match outcomes.as_slice() {
+        [outcome] => print!("{}", outcome.text()),
+        outcomes => print!("{}", table::text(outcomes, colours())),
+    }
     println!("\n{:<12}{}", "logs", folder.display());
+    println!("{:<12}{}", "pages", folder.join(files::INDEX).display());
     Ok(outcome::overall(&outcomes))
 }
 

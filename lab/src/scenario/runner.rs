@@ -46,6 +46,7 @@ pub fn run(request: &Request, cache: &Cache, progress: &Progress) -> Result<(Pat
     let folder = run::run_folder(request.options.folder.as_deref(), "scenarios")?;
     let mut outcomes = Vec::new();
     for kernel in &request.kernels {
+        let known = outcomes.len();
         let suite = kernel.name();
         let options = Options {
             kernel: kernel.clone(),
@@ -78,7 +79,8 @@ pub fn run(request: &Request, cache: &Cache, progress: &Progress) -> Result<(Pat
         }
         // After every kernel: what is known so far survives whatever comes.
         write(&folder.join(OF_RUN), &outcomes)?;
-        files::write_run(&folder, &outcomes).context("writing the reports")?;
+        files::write_matrix(&folder, &outcomes).context("writing the reports")?;
+        files::write_pages(outcomes.get(known..).unwrap_or_default()).context("writing the pages")?;
     }
     Ok((folder, outcomes))
 }
@@ -94,12 +96,15 @@ impl Bench<'_> {
                 ..self.outcome(job)
             });
         }
+        let total = plan.groups.iter().map(|group| group.jobs.len()).sum();
         let mut boots = 0;
+        let mut done_jobs = 0;
         for group in &plan.groups {
             let mut rest = group.jobs.as_slice();
             while !rest.is_empty() {
                 boots += 1;
-                let (done, left) = self.boot(boots, group, rest);
+                let (done, left) = self.boot(boots, group, rest, (done_jobs, total));
+                done_jobs += done.len();
                 outcomes.extend(done);
                 rest = left;
             }
@@ -112,6 +117,7 @@ impl Bench<'_> {
         number: usize,
         group: &Group<'j>,
         jobs: &'j [Job<'j>],
+        (done, total): (usize, usize),
     ) -> (Vec<Outcome>, &'j [Job<'j>]) {
         let first = jobs.first().map(Job::title).unwrap_or_default();
         let folder = self
@@ -133,13 +139,18 @@ impl Bench<'_> {
         if interrupt::requested() {
             return (unknown("interrupted".to_owned()), &[]);
         }
-        self.progress.note(&format!("\n{} on {}", first, self.title()));
+        let mut place = done;
+        self.begin(&first, place, total);
         let session = fs::create_dir_all(&folder)
             .with_context(|| format!("making the folder {}", folder.display()))
             .and_then(|()| self.start(&folder, group.machine));
         let session = match session {
             Ok(session) => session,
-            Err(error) => return (unknown(format!("{error:#}")), &[]),
+            Err(error) => {
+                let reason = format!("{error:#}");
+                self.end(&Cell::Unknown, &first, Some(&reason), total);
+                return (unknown(reason), &[]);
+            }
         };
         let begun = Boot::begin(
             session,
@@ -151,7 +162,7 @@ impl Bench<'_> {
         let mut boot = match begun {
             Ok(boot) => boot,
             Err(reason) => {
-                self.progress.note(&format!("UNKNOWN  {reason}"));
+                self.end(&Cell::Unknown, &first, Some(&reason), total);
                 return (unknown(reason), &[]);
             }
         };
@@ -159,12 +170,9 @@ impl Bench<'_> {
         let mut rest = jobs;
         while let [job, left @ ..] = rest {
             if !outcomes.is_empty() {
-                self.progress.note(&format!(
-                    "\n{} on {}, in the same boot",
-                    job.title(),
-                    self.title()
-                ));
+                self.begin(&job.title(), place, total);
             }
+            place += 1;
             rest = left;
             let outcome = boot.run(job, &self.version, self.outcome(job));
             let outcome = if interrupt::requested() {
@@ -176,8 +184,12 @@ impl Bench<'_> {
             } else {
                 outcome
             };
-            self.progress
-                .note(&format!("{}  {}", outcome.verdict.word(), job.title()));
+            self.end(
+                &outcome.verdict,
+                &job.title(),
+                outcome.reasons.first().map(String::as_str),
+                total,
+            );
             let clean = outcome.verdict == Cell::Pass;
             outcomes.push(outcome);
             // A failure must not spill over into the next scenario.
@@ -205,6 +217,25 @@ impl Bench<'_> {
         let vram_size = machine.vram_size.as_ref().unwrap_or(&self.prepared.vram_size);
         self.prepared
             .start_in(folder, &machine_of_qemu, vram_size, &machine.daemon_arguments)
+    }
+
+    /// One scenario alone shows its steps; of several each has a line.
+    fn begin(&self, title: &str, done: usize, total: usize) {
+        let label = format!("{title} on {}", self.title());
+        if total > 1 {
+            self.progress
+                .begin_scenario(&format!("[{}/{total}] {label}", done + 1));
+        } else {
+            self.progress.note(&format!("\n{label}"));
+        }
+    }
+
+    fn end(&self, verdict: &Cell, title: &str, why: Option<&str>, total: usize) {
+        if total > 1 {
+            self.progress.end_scenario(verdict.word(), why);
+        } else {
+            self.progress.note(&format!("{}  {title}", verdict.word()));
+        }
     }
 
     fn title(&self) -> String {

@@ -127,7 +127,7 @@ fn several_scenarios_of_one_boot_each_have_their_place() {
         timeline.story.sentence,
         "2 scenarios ran one after the other in one boot: 1 pass, 1 fail. second failed."
     );
-    // The reset was after the second one began.
+    // The reset was before the second one began.
     let sentences: Vec<_> = timeline
         .stories
         .iter()
@@ -136,8 +136,8 @@ fn several_scenarios_of_one_boot_each_have_their_place() {
     assert_eq!(
         sentences,
         [
+            "The GPU went through a MODE1 reset by the SMU, 41 MiB of VRAM were poisoned and the driver recovered in 913 ms",
             "Nothing was reset and nothing was lost",
-            "The GPU went through a MODE1 reset by the SMU, 41 MiB of VRAM were poisoned and the driver recovered in 913 ms"
         ]
     );
     let views: Vec<_> = timeline.views.iter().map(|view| view.outcome).collect();
