@@ -49,6 +49,12 @@ fn header(body: &mut String, heading: &str, kernel: &str, outcomes: &[Outcome], 
     let verdict = worst.map_or_else(String::new, |outcome| badge(&outcome.verdict));
     let suite = outcomes.first().map_or("", |outcome| outcome.suite.as_str());
     let mut meta = vec![format!("Linux {kernel}")];
+    if let Some(outcome) = outcomes.first()
+        && !outcome.version.is_empty()
+        && !kernel.starts_with(&outcome.version)
+    {
+        meta.push(format!("version {}", outcome.version));
+    }
     if !suite.is_empty() && suite != kernel {
         meta.push(suite.to_owned());
     }

@@ -59,7 +59,7 @@
     view.set(wanted.from, wanted.to);
   }
 
-  const left = () => (narrow() ? 8 : 150);
+  const left = () => (narrow() ? 8 : 168);
   const right = () => Math.max(root.clientWidth - 2, 200) - 10;
   const x = (at) => left() + ((at - view.from) / (view.to - view.from)) * (right() - left());
   const time = (px) => view.from + ((px - left()) / (right() - left())) * (view.to - view.from);
@@ -183,7 +183,15 @@
     const taken = []; // per row: up to where text reaches
     const sorted = lane.items.filter((item) => item.to >= view.from && item.from <= view.to).sort((a, b) => a.from - b.from);
     const crowded = sorted.length > 3000 ? Math.ceil(sorted.length / 3000) : 1;
+    // The next item in the same row: a label may reach up to it.
+    const after = new Array(sorted.length);
+    const last = [];
+    for (let index = sorted.length - 1; index >= 0; index--) {
+      after[index] = last[sorted[index].row];
+      last[sorted[index].row] = sorted[index];
+    }
     sorted.forEach((item, index) => {
+      const next = after[index];
       if (crowded > 1 && index % crowded && item.from === item.to) return;
       const y = inner + item.row * pitch;
       const a = Math.max(x(item.from), left() - 4), b = Math.min(x(item.to), right() + 4);
@@ -192,7 +200,6 @@
       if (instant) {
         body.append(svg("path", { class: "hit f-" + item.class + chosen, d: "M" + a + " " + (y + 1) + "l5 " + tall / 2 + "l-5 " + tall / 2 + "l-5 " + -tall / 2 + "z" }));
         if (a - 6 > (taken[item.row] || 0)) {
-          const next = sorted.slice(index + 1).find((other) => other.row === item.row);
           const room = (next ? Math.max(x(next.from), a) : right() + 60) - a - 14;
           const text = fit(item.label, room, false);
           if (text) {
@@ -209,6 +216,13 @@
       if (["lost", "losing", "hung", "reset-open"].includes(item.class)) body.append(svg("rect", { ...shape, fill: "url(#hatch)", "pointer-events": "none" }));
       const start = Math.max(a, left()) + 5;
       const text = fit(item.label, Math.min(a + wide, right()) - start - 4, true);
+      if (!text && !strip) {
+        const room = (next ? x(next.from) : right()) - (a + wide) - 10;
+        if (a + wide > (taken[item.row] || 0) && measure(item.label, false) < room) {
+          body.append(svg("text", { class: "beside", x: a + wide + 5, y: y + tall / 2 + 5 }, item.label));
+          taken[item.row] = a + wide + 5 + measure(item.label, false);
+        }
+      }
       if (text) body.append(svg("text", { class: "inside" + (strip ? " strip-text-" + item.class : ""), x: start, y: y + tall / 2 + 5 }, text));
       place.hits.push({ item, x1: a - 2, x2: a + wide + 2, y1: y, y2: y + tall });
     });

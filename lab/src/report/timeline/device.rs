@@ -72,6 +72,8 @@ pub(super) struct Device {
     open_loss: Option<Item>,
     vram: Option<Item>,
     tables: Option<Item>,
+    /// Whether anything was ever said about page tables.
+    pub(super) tables_known: bool,
 }
 
 /// One engine.
@@ -156,6 +158,11 @@ impl Device {
             engine.close(end, "hung");
             engine.close(end, "waits");
         }
+        // Without any word about page tables there is nothing to say about them.
+        if !self.tables_known {
+            self.tables = None;
+            self.strips.retain(|strip| strip.row == 0);
+        }
         for mut strip in [self.vram.take(), self.tables.take()].into_iter().flatten() {
             strip.to = end;
             self.strips.push(strip);
@@ -225,12 +232,15 @@ impl Device {
             ),
         );
         self.open_loss = Some(Item::span(at, 1, "loss", label, detail, row));
-        self.losses.push(Loss {
-            from: at,
-            mode,
-            bytes: None,
-        });
-        self.updates.clear();
+        // Whoever switches a machine off wants to lose what is in it.
+        if event.text("cause") != Some("power-off") {
+            self.losses.push(Loss {
+                from: at,
+                mode,
+                bytes: None,
+            });
+            self.updates.clear();
+        }
         self.strip(0, Item::span(at, 0, "losing", label, detail, row));
         self.strip(
             1,
@@ -247,7 +257,7 @@ impl Device {
         item.text.push_str(detail);
         self.events.push(item);
         let bytes = event.number("bytes");
-        if let Some(loss) = self.losses.last_mut() {
+        if let Some(loss) = self.losses.last_mut().filter(|loss| loss.bytes.is_none()) {
             loss.bytes = Some(bytes);
         }
         let (_, after) = loss_words(event.text("mode").unwrap_or("lost"));
@@ -331,6 +341,7 @@ impl Device {
             // The table of context 0 has no shadow and belongs to no VM; what faulted went nowhere.
             _ => return,
         };
+        self.tables_known = true;
         let entries = event.number("entries");
         #[expect(clippy::cast_precision_loss, reason = "the height of a bar")]
         let height = entries as f64;
@@ -359,6 +370,7 @@ impl Device {
         let Some(found) = Compared::read(&fields) else {
             return;
         };
+        self.tables_known = true;
         let (class, label) = if found.wrong() == 0 {
             ("verified", format!("verified: {} as before", found.same))
         } else {
@@ -375,6 +387,7 @@ impl Device {
 
     /// What the lab asked the oracle, if the event log has no answer of its own.
     pub(super) fn compared(&mut self, at: f64, row: usize, found: &Compared) {
+        self.tables_known = true;
         let class = if found.wrong() == 0 { "verified" } else { "bad" };
         let label = match class {
             "verified" => format!("verified: {} as before", found.same),

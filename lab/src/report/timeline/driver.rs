@@ -38,6 +38,9 @@ enum Mark {
     SuspendEnd,
 }
 
+/// What a reset of only one ring is called.
+const RING_RESET: &str = "ring reset";
+
 /// Words and what they mean; the first that fits counts.
 const MARKS: [(&str, Mark); 32] = [
     ("initializing kernel modesetting", Mark::Probing),
@@ -77,14 +80,16 @@ const MARKS: [(&str, Mark); 32] = [
 /// The driver's lanes: spans in row 0, the phases inside them in row 1, marks in row 2.
 #[derive(Debug, Default)]
 pub(super) struct Driver {
-    items: Vec<Item>,
-    moments: Vec<Moment>,
+    pub(super) items: Vec<Item>,
+    pub(super) moments: Vec<Moment>,
     /// The whole that is under way: probe, reset, ring reset or suspend.
     whole: Option<Item>,
     /// The part of it.
     part: Option<Item>,
     /// Begin and end of each recovery; no end if it did not come.
     pub(super) recoveries: Vec<Recovery>,
+    /// When engines are reset as a matter of course: probes and recoveries.
+    pub(super) busy: Vec<(f64, f64)>,
 }
 
 /// One recovery as the driver tells it.
@@ -155,7 +160,7 @@ impl Driver {
             Mark::ShadowFailed => self.mark(at, row, "bad", "shadow recovery failed", text),
             Mark::Succeeded | Mark::Failed => self.recovered(at, row, mark == Mark::Succeeded, text),
             Mark::RingResetBegin => {
-                self.begin(at, row, "reset", "ring reset", text);
+                self.begin(at, row, "reset", RING_RESET, text);
                 self.moment(at, row, "neutral", "driver: ring reset begins");
             }
             Mark::RingResetDone => {
@@ -191,12 +196,11 @@ impl Driver {
         self.end(at, "open", "the guest restarted");
     }
 
-    /// What there is to show at the end of the evidence.
-    pub(super) fn finish(mut self, end: f64) -> (Vec<Item>, Vec<Moment>, Vec<Recovery>) {
+    /// Closes what is open.
+    pub(super) fn finish(&mut self, end: f64) {
         if self.whole.is_some() {
             self.end(end, "open", "no end of it was seen");
         }
-        (self.items, self.moments, self.recoveries)
     }
 
     fn recovered(&mut self, at: f64, row: usize, succeeded: bool, text: &str) {
@@ -249,6 +253,9 @@ impl Driver {
             whole.to = at;
             whole.text.push('\n');
             whole.text.push_str(text);
+            if whole.label != RING_RESET {
+                self.busy.push((whole.from, at));
+            }
             whole.class = match (whole.class, how) {
                 (_, "bad") => "reset-bad",
                 (_, "open") => "reset-open",
@@ -317,8 +324,8 @@ mod tests {
                 },
             );
         }
-        let (items, _, recoveries) = driver.finish(99.0);
-        (items, recoveries)
+        driver.finish(99.0);
+        (driver.items, driver.recoveries)
     }
 
     #[test]

@@ -295,7 +295,14 @@ impl Timeline {
         }
         let compared = compared(&mut device, outcomes, &log, &clock);
         device.finish(end);
-        let (driver_items, mut moments, recoveries) = driver.finish(end);
+        driver.finish(end);
+        // The driver resets engines on its way through a probe or a recovery: that is no event of its own.
+        device.resets.retain(|reset| {
+            let inside = |(from, to): &(f64, f64)| (*from..=*to).contains(&reset.from);
+            reset.whole || !driver.busy.iter().any(inside)
+        });
+        let recoveries = driver.recoveries;
+        let mut moments = driver.moments;
         moments.append(&mut device.moments);
         moments.sort_by(|a, b| a.at.total_cmp(&b.at));
         let (story, stories) = match outcomes {
@@ -312,7 +319,7 @@ impl Timeline {
             ),
         };
         let views = views(end, outcomes, &recoveries, &device, &clock);
-        let lanes = lanes(steps_lane(outcomes, &log, &clock, end), driver_items, device);
+        let lanes = lanes(steps_lane(outcomes, &log, &clock, end), driver.items, device);
         Self {
             start_unix_us: start,
             end,

@@ -216,6 +216,9 @@ fn came_back(device: &Device, outcome: Option<&Outcome>) -> Option<String> {
             _ => None,
         };
     }
+    if !device.tables_known {
+        return None;
+    }
     let mut copies = Count::default();
     let mut written = Vec::new();
     for (name, title, _) in UPDATES {

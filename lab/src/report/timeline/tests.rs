@@ -63,6 +63,60 @@ fn without_an_oracle_the_packets_tell_how_the_tables_came_back() {
 }
 
 #[test]
+fn what_is_a_matter_of_course_is_not_told() {
+    let mut evidence = Evidence::read(&fixture::mode1()).unwrap();
+    let at = |text: &str| {
+        let line = evidence
+            .console
+            .iter()
+            .find(|line| line.text.contains(text))
+            .unwrap();
+        line.unix_us
+    };
+    let (probe, resume, off) = (
+        at("GPU posting now"),
+        at("PSP is resuming"),
+        at("reboot: Power down"),
+    );
+    for (at_us, kind, fields) in [
+        (probe, "reset-begin", r#"{"kind":"soft-sdma","target":"sdma0"}"#),
+        (resume, "reset-begin", r#"{"kind":"soft-sdma","target":"sdma1"}"#),
+        (off, "loss-begin", r#"{"mode":"zero","cause":"power-off"}"#),
+        (
+            off,
+            "loss-end",
+            r#"{"mode":"zero","cause":"power-off","bytes":43000000}"#,
+        ),
+    ] {
+        evidence.events.push(DeviceEvent {
+            at_us,
+            generation: 0,
+            kind: kind.to_owned(),
+            fields: serde_json::from_str(fields).unwrap(),
+        });
+    }
+    let told = Timeline::new(&evidence, &fixture::mode1_outcomes()).story;
+    assert_eq!(told, mode1().story);
+}
+
+#[test]
+fn a_log_that_says_nothing_about_page_tables_is_not_read_as_if_none_were_written() {
+    let mut evidence = Evidence::read(&fixture::mode1()).unwrap();
+    evidence
+        .events
+        .retain(|event| !matches!(event.kind.as_str(), "oracle" | "page-table-update"));
+    let mut outcomes = fixture::mode1_outcomes();
+    outcomes[0].oracle = None;
+    let timeline = Timeline::new(&evidence, &outcomes);
+    assert!(
+        !timeline.story.sentence.contains("table"),
+        "{}",
+        timeline.story.sentence
+    );
+    assert!(lane(&timeline, "Memory").items.iter().all(|item| item.row == 0));
+}
+
+#[test]
 fn the_state_of_memory_goes_from_good_to_lost_to_verified_without_gaps() {
     let timeline = mode1();
     let mut strips = lane(&timeline, "Memory").items.clone();
