@@ -288,7 +288,7 @@
         note("↑ VRAM", inner + 34);
         if (both) note("↓ shadow, system", inner + BARS - 10);
       }
-      if (most.true || most.false) labels.append(svg("text", { class: "soft small", x: right() - 2, y: inner + 9, "text-anchor": "end" }, "max " + top));
+      if (most.true || most.false) labels.append(svg("text", { class: "soft beside", x: right() - 2, y: inner + 9, "text-anchor": "end" }, "max " + top));
     }
     place.bars = { all, zero };
   }

@@ -437,32 +437,18 @@ pub(super) struct Compared {
 }
 
 impl Compared {
-    /// Reads the oracle's answer: sums over the spaces that are in use, or the sums themselves.
+    /// Reads the oracle's answer, or its event: the sums over the spaces that are in use.
     pub(super) fn read(answer: &Value) -> Option<Self> {
-        let answer = answer.get("summary").unwrap_or(answer);
+        let number = |value: &Value, name: &str| value.get(name).and_then(Value::as_u64);
         let of = |value: &Value| {
-            let number = |name: &str| value.get(name).and_then(Value::as_u64);
-            number("same").map(|same| Self {
-                same,
-                missing: number("missing").unwrap_or_default(),
-                different: number("different").unwrap_or_default(),
-                poisoned: number("poisoned").unwrap_or_default(),
+            Some(Self {
+                same: number(value, "same")?,
+                missing: number(value, "missing").unwrap_or_default(),
+                different: number(value, "different").unwrap_or_default(),
+                poisoned: number(value, "poisoned").unwrap_or_default(),
             })
         };
-        match answer.get("spaces").and_then(Value::as_array) {
-            None => of(answer),
-            Some(spaces) => {
-                let used = |space: &&Value| space.get("in_use").and_then(Value::as_bool) != Some(false);
-                let mut sum = Self::default();
-                for space in spaces.iter().filter(used).filter_map(of) {
-                    sum.same += space.same;
-                    sum.missing += space.missing;
-                    sum.different += space.different;
-                    sum.poisoned += space.poisoned;
-                }
-                Some(sum)
-            }
-        }
+        of(answer.get("in_use").unwrap_or(answer))
     }
 
     pub(super) const fn wrong(&self) -> u64 {
@@ -494,7 +480,7 @@ fn reset_name(event: &DeviceEvent) -> (String, bool) {
         "baco-exit" => ("exit from BACO", true),
         "function-level" => ("function level reset", true),
         "bus" => ("bus reset", true),
-        "d3hot" => ("D3hot", true),
+        "d3hot" => ("stay in D3hot", true),
         "power-off" => ("power off", true),
         "soft-sdma" => ("soft reset of SDMA", false),
         "soft-gfx" => ("soft reset of graphics", false),

@@ -120,10 +120,7 @@ fn happened(device: &Device, recoveries: &[Recovery]) -> String {
     }
     let names: Vec<_> = names
         .into_iter()
-        .map(|(name, count)| match count {
-            1 => format!("a {name}"),
-            count => format!("{count} times a {name}"),
-        })
+        .map(|(name, count)| counted(name, count))
         .collect();
     if !names.is_empty() {
         parts.push(format!("the GPU went through {}", list(&names)));
@@ -177,6 +174,16 @@ fn happened(device: &Device, recoveries: &[Recovery]) -> String {
     text
 }
 
+/// `a MODE1 reset`, `40 MODE1 resets`, `an entry into BACO`.
+fn counted(name: &str, count: usize) -> String {
+    match count {
+        1 if name.starts_with(['e', 'a', 'i', 'o']) => format!("an {name}"),
+        1 => format!("a {name}"),
+        count if name.contains("reset") => format!("{count} {}", name.replacen("reset", "resets", 1)),
+        count => format!("{count} times a {name}"),
+    }
+}
+
 impl Recovery {
     pub(super) fn milliseconds(&self) -> Option<f64> {
         Some(self.to? - self.from)
@@ -212,7 +219,9 @@ fn came_back(device: &Device, outcome: Option<&Outcome>) -> Option<String> {
             "both" => Some(format!(
                 "Page tables came back by {copies} and were written again by {written}."
             )),
-            "none" => Some("Page tables did not come back.".to_owned()),
+            "none" if recovery.get("lost").and_then(Value::as_bool) == Some(true) => {
+                Some("No packet has written any page table since.".to_owned())
+            }
             _ => None,
         };
     }

@@ -161,11 +161,11 @@ fn tables_that_are_not_as_before_are_bad_and_counted() {
     let mut evidence = Evidence::read(&fixture::mode1()).unwrap();
     for event in &mut evidence.events {
         if event.kind == "oracle" {
-            event.fields.insert("missing".into(), 3.into());
+            event.fields["in_use"]["missing"] = 3.into();
         }
     }
     let mut outcomes = fixture::mode1_outcomes();
-    outcomes[0].oracle.as_mut().unwrap()["spaces"][0]["missing"] = 3.into();
+    outcomes[0].oracle.as_mut().unwrap()["in_use"]["missing"] = 3.into();
     let timeline = Timeline::new(&evidence, &outcomes);
     assert!(
         timeline
