@@ -13,7 +13,7 @@ use crate::function::GpuFunction;
 use crate::transport::Mailbox;
 
 /// How often to look whether the client is still there while nothing happens.
-const PATIENCE: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Pause after events were sent, so that those of a busy device are not sent one by one.
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 pub(super) fn follow(stream: &UnixStream, mailbox: &Mailbox<GpuFunction>, events: Events) -> io::Result<()> {
     let gone = |_| io::Error::other("the device is gone");
     let feed: Feed = mailbox.call(|function| function.feed().clone()).map_err(gone)?;
-    let mut reader = feed.reader(events.since.unwrap_or(0));
+    let mut reader = feed.reader(events.since);
     let mut left = events.limit.unwrap_or(u64::MAX);
     let mut writer = stream;
     while left > 0 {

@@ -103,12 +103,12 @@ impl Feed {
         }
     }
 
-    /// Someone who reads from number `since` on.
-    pub fn reader(&self, since: u64) -> Reader {
+    /// Someone who reads from number `since` on, or from the oldest that is there.
+    pub fn reader(&self, since: Option<u64>) -> Reader {
         Reader {
             shared: Arc::clone(&self.0),
-            next: since,
-            started: false,
+            next: since.unwrap_or(0),
+            counts: since.is_some(),
         }
     }
 }
@@ -129,8 +129,8 @@ pub struct Batch {
 pub struct Reader {
     shared: Arc<Shared>,
     next: u64,
-    /// Whether it has read anything: what was gone before is not missed.
-    started: bool,
+    /// Whether what is gone before `next` is missed.
+    counts: bool,
 }
 
 impl Reader {
@@ -161,10 +161,10 @@ impl Reader {
             records,
         };
         if let (Some(first), Some(last)) = (batch.records.first(), batch.records.last()) {
-            if self.started {
+            if self.counts {
                 batch.missed = first.seq.saturating_sub(self.next);
             }
-            self.started = true;
+            self.counts = true;
             self.next = last.seq.saturating_add(1);
         }
         batch
@@ -195,7 +195,7 @@ mod tests {
         let (feed, mut journal) = (Feed::default(), Journal::default());
         note(&mut journal, 2);
         assert!(feed.publish(&journal));
-        let (mut all, mut later) = (feed.reader(0), feed.reader(1));
+        let (mut all, mut later) = (feed.reader(None), feed.reader(Some(1)));
         assert_eq!(seqs(&all.next(Duration::ZERO)), [0, 1]);
         assert_eq!(seqs(&later.next(Duration::ZERO)), [1]);
         assert!(all.next(Duration::ZERO).records.is_empty());
@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn a_reader_sleeps_until_something_comes() {
         let (feed, mut journal) = (Feed::default(), Journal::default());
-        let mut reader = feed.reader(0);
+        let mut reader = feed.reader(None);
         let waits = thread::spawn(move || seqs(&reader.next(Duration::from_secs(60))));
         note(&mut journal, 1);
         assert!(feed.publish(&journal) || feed.publish(&journal));
@@ -224,7 +224,7 @@ mod tests {
         assert!(!feed.publish(&journal), "nothing was given away");
         drop(in_use);
         assert!(feed.publish(&journal));
-        assert_eq!(seqs(&feed.reader(0).next(Duration::ZERO)), [0]);
+        assert_eq!(seqs(&feed.reader(None).next(Duration::ZERO)), [0]);
     }
 
     #[test]
@@ -232,7 +232,7 @@ mod tests {
         let (feed, mut journal) = (Feed::new(100), Journal::default());
         note(&mut journal, 1);
         feed.publish(&journal);
-        let mut reader = feed.reader(0);
+        let mut reader = feed.reader(None);
         assert_eq!(reader.next(Duration::ZERO).missed, 0);
         note(&mut journal, 110);
         feed.publish(&journal);
@@ -246,8 +246,10 @@ mod tests {
         let (feed, mut journal) = (Feed::new(100), Journal::default());
         note(&mut journal, 110);
         feed.publish(&journal);
-        let batch = feed.reader(0).next(Duration::ZERO);
+        let batch = feed.reader(None).next(Duration::ZERO);
         assert_eq!((batch.missed, batch.records[0].seq), (0, 10));
+        let batch = feed.reader(Some(3)).next(Duration::ZERO);
+        assert_eq!((batch.missed, batch.records[0].seq), (7, 10), "it asked for them");
     }
 
     #[test]
@@ -255,7 +257,7 @@ mod tests {
         let (feed, mut journal) = (Feed::default(), Journal::default());
         note(&mut journal, 1);
         feed.publish(&journal);
-        let mut reader = feed.reader(0);
+        let mut reader = feed.reader(None);
         reader.next(Duration::ZERO);
         note(&mut journal, KEPT + 5);
         feed.publish(&journal);
@@ -268,7 +270,7 @@ mod tests {
         #[test]
         fn nothing_goes_unaccounted(steps in prop::collection::vec((0usize..40, 0usize..3), 1..60)) {
             let (feed, mut journal) = (Feed::new(50), Journal::default());
-            let mut reader = feed.reader(0);
+            let mut reader = feed.reader(None);
             note(&mut journal, 1);
             feed.publish(&journal);
             let mut accounted = reader.next(Duration::ZERO).records.len() as u64;

@@ -47,7 +47,7 @@ impl EventLog {
             source,
         };
         let file = File::create(path).map_err(failed)?;
-        let reader = feed.reader(0);
+        let reader = feed.reader(Some(0));
         let (tell, done) = mpsc::channel();
         let own_path = path.to_owned();
         let write = move || {
