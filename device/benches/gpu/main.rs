@@ -164,6 +164,20 @@ fn copies(c: &mut Criterion) {
     }
 }
 
+/// Fences, of which each is a record in the journal: far more in a row than any driver makes.
+fn fences(c: &mut Criterion) {
+    const COUNT: u32 = 256;
+    let [lo, hi] = halves(FB_BASE + TO);
+    let program: Vec<u32> = (0..COUNT).flat_map(|seq| [5, lo, hi, seq]).collect();
+    let mut rig = Rig::new(&program);
+    rig.run();
+    assert_eq!(rig.load(TO) & 0xffff_ffff, u64::from(COUNT - 1), "the last fence");
+    let mut group = c.benchmark_group("fences");
+    group.throughput(Throughput::Elements(COUNT.into()));
+    group.bench_function(format!("{COUNT} in a row"), |b| b.iter(|| rig.run()));
+    group.finish();
+}
+
 /// What a register costs without the socket.
 fn register_access(c: &mut Criterion) {
     /// RCC_CONFIG_MEMSIZE, in MiB.
@@ -181,6 +195,6 @@ criterion_group! {
         .sample_size(20)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = walks, page_tables, copies, register_access
+    targets = walks, page_tables, copies, fences, register_access
 }
 criterion_main!(benches);
