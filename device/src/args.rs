@@ -101,7 +101,12 @@ pub const REQUESTS: &str = "Requests, with their fields (docs/control.md):\n  \
     events       What happened: [--since SEQ] [--limit N]; with --follow also what happens, line by line\n  \
     page-tables  A walk of the page tables: [--vmid N]\n  \
     unmodelled   Registers that the guest touched and that are not modelled\n  \
-    drop-vram    VRAM is lost: --mode keep|zero|poison [--offset BYTES] [--length BYTES] [--when now|next-reset]";
+    oracle       What page tables mapped before a loss, and map now: --action snapshot|compare\n  \
+    drop-vram    VRAM is lost: --mode keep|zero|poison [--offset BYTES] [--length BYTES] [--when now|next-reset]\n  \
+    hang         An engine stands still: --engine NAME [--when now|packet|page-table-update] [--count N]\n  \
+    fault        Something goes wrong: --kind KIND [--after N] [--count N], and fields of the kind\n  \
+    faults       Faults that are armed\n  \
+    clear        No fault happens any more: [--id N]";
 
 const EXIT_STATUS: &str = "Exit status: 0 ended by a signal, or by --once; 1 failed; 2 wrong options.\n\
     Signals: SIGINT and SIGTERM end the daemon, SIGUSR1 logs what the guest touched that is not modelled.";

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::engines::{SdmaSlot, Turn};
 use super::{ArmedView, Gpu};
 use crate::event::{EngineName, Hex, LossSummary, ResetKind, ResetSummary};
-use crate::gfx::QueueState;
+use crate::gfx::{HaltReason, QueueState};
 use crate::ih::IhState;
 
 /// What an engine does.
@@ -31,6 +31,8 @@ pub enum Doing {
         /// When that began, in microseconds since the daemon started.
         since_us: u64,
     },
+    /// It stands still, and no packet has stopped it: a hang, on command. Only a reset helps.
+    Hung,
     /// It has stopped until it is reset.
     Halted {
         /// Why.
@@ -185,6 +187,7 @@ impl Gpu {
             (Some(reason), _) => Doing::Halted {
                 reason: reason.to_string(),
             },
+            _ if slot.engine.is_hung() => Doing::Hung,
             _ if !config.ring_enabled || config.halted => Doing::Off,
             _ if config.frozen => Doing::Frozen,
             (None, Some(wait)) if status.in_flight => self.waiting(&wait),
@@ -221,6 +224,7 @@ impl Gpu {
         let report = |view: crate::gfx::QueueView| {
             let pending = (view.wptr & 0xffff_ffff) as u32 & view.setup.mask != view.rptr;
             let doing = match view.state {
+                QueueState::Halted(HaltReason::Hung) => Doing::Hung,
                 QueueState::Halted(reason) => Doing::Halted {
                     reason: format!("{reason:?}"),
                 },
