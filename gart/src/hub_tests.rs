@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use mmio::Fidelity;
 
 use super::*;
-use crate::{FaultKind, Location, MemoryError, VramOffset};
+use crate::{FaultKind, Level, Location, MemoryError, VramOffset};
 
 const LAYOUTS: [HubLayout; 3] = [HubLayout::GFXHUB_2_1, HubLayout::MMHUB_2, HubLayout::GFXHUB_2_0];
 const FRAME_BUFFER: FrameBuffer = FrameBuffer {
@@ -208,7 +208,7 @@ fn contexts_are_decoded_when_any_of_their_registers_is_written() {
         let n = u64::from(vmid.get());
         let context = hub.context(vmid).unwrap();
         assert!(context.enabled);
-        assert_eq!((context.root_level, context.block_bits), (crate::Level::Pdb2, 9));
+        assert_eq!((context.root_level, context.block_bits), (Level::Pdb2, 9));
         assert_eq!(context.root.address(), 0x1000 * n);
         // Four bits of the high halves exist.
         assert_eq!(
@@ -283,6 +283,33 @@ fn a_request_is_acknowledged_for_its_vmids_and_is_an_effect() {
         0,
         "other engines are not touched"
     );
+}
+
+#[test]
+fn an_invalidation_tells_what_the_context_is_now_if_that_has_changed() {
+    let mut hub = hub();
+    let set = |hub: &mut Hub| {
+        let effects = write(hub, l2(reg::INVALIDATE_REQ), 0x00f8_0000 | 1 << 5);
+        let told = effects.iter().filter_map(|effect| match effect {
+            HubEffect::ContextSet { vmid, context, .. } => {
+                Some((vmid.get(), context.root.address(), context.root_level))
+            }
+            _ => None,
+        });
+        told.collect::<Vec<_>>()
+    };
+    // Without a valid root it is nothing yet.
+    write(&mut hub, l2(reg::CONTEXT_CNTL.plus(5 * 4)), 7);
+    assert_eq!(set(&mut hub), []);
+    write(&mut hub, l2(reg::PAGE_TABLE_BASE.plus(5 * 8)), 0x7001);
+    assert_eq!(set(&mut hub), [(5, 0x7000, Level::Pdb2)]);
+    assert_eq!(set(&mut hub), [], "nothing has changed since");
+    // A change that is taken back, of another context, or followed by a reset.
+    write(&mut hub, l2(reg::PAGE_TABLE_BASE.plus(6 * 8)), 0x7001);
+    assert_eq!(set(&mut hub), []);
+    write(&mut hub, l2(reg::PAGE_TABLE_BASE.plus(5 * 8)), 0x8001);
+    hub.reset();
+    assert_eq!(set(&mut hub), []);
 }
 
 #[test]

@@ -16,8 +16,8 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use device::memory::{DeviceMemory, Vram};
 use gart::{
-    Access, Backing, FrameBuffer, GpuVa, Hub, HubLayout, Location, PhysicalMemory, Vmid, VramOffset,
-    registers,
+    Access, Backing, CollectBudget, FrameBuffer, GpuVa, Hub, HubLayout, Location, Mappings, PhysicalMemory,
+    Vmid, VramOffset, WalkBudget, compare, registers,
 };
 use mmio::{Effects, RegOffset, RegisterBlock};
 use rig::{FB_BASE, Mapped, Rig, VRAM};
@@ -102,6 +102,46 @@ fn pte_pde(at: u64, entries: u32) -> [u32; 10] {
     let [lo, hi] = halves(FB_BASE + at);
     let [flags, _] = halves(PAGE_FLAGS);
     [12, lo, hi, flags, 0, 0x1000, 0, 0x1000, 0, entries - 1]
+}
+
+/// Mappings of the address space that [`oracle`] looks at, 4 KiB each.
+const MANY: u64 = 100_000;
+
+/// What a reset waits for before it begins, and an answer on the control socket: a look at a large address space, and its comparison.
+fn oracle(c: &mut Criterion) {
+    let hub = hub();
+    let context = *hub.context(VMID).expect("a context");
+    let budget = CollectBudget {
+        walk: WalkBudget::default(),
+        runs: 1 << 20,
+    };
+    let mut group = c.benchmark_group("oracle, 100000 pages");
+    group.throughput(Throughput::Elements(MANY));
+    // Pages of RAM in no order, of which no two make one run, and contiguous ones.
+    for (name, scatter) in [("scattered", 0x9e37), ("contiguous", 1)] {
+        let memory = DeviceMemory::new(Vram::new(VRAM).expect("no VRAM"));
+        let write = |table: u64, index: u64, entry: u64| {
+            let at = Location::Vram(VramOffset::new(table + 8 * index));
+            memory.store_u64(at, entry).expect("VRAM has room");
+        };
+        let index = |level: u32| USER >> (12 + 9 * level) & 0x1ff;
+        write(0, index(3), 0x1000 | VALID);
+        write(0x1000, index(2), 0x2000 | VALID);
+        for page in 0..MANY {
+            let ptb = 0x3000 + page / 512 * PAGE;
+            write(0x2000, index(1) + page / 512, ptb | VALID);
+            write(ptb, page % 512, page * scatter % (1 << 20) * PAGE | PAGE_FLAGS);
+        }
+        let look = || Mappings::collect(&context, 0, &memory, budget, |_, _| false);
+        let before = look();
+        assert_eq!(before.entries(), MANY);
+        assert_eq!(compare(&before, &look()).counts.same, MANY);
+        group.bench_function(format!("snapshot, {name}"), |b| b.iter(look));
+        group.bench_function(format!("snapshot and comparison, {name}"), |b| {
+            b.iter(|| compare(black_box(&before), &look()));
+        });
+    }
+    group.finish();
 }
 
 fn copy_linear(from: u64, to: u64, bytes: u32) -> [u32; 7] {
@@ -195,6 +235,6 @@ criterion_group! {
         .sample_size(20)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = walks, page_tables, copies, fences, register_access
+    targets = walks, page_tables, oracle, copies, fences, register_access
 }
 criterion_main!(benches);

@@ -103,8 +103,9 @@ fn page_table_writes_are_told_apart_from_other_ones() {
     let kinds: Vec<_> = gpu
         .events
         .iter()
-        .map(|event| match event {
-            EngineEvent::PageTableUpdate { kind, entries, .. } => (*kind, *entries),
+        .filter_map(|event| match event {
+            EngineEvent::PageTableUpdate { kind, entries, .. } => Some((*kind, *entries)),
+            EngineEvent::Copied { .. } => None,
             other => panic!("{other:?}"),
         })
         .collect();
@@ -145,6 +146,38 @@ fn user_vmids_write_no_page_tables() {
     gpu.execute(&job);
     assert_eq!(gpu.events, []);
     assert_eq!(gpu.engine.stats().page_tables.set_packets, 0);
+}
+
+#[test]
+fn a_copy_that_could_be_a_table_is_told_once_it_is_over() {
+    let mut gpu = Gpu::new();
+    gpu.memory.hole(DATA + 0x2_0000, DATA + 0x2_1000);
+    gpu.execute(
+        &[
+            copy(DATA, DATA + 0x1000, 4096),
+            copy(DATA, DATA + 0x1000, 4092),            // not whole entries
+            copy(DATA + 0x2_0000, DATA + 0x1000, 4096), // faults
+        ]
+        .concat(),
+    );
+    let expected = EngineEvent::Copied {
+        src: GpuVa::new(DATA),
+        dst: GpuVa::new(DATA + 0x1000),
+        bytes: 4096,
+        vmid: Vmid::KERNEL,
+    };
+    assert_eq!(gpu.events, [expected]);
+}
+
+#[test]
+fn of_moves_of_buffers_nothing_is_told() {
+    let mut gpu = Gpu::new();
+    let bytes = u32::try_from(EngineEvent::LARGEST_TABLE).unwrap();
+    gpu.execute(&copy(0, 0x8_0000, bytes + 8));
+    // A user's copy is no table, whatever its size.
+    let job = ib(&mut gpu, 1, &[copy(DATA, DATA + 0x1000, 4096)]);
+    gpu.execute(&job);
+    assert_eq!(gpu.events, []);
 }
 
 #[test]
