@@ -360,7 +360,14 @@ impl Device {
         {
             self.strip(
                 1,
-                Item::span(at, 1, "rewriting", "being written again", "not compared yet", row),
+                Item::span(
+                    at,
+                    1,
+                    "rewriting",
+                    "written, not compared yet",
+                    "packets have written tables since the loss",
+                    row,
+                ),
             );
         }
     }

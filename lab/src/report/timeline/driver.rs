@@ -241,7 +241,8 @@ impl Driver {
     }
 
     fn end_part(&mut self, at: f64) {
-        if let Some(mut part) = self.part.take() {
+        // One that took no time of the kernel's clock is no phase.
+        if let Some(mut part) = self.part.take().filter(|part| part.from < at) {
             part.to = at;
             self.items.push(part);
         }

@@ -587,6 +587,17 @@ fn views(
             outcome: None,
         });
     }
+    // A comparison that comes long after the only reset would make its view wide and the reset small.
+    let verified = device.strips.iter().rfind(|strip| strip.class == "verified");
+    if let ([reset], Some(verified)) = (views.as_slice(), verified)
+        && verified.from > reset.to
+    {
+        views.push(View {
+            title: "Until verified".to_owned(),
+            to: (verified.from + (verified.from - reset.zero) * 0.1).min(end),
+            ..reset.clone()
+        });
+    }
     for (index, outcome) in outcomes.iter().enumerate() {
         if outcomes.len() < 2
             || matches!(outcome.verdict, Cell::NotApplicable { .. })

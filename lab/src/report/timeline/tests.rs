@@ -233,6 +233,25 @@ fn a_page_opens_at_the_reset_with_its_clock_there() {
 }
 
 #[test]
+fn a_comparison_long_after_the_reset_has_a_view_that_shows_both() {
+    let mut evidence = Evidence::read(&fixture::mode1()).unwrap();
+    for event in &mut evidence.events {
+        if event.kind == "oracle" {
+            event.at_us += 1_500_000;
+        }
+    }
+    evidence.events.sort_by_key(|event| event.at_us);
+    let timeline = Timeline::new(&evidence, &fixture::mode1_outcomes());
+    let [reset, both, _] = timeline.views.as_slice() else {
+        panic!("{:?}", timeline.views)
+    };
+    assert_eq!(both.title, "Until verified");
+    let verified = &lane(&timeline, "Memory").items;
+    let verified = verified.iter().find(|item| item.class == "verified").unwrap();
+    assert!(reset.to < verified.from && verified.from < both.to);
+}
+
+#[test]
 fn a_hung_engine_stays_hung_until_a_reset_takes_it() {
     let mut evidence = Evidence::default();
     let mut text = "{\"us\":0,\"event\":\"started\",\"unix_us\":1000000}\n".to_owned();
