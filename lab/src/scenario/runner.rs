@@ -39,6 +39,8 @@ struct Bench<'a> {
     progress: &'a Progress,
     suite: &'a str,
     version: Version,
+    /// Whether this is one kernel of several.
+    several: bool,
 }
 
 /// Runs everything. An error means that not even the outcomes could be written.
@@ -61,6 +63,7 @@ pub fn run(request: &Request, cache: &Cache, progress: &Progress) -> Result<(Pat
                     progress,
                     suite: &suite,
                     version: Version::leading(&prepared.machine.kernel.version),
+                    several: request.kernels.len() > 1,
                 };
                 bench.kernel(request, &mut outcomes);
             }
@@ -222,7 +225,7 @@ impl Bench<'_> {
     /// One scenario alone shows its steps; of several each has a line.
     fn begin(&self, title: &str, done: usize, total: usize) {
         let label = format!("{title} on {}", self.title());
-        if total > 1 {
+        if self.several || total > 1 {
             self.progress
                 .begin_scenario(&format!("[{}/{total}] {label}", done + 1));
         } else {
@@ -231,7 +234,7 @@ impl Bench<'_> {
     }
 
     fn end(&self, verdict: &Cell, title: &str, why: Option<&str>, total: usize) {
-        if total > 1 {
+        if self.several || total > 1 {
             self.progress.end_scenario(verdict.word(), why);
         } else {
             self.progress.note(&format!("{}  {title}", verdict.word()));
