@@ -228,6 +228,28 @@ fn a_function_level_reset_ends_baco() {
     assert_eq!(rig.vram(DISCOVERY), DISCOVERY_SIGNATURE);
 }
 
+/// The guest's CPUs do not wait for a reset, and reset again.
+#[test]
+fn a_reset_that_keeps_vram_does_not_save_what_one_before_it_is_losing() {
+    let mut rig = Rig::new();
+    let pages = || (0..VRAM - (1 << 20)).step_by(1 << 15);
+    for at in pages() {
+        rig.set_vram(at, 0x5afe);
+    }
+    rig.message(MSG_MODE1_RESET);
+    rig.0.run();
+    rig.config(DEVICE_CONTROL_HIGH, FLR);
+    assert_eq!(rig.get(RCC_CONFIG_MEMSIZE), u32::MAX, "still under way");
+    rig.run();
+    assert_eq!(rig.get(RCC_CONFIG_MEMSIZE), 256);
+    for at in pages() {
+        assert_eq!(rig.vram(at), crate::gpu::POISON, "{at:#x}");
+    }
+    assert_eq!(rig.vram(DISCOVERY), DISCOVERY_SIGNATURE);
+    let all = ["+Mode1Smu", "+FunctionLevel", "-FunctionLevel"];
+    assert_eq!(rig.resets(), (all.map(str::to_owned).to_vec(), 2));
+}
+
 #[test]
 fn in_d3hot_nothing_answers_and_nothing_is_reached() {
     let mut rig = Rig::new();

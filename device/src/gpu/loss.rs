@@ -10,6 +10,8 @@ use crate::memory::Vram;
 
 /// Contents that are lost between two looks at the front end: some 5 ms.
 const SLICE: u64 = 16 << 20;
+/// Populated ranges that are: scattered pages cost more to find than to lose.
+const RANGES: usize = 256;
 
 /// The poison. Read as a page-table entry it is valid, readable, writable, a leaf at every level, and points to a bus address (beyond
 /// 200 TiB) that no guest has: whoever follows a table that was not recovered faults there, and the address tells why.
@@ -81,9 +83,19 @@ impl Gpu {
     }
 
     /// Begins the loss of a reset: the one that was asked for, or this one. `kind` is the reset that is over when the loss is.
+    ///
+    /// A loss of an earlier reset that is still under way is not waited for, which may take seconds: a reset that keeps VRAM takes it
+    /// over, and one that loses all of it makes it pointless. The earlier reset then has no end of its own.
     pub(super) fn begin_reset_loss(&mut self, kind: Option<ResetKind>, otherwise: LossMode) {
-        self.finish_loss();
         let loss = self.next_loss.take().unwrap_or(Loss::whole(otherwise));
+        match &mut self.losing {
+            Some(losing) if loss.mode == LossMode::Keep => {
+                losing.reset = kind;
+                return;
+            }
+            Some(_) if loss == Loss::whole(loss.mode) => self.losing = None,
+            _ => self.finish_loss(),
+        }
         self.begin_loss(loss, LossCause::Reset, kind);
     }
 
@@ -148,27 +160,35 @@ impl Gpu {
 }
 
 impl Losing {
-    /// Loses the next populated slice. Returns whether there may be more.
+    /// Loses the next slice of what is populated. Returns whether there may be more.
     fn advance(&mut self, vram: &Vram) -> std::io::Result<bool> {
         let end = self.loss.offset.saturating_add(self.loss.length).min(vram.size());
-        if self.next >= self.range_end {
-            let Some((at, length)) = vram.populated_from(self.next)? else {
+        let mut left = SLICE;
+        for _ in 0..RANGES {
+            if self.next >= self.range_end {
+                let Some((at, length)) = vram.populated_from(self.next)? else {
+                    return Ok(false);
+                };
+                self.next = at;
+                self.range_end = at.saturating_add(length).min(end);
+            }
+            let length = self.range_end.saturating_sub(self.next).min(left);
+            if length == 0 {
+                // What comes next lies beyond the end.
                 return Ok(false);
-            };
-            self.next = at;
-            self.range_end = at.saturating_add(length).min(end);
+            }
+            match self.loss.mode {
+                LossMode::Keep => {}
+                LossMode::Zero => vram.discard(self.next, length)?,
+                LossMode::Poison => vram.overwrite(self.next, length, POISON)?,
+            }
+            self.next = self.next.saturating_add(length);
+            self.bytes = self.bytes.saturating_add(length);
+            left = left.saturating_sub(length);
+            if left == 0 {
+                break;
+            }
         }
-        let length = self.range_end.saturating_sub(self.next).min(SLICE);
-        if length == 0 {
-            return Ok(false);
-        }
-        match self.loss.mode {
-            LossMode::Keep => {}
-            LossMode::Zero => vram.discard(self.next, length)?,
-            LossMode::Poison => vram.overwrite(self.next, length, POISON)?,
-        }
-        self.next = self.next.saturating_add(length);
-        self.bytes = self.bytes.saturating_add(length);
         Ok(true)
     }
 }
