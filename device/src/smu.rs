@@ -35,6 +35,9 @@ const MSG_GET_MIN_DPM_FREQ: u32 = 0x1d;
 const MSG_GET_MAX_DPM_FREQ: u32 = 0x1e;
 const MSG_ENTER_BACO: u32 = 0x15;
 const MSG_EXIT_BACO: u32 = 0x16;
+const MSG_ARM_D3: u32 = 0x17;
+/// Arguments of ArmD3 (6.1 `enum smu_baco_seq`) that take the chip's power away in D3hot: BACO and BAMACO.
+const ARM_BACO: [u32; 2] = [0, 2];
 const MSG_MODE1_RESET: u32 = 0x30;
 const MSG_GET_PPT_LIMIT: u32 = 0x33;
 const MSG_MODE2_RESET: u32 = 0x5d;
@@ -51,7 +54,8 @@ pub enum SmuEffect {
     Mode2Reset,
     /// EnterBaco: take the chip's power away.
     EnterBaco,
-    /// ExitBaco: give it back, and then call [`Smu::finish`], for the result of this message is still to come.
+    /// ExitBaco, or ArmD3 that takes BACO back: see to it that the chip has power, and then call [`Smu::finish`], for the result of
+    /// this message is still to come.
     ExitBaco,
 }
 
@@ -62,6 +66,7 @@ pub struct Smu {
     version: u32,
     driver_if: u32,
     messages: BTreeMap<u32, u64>,
+    baco_in_d3: bool,
 }
 
 impl Smu {
@@ -72,12 +77,18 @@ impl Smu {
             version,
             driver_if,
             messages: BTreeMap::new(),
+            baco_in_d3: false,
         }
     }
 
     /// Messages since the start, by number. Numbers beyond the interface are counted under [`u32::MAX`].
     pub const fn messages(&self) -> &BTreeMap<u32, u64> {
         &self.messages
+    }
+
+    /// ArmD3: the chip is to lose its power when the function goes to D3hot, and to get it back with D0.
+    pub const fn baco_in_d3(&self) -> bool {
+        self.baco_in_d3
     }
 
     /// Gives the result of the message that was left open: success.
@@ -125,6 +136,14 @@ impl Smu {
                 effects.push(SmuEffect::ExitBaco);
                 return;
             }
+            MSG_ARM_D3 => {
+                self.baco_in_d3 = ARM_BACO.contains(&argument);
+                if !self.baco_in_d3 {
+                    effects.push(SmuEffect::ExitBaco);
+                    return;
+                }
+                0
+            }
             MSG_MODE1_RESET => {
                 effects.push(SmuEffect::Mode1Reset);
                 0
@@ -164,8 +183,10 @@ impl RegisterBlock for Smu {
             version: _,
             driver_if: _,
             messages: _,
+            baco_in_d3,
         } = self;
         file.reset();
+        *baco_in_d3 = false;
     }
 }
 

@@ -25,10 +25,12 @@ const C2PMSG_64: u64 = 0x58200;
 const C2PMSG_35: u64 = 0x5818c;
 const C2PMSG_66: u64 = 0x58a08;
 const C2PMSG_81: u64 = 0x58244;
+const C2PMSG_82: u64 = 0x58a48;
 const C2PMSG_90: u64 = 0x58a68;
 const THM_BACO_CNTL: u64 = 0x59a04;
 const MSG_ENTER_BACO: u32 = 0x15;
 const MSG_EXIT_BACO: u32 = 0x16;
+const MSG_ARM_D3: u32 = 0x17;
 const MSG_MODE1_RESET: u32 = 0x30;
 const MSG_MODE2_RESET: u32 = 0x5d;
 
@@ -72,6 +74,12 @@ impl Rig {
     fn message(&mut self, message: u32) {
         self.set(C2PMSG_90, 0);
         self.set(C2PMSG_66, message);
+    }
+
+    fn arm_d3(&mut self, sequence: u32) {
+        self.set(C2PMSG_90, 0);
+        self.set(C2PMSG_82, sequence);
+        self.set(C2PMSG_66, MSG_ARM_D3);
     }
 
     /// Runs until there is nothing to do at once.
@@ -205,6 +213,36 @@ fn baco_is_left_only_when_the_old_contents_are_gone() {
     for at in (0..VRAM - (1 << 20)).step_by(1 << 15) {
         assert_eq!(rig.vram(at), crate::gpu::POISON, "{at:#x}");
     }
+}
+
+/// `amdgpu_pmops_runtime_suspend` and `_resume`: a part without an audio function is armed, and D3hot does the rest.
+#[test]
+fn armed_for_it_the_chip_is_in_baco_while_the_function_is_in_d3hot() {
+    const BACO: u32 = 0;
+    const ULPS: u32 = 3;
+    let mut rig = Rig::new();
+    rig.set(SCRATCH_REG0, 0x1234);
+    rig.set_vram(0x1000, 0x5afe);
+    rig.arm_d3(BACO);
+    assert_eq!(
+        (rig.get(C2PMSG_90), rig.get(SCRATCH_REG0)),
+        (1, 0x1234),
+        "armed only"
+    );
+    rig.config(PM_CTRL, D3HOT);
+    rig.run();
+    rig.config(PM_CTRL, 0);
+    rig.arm_d3(ULPS);
+    rig.run();
+    assert_eq!((rig.get(C2PMSG_90), rig.get(SCRATCH_REG0)), (1, 0));
+    assert_eq!(rig.vram(0x1000), crate::gpu::POISON);
+    let all = ["+BacoEnter", "-BacoEnter", "+BacoExit", "-BacoExit"];
+    assert_eq!(rig.resets(), (all.map(str::to_owned).to_vec(), 2));
+    // No longer armed.
+    rig.config(PM_CTRL, D3HOT);
+    rig.config(PM_CTRL, 0);
+    rig.run();
+    assert_eq!(rig.resets().1, 2);
 }
 
 #[test]

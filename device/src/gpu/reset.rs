@@ -103,8 +103,10 @@ impl Gpu {
     /// Bus active, chip off. The bus interface keeps its registers and the SMU's mailbox answers; everything else stands as after
     /// power-on, and does not answer. VRAM is without power too.
     fn enter_baco(&mut self) {
-        if self.baco == Baco::In {
-            return;
+        match self.baco {
+            Baco::Out => {}
+            Baco::In => return,
+            Baco::Leaving => self.finish_loss(),
         }
         self.resets.baco += 1;
         self.begin_reset(ResetKind::BacoEnter);
@@ -117,10 +119,11 @@ impl Gpu {
 
     /// The SMU answers when the part is up, which it is when nothing of its former contents is left.
     pub(super) fn leave_baco(&mut self) {
-        if self.baco == Baco::Out {
+        match self.baco {
+            Baco::In => {}
             // Nothing to do, and that is done.
-            self.fabric.smu.finish();
-            return;
+            Baco::Out => return self.fabric.smu.finish(),
+            Baco::Leaving => return,
         }
         self.begin_reset(ResetKind::BacoExit);
         self.baco = Baco::Leaving;
@@ -177,9 +180,17 @@ impl Gpu {
         });
     }
 
-    /// Stops the engines for as long as the function is in D3hot; they go on where they stood.
-    pub const fn set_asleep(&mut self, asleep: bool) {
-        self.asleep = asleep;
+    /// Stops the engines for as long as the function is in D3hot; they go on where they stood. If the driver has armed BACO for
+    /// D3hot (`smu_v11_0_baco_set_armd3_sequence`), the chip loses its power instead, until D0.
+    pub fn set_asleep(&mut self, asleep: bool) {
+        if std::mem::replace(&mut self.asleep, asleep) == asleep || !self.fabric.smu.baco_in_d3() {
+            return;
+        }
+        if asleep {
+            self.enter_baco();
+        } else if self.baco == Baco::In {
+            self.leave_baco();
+        }
     }
 
     fn begin_reset(&mut self, kind: ResetKind) {
