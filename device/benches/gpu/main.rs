@@ -130,7 +130,8 @@ fn oracle(c: &mut Criterion) {
         for page in 0..MANY {
             let ptb = 0x3000 + page / 512 * PAGE;
             write(0x2000, index(1) + page / 512, ptb | VALID);
-            write(ptb, page % 512, page * scatter % (1 << 20) * PAGE | PAGE_FLAGS);
+            let target = page * scatter % (1 << 20) * PAGE;
+            write(ptb, page % 512, target | PAGE_FLAGS);
         }
         let look = || Mappings::collect(&context, 0, &memory, budget, |_, _| false);
         let before = look();

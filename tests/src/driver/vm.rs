@@ -136,6 +136,11 @@ impl Vm {
         }
     }
 
+    /// `amdgpu_vmid_grab`: jobs use another VMID from now on.
+    pub const fn assign(&mut self, vmid: u32) {
+        self.vmid = vmid;
+    }
+
     /// The root directory.
     pub const fn root(&self) -> &Buffer {
         &self.root.buffer
