@@ -113,7 +113,9 @@ fn a_packet_that_is_passed_over_leaves_no_trace() {
     assert_eq!(gpu.execute(&job), Step::Idle);
     assert_eq!((gpu.qword(0, DATA), gpu.qword(0, DATA + 0x100)), (0, 0));
     assert_eq!(gpu.dword(0, FENCE), 7, "what follows is done");
-    assert_eq!(gpu.events, []);
+    let at = gart::GpuVa::new(FENCE);
+    let vmid = gart::Vmid::KERNEL;
+    assert_eq!(gpu.events, [EngineEvent::Fence { at, value: 7, vmid }]);
     assert_eq!(gpu.engine.stats().page_tables.set_packets, 0);
     assert_eq!(gpu.engine.stats().all_packets(), 1);
 }
@@ -167,7 +169,10 @@ fn one_corrupted_entry_is_wrong_and_its_neighbours_are_right() {
     }
     assert!(matches!(
         gpu.events[..],
-        [EngineEvent::PageTableUpdate { entries: 1000, .. }]
+        [
+            EngineEvent::PageTableUpdate { entries: 1000, .. },
+            EngineEvent::Fence { .. }
+        ]
     ));
 }
 
