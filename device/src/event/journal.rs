@@ -13,6 +13,8 @@ use crate::gpu::LossMode;
 pub const KEPT: usize = 1 << 16;
 /// How long a page-table update waits for another that it can be told together with.
 const COALESCE: Duration = Duration::from_millis(5);
+/// Kinds of page-table updates that wait at once: 6.1 writes every table and then its shadow, in turns.
+const WAITING: usize = 8;
 
 /// One event with its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -65,8 +67,10 @@ pub struct LossSummary {
 /// What the records add up to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// The latest reset.
+    /// The latest reset of more than one engine or queue.
     pub last_reset: Option<ResetSummary>,
+    /// The latest reset of one engine or queue. A driver makes some whenever it starts.
+    pub last_engine_reset: Option<ResetSummary>,
     /// The latest loss.
     pub last_loss: Option<LossSummary>,
     /// Contents have become poison at least once.
@@ -84,7 +88,8 @@ struct Pending {
 #[derive(Debug, Default)]
 pub struct Journal {
     records: VecDeque<Arc<Record>>,
-    pending: Option<Pending>,
+    /// In the order of their beginnings.
+    pending: Vec<Pending>,
     next: u64,
     now: Duration,
     generation: u64,
@@ -120,20 +125,20 @@ impl Journal {
         &self.summary
     }
 
-    /// Takes an event down. A page-table update is taken down together with those before it, if they are of the same kind and nothing
-    /// else came in between.
+    /// Takes an event down. A page-table update is taken down together with others of the same kind, if nothing but updates came in
+    /// between.
     pub(crate) fn record(&mut self, event: Event) {
         if matches!(event, Event::PageTableUpdate { .. }) {
             let joined = self
                 .pending
-                .as_mut()
-                .is_some_and(|pending| join(&mut pending.event, &event));
+                .iter_mut()
+                .any(|pending| join(&mut pending.event, &event));
             if !joined {
-                self.flush();
-                self.pending = Some(Pending {
-                    event,
-                    began: self.now,
-                });
+                if self.pending.len() >= WAITING {
+                    self.flush();
+                }
+                let began = self.now;
+                self.pending.push(Pending { event, began });
             }
             return;
         }
@@ -143,14 +148,14 @@ impl Journal {
 
     /// Takes down what waits for more of its kind.
     pub(crate) fn flush(&mut self) {
-        if let Some(Pending { event, began }) = self.pending.take() {
+        for Pending { event, began } in std::mem::take(&mut self.pending) {
             self.push(began, event);
         }
     }
 
     /// When [`flush`](Self::flush) has to be called at the latest, or the time be told.
     pub(crate) fn due(&self) -> Option<Duration> {
-        let pending = self.pending.as_ref()?;
+        let pending = self.pending.first()?;
         Some(pending.began.saturating_add(COALESCE))
     }
 
@@ -172,12 +177,18 @@ impl Journal {
     fn add_up(&mut self, us: u64, event: &Event) {
         let Summary {
             last_reset,
+            last_engine_reset,
             last_loss,
             poisoned,
         } = &mut self.summary;
         match event {
             Event::ResetBegin { kind, target } => {
-                *last_reset = Some(ResetSummary {
+                let last = if target.is_some() {
+                    last_engine_reset
+                } else {
+                    last_reset
+                };
+                *last = Some(ResetSummary {
                     kind: *kind,
                     target: target.clone(),
                     generation: self.generation,
@@ -186,7 +197,12 @@ impl Journal {
                 });
             }
             Event::ResetEnd { kind, target } => {
-                if let Some(last) = last_reset
+                let last = if target.is_some() {
+                    last_engine_reset
+                } else {
+                    last_reset
+                };
+                if let Some(last) = last
                     .as_mut()
                     .filter(|last| last.kind == *kind && last.target == *target)
                 {
@@ -328,13 +344,13 @@ mod tests {
     }
 
     #[test]
-    fn updates_of_one_kind_in_a_row_are_one_record_with_the_time_of_the_first() {
+    fn updates_of_one_kind_are_one_record_with_the_time_of_the_first() {
         let mut journal = Journal::default();
         journal.record(update(1, 10));
         journal.set_time(Duration::from_millis(1));
-        journal.record(update(1, 5));
         journal.record(update(2, 1));
-        assert_eq!(journal.since(0).count(), 1, "the second kind still waits");
+        journal.record(update(1, 5));
+        assert_eq!(journal.since(0).count(), 0, "both kinds wait for more");
         journal.record(Event::FrontEnd { connected: true });
         assert_eq!(
             lines(&journal),
@@ -344,6 +360,16 @@ mod tests {
                 r#"{"seq":2,"us":1000,"generation":0,"event":"front-end","connected":true}"#,
             ]
         );
+    }
+
+    #[test]
+    fn so_many_kinds_wait_and_no_more() {
+        let mut journal = Journal::default();
+        for vmid in 0..=WAITING as u8 {
+            assert_eq!(journal.since(0).count(), 0);
+            journal.record(update(vmid, 1));
+        }
+        assert_eq!(journal.since(0).count(), WAITING);
     }
 
     #[test]
@@ -397,7 +423,11 @@ mod tests {
             us_taken: 9,
         });
         journal.record(Event::ResetEnd { kind, target });
+        let target = Some("sdma0".to_owned());
+        let kind = ResetKind::SoftSdma;
+        journal.record(Event::ResetBegin { kind, target });
         let summary = journal.summary();
+        assert!(summary.last_engine_reset.is_some());
         let reset = summary.last_reset.as_ref().unwrap();
         assert_eq!(
             (reset.generation, reset.began_us, reset.ended_us),
@@ -419,7 +449,7 @@ mod tests {
         /// However updates and other events come, nothing is lost or told out of order, and numbers have no gaps.
         #[test]
         fn coalescing_loses_nothing(acts in prop::collection::vec(prop_oneof![
-            4 => (0u8..3, 1u64..9).prop_map(|(vmid, entries)| Act::Update(vmid, entries)),
+            4 => (0u8..12, 1u64..9).prop_map(|(vmid, entries)| Act::Update(vmid, entries)),
             1 => Just(Act::Other),
             1 => (0u64..4000).prop_map(Act::Wait),
             1 => Just(Act::Generation),

@@ -131,8 +131,10 @@ pub struct State {
     pub reset_pending: Option<ResetKind>,
     /// A loss is under way.
     pub losing: bool,
-    /// The latest reset.
+    /// The latest reset of more than one engine or queue.
     pub last_reset: Option<ResetSummary>,
+    /// The latest reset of one engine or queue.
+    pub last_engine_reset: Option<ResetSummary>,
     /// The latest loss.
     pub last_loss: Option<LossSummary>,
     /// SDMA engines. Those of the command processor are its queues.
@@ -159,13 +161,14 @@ impl Gpu {
             us: micros(self.now),
             generation: self.journal.generation(),
             next_event: self.journal.next_seq(),
-            in_reset: summary
-                .last_reset
-                .as_ref()
-                .is_some_and(|reset| reset.ended_us.is_none()),
+            in_reset: [&summary.last_reset, &summary.last_engine_reset]
+                .into_iter()
+                .flatten()
+                .any(|reset| reset.ended_us.is_none()),
             reset_pending: self.pending_reset,
             losing: self.losing.is_some(),
             last_reset: summary.last_reset.clone(),
+            last_engine_reset: summary.last_engine_reset.clone(),
             last_loss: summary.last_loss.clone(),
             engines: self
                 .sdma
