@@ -57,16 +57,17 @@ impl Oracle {
         entries: u64,
         now: Duration,
     ) -> Option<Hit> {
-        let (start, known) = self.tables.find(at.get())?;
-        let (space, level) = (known.space, known.level);
+        // What the packet should have written may not be there: it faulted, or was made to fail.
         let maps = |index: u64| {
-            let entry = memory.load_u64(Location::Vram(at.plus(index << 3)));
-            entry.is_ok_and(|bits| {
+            let at = Location::Vram(at.plus(index << 3));
+            memory.load_u64(at).is_ok_and(|bits| {
                 let entry = Pde::from_bits(bits);
-                entry.valid() || entry.as_pte().is_unmapped_prt()
+                (entry.valid() || entry.as_pte().is_unmapped_prt()) && !self.is_poison(at, bits)
             })
         };
         let restores = entries > 0 && (maps(0) || maps(entries.saturating_sub(1)));
+        let (start, known) = self.tables.find(at.get())?;
+        let (space, level) = (known.space, known.level);
         match known.state {
             State::Lost | State::Rewritten if restores => {
                 known.state = State::Rewritten;
@@ -90,8 +91,12 @@ impl Oracle {
         bytes: u64,
         now: Duration,
     ) -> Option<Hit> {
+        let place = Location::Vram(at);
+        let unchanged = memory
+            .load_u64(place)
+            .is_ok_and(|bits| self.is_poison(place, bits));
         let (start, known) = self.tables.find(at.get())?;
-        if start != at.get() || bytes > known.bytes {
+        if start != at.get() || bytes > known.bytes || unchanged {
             return None;
         }
         known.state = State::Copied;

@@ -138,6 +138,10 @@ fn only_what_restores_counts_as_recovery() {
     assert_eq!(counts(&oracle), (0, 0));
     oracle.snapshot(&memory, moment(0), false);
     poison(&mut oracle, &memory, ptb.get(), 4096);
+    // Packets that did not write what they should have.
+    oracle.updated(&memory, ptb, 1, START);
+    assert_eq!(oracle.copied(&memory, ptb, 4096, START), None);
+    assert_eq!(counts(&oracle), (0, 0));
     // An entry that maps nothing.
     memory.store_u64(Location::Vram(ptb), 0).unwrap();
     oracle.updated(&memory, ptb, 1, START);
