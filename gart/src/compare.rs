@@ -1,5 +1,7 @@
 //! Two looks at one address space: what is the same, and what is not.
 
+use std::borrow::Cow;
+
 use crate::mappings::{LeafKind, Mappings, Run};
 use crate::{GpuVa, Level, Pte};
 
@@ -149,21 +151,14 @@ pub fn compare(before: &Mappings, after: &Mappings) -> Comparison {
         .chain(after.complete_to())
         .min()
         .unwrap_or(u64::MAX);
-    let below = |runs: &[Run]| -> Vec<Run> {
-        let reached = runs.iter().filter(|run| run.start() < limit);
-        reached.copied().collect()
-    };
-    let mapped: Vec<Run> = below(before.runs())
-        .into_iter()
-        .filter(|run| run.kind() != LeafKind::Poison)
-        .collect();
-    let now = below(after.runs());
-    sweep(&mapped, &now, limit, |part| {
+    let now = below(after.runs(), limit);
+    let mapped = without_poison(below(before.runs(), limit));
+    sweep(&mapped, now, limit, |part| {
         let (verdict, entries) = judge(&part);
         comparison.take(&verdict, entries);
         entries
     });
-    sweep(&now, &mapped, limit, |part| {
+    sweep(now, &mapped, limit, |part| {
         let (verdict, entries) = judge_new(&part);
         if let Some(verdict) = verdict {
             comparison.take(&verdict, entries);
@@ -171,6 +166,21 @@ pub fn compare(before: &Mappings, after: &Mappings) -> Comparison {
         entries
     });
     comparison
+}
+
+/// The runs that begin below an address.
+fn below(runs: &[Run], limit: u64) -> &[Run] {
+    let reached = runs.partition_point(|run| run.start() < limit);
+    runs.get(..reached).unwrap_or_default()
+}
+
+/// Poison maps nothing; there seldom is any.
+fn without_poison(runs: &[Run]) -> Cow<'_, [Run]> {
+    let maps = |run: &&Run| run.kind() != LeafKind::Poison;
+    if runs.iter().all(|run| maps(&run)) {
+        return Cow::Borrowed(runs);
+    }
+    runs.iter().filter(maps).copied().collect()
 }
 
 /// Entries of a run that all meet the same run of the other side, or none, or, for a single entry, several.
