@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use gart::{EntryKind, Level, Location, Pde, PhysicalMemory, Table, VisitedEntry, VramOffset};
 
-use super::spaces::{SpaceId, Spaces};
+use super::spaces::{Space, SpaceId, Spaces};
 use super::tables::{State, TableIndex};
 use super::{Oracle, micros};
 
@@ -60,14 +60,26 @@ impl Oracle {
         // What the packet should have written may not be there: it faulted, or was made to fail.
         let maps = |index: u64| {
             let at = Location::Vram(at.plus(index << 3));
-            memory.load_u64(at).is_ok_and(|bits| {
+            memory.load_u64(at).ok().map(|bits| {
                 let entry = Pde::from_bits(bits);
-                (entry.valid() || entry.as_pte().is_unmapped_prt()) && !self.is_poison(at, bits)
+                let present = entry.valid() || entry.as_pte().is_unmapped_prt();
+                (present, present && !self.is_poison(at, bits))
             })
         };
-        let restores = entries > 0 && (maps(0) || maps(entries.saturating_sub(1)));
+        let ends = [maps(0), maps(entries.saturating_sub(1))];
+        let restores = entries > 0 && ends.contains(&Some((true, true)));
+        let empty = entries > 0 && ends == [Some((false, false)); 2];
         let (start, known) = self.tables.find(at.get())?;
         let (space, level) = (known.space, known.level);
+        // `amdgpu_vm_pt_clear`: all of a new table, in one packet.
+        let emptied = empty && at.get() == start && entries << 3 >= known.bytes;
+        let own = |space: &Space| matches!(space.root, Location::Vram(root) if root.get() == start);
+        if emptied && self.spaces.get(space).is_some_and(own) {
+            // The driver makes another address space here; the one before is no more, however it ended.
+            self.spaces.forget(space);
+            self.tables.forget(space);
+            return None;
+        }
         match known.state {
             State::Lost | State::Rewritten if restores => {
                 known.state = State::Rewritten;
@@ -75,8 +87,7 @@ impl Oracle {
                 self.recovery.rewritten_entries = self.recovery.rewritten_entries.saturating_add(entries);
                 self.recovery.seen(now);
             }
-            // `amdgpu_vm_pt_clear`: all of a new table, in one packet.
-            State::Lost if at.get() == start && entries << 3 >= known.bytes => known.state = State::Recycled,
+            State::Lost if emptied => known.state = State::Recycled,
             _ => {}
         }
         self.learn(memory, space, level, at, entries);

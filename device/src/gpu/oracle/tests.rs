@@ -179,6 +179,27 @@ fn a_lost_table_that_is_emptied_is_another_one() {
 }
 
 #[test]
+fn a_root_that_is_emptied_is_the_root_of_another_space() {
+    let memory = TestMemory::new(MIB);
+    let tables = tree(&memory, 0);
+    let root = VramOffset::new(0);
+    let mut oracle = Oracle::default();
+    point(&mut oracle, &memory, 1, tables.context(), 0);
+    poison(&mut oracle, &memory, 0, MIB);
+    // A packet whose entries do not arrive empties nothing.
+    oracle.updated(&memory, root, 512, START);
+    assert_eq!(oracle.spaces.all().len(), 1);
+    // The machine has started again, and its driver makes the first address space at the same place.
+    memory.fill(Location::Vram(root), 0, MIB).unwrap();
+    oracle.updated(&memory, root, 512, START);
+    assert_eq!(oracle.spaces.all().len(), 0);
+    let tables = tree(&memory, 0);
+    point(&mut oracle, &memory, 1, tables.context(), 1);
+    let states: Vec<_> = oracle.tables.all().map(|known| known.state).collect();
+    assert_eq!(states, [State::Kept; 4]);
+}
+
+#[test]
 fn while_contents_are_being_lost_no_reference_is_taken() {
     let memory = TestMemory::new(MIB);
     let tables = tree(&memory, 0);
