@@ -365,7 +365,7 @@ mod tests {
     #[test]
     fn so_many_kinds_wait_and_no_more() {
         let mut journal = Journal::default();
-        for vmid in 0..=WAITING as u8 {
+        for (vmid, _) in (0..).zip(0..=WAITING) {
             assert_eq!(journal.since(0).count(), 0);
             journal.record(update(vmid, 1));
         }
