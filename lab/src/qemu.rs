@@ -229,10 +229,12 @@ impl Machine {
         let memory = format!("memory-backend-memfd,id=mem,size={}M,share=on", self.memory);
         add(&["-machine", "q35,memory-backend=mem", "-object", &memory]);
         let memory = format!("{}M", self.memory);
-        add(&["-m", &memory, "-smp", &self.cpus.to_string(), "-cpu", "max"]);
+        add(&["-m", &memory, "-smp", &self.cpus.to_string()]);
         match self.accelerator {
-            Accelerator::Kvm => add(&["-accel", "kvm"]),
-            Accelerator::Tcg => add(&["-accel", "tcg,thread=multi"]),
+            Accelerator::Kvm => add(&["-accel", "kvm", "-cpu", "max"]),
+            // With QEMU's own 40 address bits the firmware puts large BARs just below 1 TiB, where AMD's processors keep a range
+            // for HyperTransport and Linux finds no place for them again once the function was removed.
+            Accelerator::Tcg => add(&["-accel", "tcg,thread=multi", "-cpu", "max,phys-bits=39"]),
         }
         add(&[
             "-chardev",
