@@ -1,9 +1,10 @@
 //! The steps of a run, as they are written on the command line: `modprobe,client,reboot`.
 
 /// Steps that the guest does, with whether they bring the driver up once more.
-const GUEST_STEPS: [(&str, Probes); 35] = [
+const GUEST_STEPS: [(&str, Probes); 36] = [
     ("bind", Probes::Once),
     ("client", Probes::None),
+    ("client-border", Probes::None),
     ("client-close", Probes::None),
     ("client-fault", Probes::None),
     ("client-hang", Probes::None),

@@ -1,6 +1,7 @@
 //! The client: buffers in both memories, copies and fills by the SDMA engine, every byte compared; and what a client can be
 //! told to do to the GPU.
 
+mod border;
 mod churn;
 mod jobs;
 mod order;
@@ -159,6 +160,7 @@ impl Client<'_> {
             Order::Wait(wanted) => self.wait(wanted),
             Order::State(expected) => self.report_state(*expected),
             Order::Fault { engine, count } => self.fault(*engine, *count),
+            Order::Border { first, last } => self.border(*first, *last),
         }
     }
 

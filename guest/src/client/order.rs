@@ -9,6 +9,8 @@ use crate::drm::Engine;
 const WAIT_LIMIT: Duration = Duration::from_secs(100);
 /// Most accesses of one storm of faults.
 const MOST_FAULTS: u32 = 100_000;
+/// Most pages below the border of a page table: more than the entries of one update job of the driver.
+const MOST_BELOW: u32 = 192;
 
 /// An order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +46,13 @@ pub enum Order {
         engine: Engine,
         /// How often.
         count: u32,
+    },
+    /// Map pages of its own memory across the border of a page table.
+    Border {
+        /// From so many pages below the border.
+        first: u32,
+        /// Up to so many.
+        last: u32,
     },
     /// End.
     Close,
@@ -121,6 +130,16 @@ impl Order {
                 engine: arguments.engine()?,
                 count: arguments.number("count")?.unwrap_or(1).clamp(1, MOST_FAULTS),
             },
+            "border" => {
+                let first = arguments.number("first")?.unwrap_or(1);
+                let last = arguments.number("last")?.unwrap_or(MOST_BELOW);
+                if first == 0 || last < first || last > MOST_BELOW {
+                    return Err(format!(
+                        "client-border: pages from {first} to {last} are not from 1 to {MOST_BELOW}"
+                    ));
+                }
+                Self::Border { first, last }
+            }
             "close" => Self::Close,
             _ => return Err(format!("there is no step \"client-{verb}\"")),
         };
@@ -241,6 +260,20 @@ mod tests {
                 lost: Some(1)
             }))
         );
+    }
+
+    #[test]
+    fn pages_at_a_border_are_some_and_not_too_many() {
+        assert_eq!(
+            Order::parse("border first=100 last=117"),
+            Ok(Order::Border {
+                first: 100,
+                last: 117
+            })
+        );
+        for line in ["border first=0", "border first=9 last=8", "border last=193"] {
+            assert!(Order::parse(line).unwrap_err().contains("192"), "{line}");
+        }
     }
 
     #[test]

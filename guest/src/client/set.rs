@@ -363,7 +363,7 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
-    fn submit(&self, commands: Commands, touched: &[&Placed<'_>]) -> Result<(), String> {
+    pub(super) fn submit(&self, commands: Commands, touched: &[&Placed<'_>]) -> Result<(), String> {
         self.submitted
             .set(self.submitted.get().saturating_add(commands.written()));
         let bytes = commands.finish();
@@ -428,21 +428,21 @@ impl<'a> Client<'a> {
 
 /// An operation that the engine says it has done.
 #[derive(Debug)]
-struct Outcome<'a> {
-    operation: &'static str,
-    source: &'static str,
-    target: &'a Placed<'a>,
+pub(super) struct Outcome<'a> {
+    pub(super) operation: &'static str,
+    pub(super) source: &'static str,
+    pub(super) target: &'a Placed<'a>,
     /// What was in the target before.
-    before: Vec<u8>,
+    pub(super) before: Vec<u8>,
     /// Where in the target the payload belongs.
-    offset: u64,
-    payload: &'a [u8],
-    started: Instant,
+    pub(super) offset: u64,
+    pub(super) payload: &'a [u8],
+    pub(super) started: Instant,
 }
 
 impl Outcome<'_> {
     /// Compares all of the target: the payload where it belongs, and what was there before everywhere else.
-    fn check(self, totals: &mut Totals) -> Result<(), String> {
+    pub(super) fn check(self, totals: &mut Totals) -> Result<(), String> {
         let milliseconds = self.started.elapsed().as_micros() as f64 / 1000.0;
         let target = self.target;
         let mut expected = self.before;
