@@ -9,6 +9,7 @@ mod fields;
 mod hang;
 mod look;
 mod oracle;
+mod stats;
 
 pub use drop_vram::{DropVram, When};
 pub use events::Events;
@@ -116,7 +117,7 @@ impl Request {
     /// [`RequestError`] if the device cannot do it as it is now.
     pub fn answer(self, function: &mut GpuFunction) -> Result<Value, RequestError> {
         match self {
-            Self::Stats => value(&function.gpu().stats()),
+            Self::Stats => stats::answer(function),
             Self::State => value(&function.state()),
             Self::Events(request) => value(&request.list(function)),
             Self::PageTables(request) => request.answer(function),
