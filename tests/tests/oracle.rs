@@ -426,6 +426,34 @@ fn the_gart_comes_back_by_the_cpu_and_its_windows_do_not() -> Outcome {
     Ok(())
 }
 
+/// A driver that does not know of a loss uses a ring before it resets.
+#[test]
+fn work_through_a_lost_gart_does_not_make_it_the_reference() -> Outcome {
+    for mode in [LossMode::Poison, LossMode::Zero] {
+        let mut story = Story::new()?;
+        story.driver.guest.gpu().lose(Loss::whole(mode));
+        story.driver.guest.run_until_idle()?;
+        let faults = story.driver.guest.gpu().stats().faults;
+        story
+            .run(&packet::copy(
+                story.shadows[0].1.mc(),
+                story.shadows[0].0.mc(),
+                4096,
+            ))
+            .expect_err("the ring is out of reach");
+        assert!(story.driver.guest.gpu().stats().faults > faults);
+        reset(&mut story.driver)?;
+        let report = story.compare();
+        let mut spaces = report.spaces.iter();
+        let gart = spaces.find(|space| space.kind == "gart").expect("the GART");
+        assert!(gart.before.entries > 100, "{mode:?}: {:?}", gart.before);
+        let counts = counts(gart);
+        assert!(counts[0] > 100, "{mode:?}: {counts:?}");
+        assert_eq!(counts[1..4], [0, 0, 0], "{mode:?}: {:?}", gart.examples);
+    }
+    Ok(())
+}
+
 #[test]
 fn an_address_that_meets_the_poison_is_told() -> Outcome {
     let mut story = Story::new()?;

@@ -184,9 +184,12 @@ impl Oracle {
         if moment.losing {
             return true;
         }
-        // The CPU writes the GART before it points context 0 at it.
+        // The CPU writes the GART before it points context 0 at it. But work in context 0 is also what a driver tries in vain that does
+        // not know of the loss.
         if space.is_gart() {
-            return space.used != moment.generation;
+            let counts = self.compare(space, now).0.counts;
+            let gone = counts.poisoned > 0 || counts.same == 0 && counts.missing > 0;
+            return gone || space.used != moment.generation;
         }
         let counts = compare(&reference.mappings, now).counts;
         let root = match space.root {
