@@ -2,10 +2,14 @@
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::json::Object;
 use crate::{marker, sys};
+
+/// How long the kernel may take to let go of core dumps.
+const LETTING_GO: Duration = Duration::from_secs(5);
 
 /// Loads a module after everything that it needs. `parameters` go to the module itself and to nothing else.
 pub fn load(name: &str, parameters: &str) -> Result<(), String> {
@@ -41,11 +45,25 @@ pub fn remove(name: &str) -> Result<(), String> {
     let discarded = discard_core_dumps();
     if discarded > 0 {
         marker::note("coredump", &Object::new().number("discarded", discarded));
+        // A dump that is discarded is only queued to go (`devcd_data_write`), and its reference goes with it.
+        until_zero(LETTING_GO, || users(name).parse().ok());
     }
-    sys::delete_module(name).map_err(|error| {
-        let users = fs::read_to_string(format!("/sys/module/{name}/refcnt")).unwrap_or_default();
-        format!("delete_module({name}): {error}; it has {} users", users.trim())
-    })
+    sys::delete_module(name)
+        .map_err(|error| format!("delete_module({name}): {error}; it has {} users", users(name)))
+}
+
+/// How many references a module has; nothing if the kernel does not say.
+fn users(name: &str) -> String {
+    let text = fs::read_to_string(format!("/sys/module/{name}/refcnt")).unwrap_or_default();
+    text.trim().to_owned()
+}
+
+/// Waits until a count is 0, or cannot be read, or does not become 0 in time.
+fn until_zero(limit: Duration, mut count: impl FnMut() -> Option<u64>) {
+    let deadline = Instant::now() + limit;
+    while count().is_some_and(|count| count > 0) && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Discards all device core dumps; writing anything to one is how that is said.
@@ -98,6 +116,20 @@ fn load_order(dependencies: &str, name: &str) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_count_is_waited_for_until_it_is_zero_and_no_longer() {
+        let mut counts = [Some(2), Some(1), Some(0), Some(1)].into_iter();
+        until_zero(Duration::from_secs(3600), || counts.next().flatten());
+        assert_eq!(counts.next(), Some(Some(1)));
+        let mut asked = 0;
+        until_zero(Duration::from_secs(3600), || {
+            asked += 1;
+            None
+        });
+        assert_eq!(asked, 1);
+        until_zero(Duration::ZERO, || Some(1));
+    }
 
     #[test]
     fn what_is_needed_is_loaded_first() {
