@@ -322,3 +322,23 @@ fn off_the_bus_the_device_keeps_what_it_had() {
     function.gpu_mut().clear_faults(None);
     assert_eq!(register(&mut function, C2PMSG_82), 5);
 }
+
+#[test]
+fn off_the_bus_contents_are_lost_all_the_same() {
+    use crate::gpu::{Fault, Order};
+    let mut function = function();
+    let order = Order {
+        fault: Fault::OffBus,
+        after: 0,
+        count: None,
+    };
+    let at = VRAM - 0x1_0000;
+    assert_ne!(vram(&mut function, at), POISON, "the discovery binary");
+    function.gpu_mut().inject(order).unwrap();
+    function.gpu_mut().lose(Loss::whole(LossMode::Poison));
+    // Far more turns than so little has slices.
+    let turns = (0..1000).take_while(|_| function.run() == Activity::Busy).count();
+    assert!(turns < 1000, "it ends");
+    function.gpu_mut().clear_faults(None);
+    assert_eq!(vram(&mut function, at), POISON);
+}

@@ -69,6 +69,8 @@ impl Gpu {
     pub fn run(&mut self) -> Work {
         self.come_back();
         if !self.runs() {
+            // Memory that loses its contents does not wait for a bus.
+            self.lose_slice();
             return self.absent();
         }
         if let Some(kind) = self.pending_reset.take()
@@ -97,6 +99,9 @@ impl Gpu {
 
     /// The part does nothing, or only comes back some time.
     fn absent(&self) -> Work {
+        if self.losing.is_some() {
+            return Work::Busy;
+        }
         self.comes_back_at()
             .map_or(Work::Idle, |time| Work::Wait(time.saturating_sub(self.now)))
     }
