@@ -40,6 +40,20 @@ impl Gpu {
             .ok_or_else(|| format!("no PCI function with vendor {VENDOR}"))
     }
 
+    /// The first one, once there is one.
+    pub fn wait(limit: Duration) -> Result<Self, String> {
+        let started = Instant::now();
+        loop {
+            match Self::find() {
+                Err(error) if started.elapsed() > limit => {
+                    return Err(format!("{error}, even after {} s", limit.as_secs()));
+                }
+                Err(_) => std::thread::sleep(Duration::from_millis(5)),
+                found => return found,
+            }
+        }
+    }
+
     /// A file of the function's folder in sysfs, without the line end; empty if there is none.
     pub fn attribute(&self, name: &str) -> String {
         fs::read_to_string(self.folder.join(name))

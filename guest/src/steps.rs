@@ -15,6 +15,8 @@ use crate::sys::{self, End};
 use crate::{background, client, clients, marker, module, power, recovery};
 
 /// How long a driver that was loaded or bound may take until its render node is there.
+/// How long the bus may take to show a GPU that is plugged in.
+const PLUG_LIMIT: Duration = Duration::from_secs(10);
 const NODE_LIMIT: Duration = Duration::from_secs(60);
 
 /// A step.
@@ -28,7 +30,12 @@ pub enum Step {
         parameters: String,
     },
     /// Load a module, no more.
-    Load(String),
+    Load {
+        /// The module.
+        module: String,
+        /// Parameters for it.
+        parameters: String,
+    },
     /// Remove a module.
     Rmmod(String),
     /// Take the driver from the GPU.
@@ -57,6 +64,8 @@ pub enum Step {
     PciRemove,
     /// Look for new functions, and wait for the driver.
     PciRescan,
+    /// Wait until the GPU is on its bus: it may be plugged in just now.
+    PciWait,
     /// Have the bus reset the GPU.
     PciReset,
     /// Suspend to memory for so many seconds.
@@ -124,7 +133,10 @@ impl Step {
                 module: argument(0).unwrap_or("amdgpu").to_owned(),
                 parameters: arguments.get(1..).unwrap_or_default().join(" "),
             },
-            "load" => Self::Load(argument(0).unwrap_or("amdgpu").to_owned()),
+            "load" => Self::Load {
+                module: argument(0).unwrap_or("amdgpu").to_owned(),
+                parameters: arguments.get(1..).unwrap_or_default().join(" "),
+            },
             "rmmod" => Self::Rmmod(argument(0).unwrap_or("amdgpu").to_owned()),
             "unbind" => Self::Unbind,
             "bind" => Self::Bind,
@@ -148,6 +160,7 @@ impl Step {
             "reset-method" => Self::ResetMethod(required(0, "number")?.to_owned()),
             "pci-remove" => Self::PciRemove,
             "pci-rescan" => Self::PciRescan,
+            "pci-wait" => Self::PciWait,
             "pci-reset" => Self::PciReset,
             "suspend" => Self::Suspend(number(0, 5)?),
             "reload" => Self::Reload(number(0, 1)?),
@@ -170,7 +183,7 @@ impl Step {
 pub fn perform(step: &Step) -> Result<(), String> {
     match step {
         Step::Modprobe { module, parameters } => modprobe(module, parameters),
-        Step::Load(name) => module::load(name, ""),
+        Step::Load { module, parameters } => module::load(module, parameters),
         Step::Rmmod(name) => module::remove(name),
         Step::Unbind => Gpu::find()?.unbind(),
         Step::Bind => bind(&Gpu::find()?),
@@ -190,6 +203,7 @@ pub fn perform(step: &Step) -> Result<(), String> {
         Step::ResetMethod(number) => recovery::choose_reset_method(number),
         Step::PciRemove => Gpu::find()?.remove(),
         Step::PciRescan => rescan(),
+        Step::PciWait => Gpu::wait(PLUG_LIMIT).map(|_| ()),
         Step::PciReset => Gpu::find()?.reset(),
         Step::Suspend(seconds) => power::suspend(*seconds),
         Step::Expecting(step, number) => judge(perform(step), Some(*number)),

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::progress::Progress;
-use crate::qemu::{Accelerator, Machine, Qemu};
+use crate::qemu::{Accelerator, Gpu, Machine, Qemu};
 use crate::session::Session;
 
 /// A kernel that has not reached init by then will not do so in useful time.
@@ -51,7 +51,7 @@ pub fn choose(
 fn boots(qemu: &Qemu, machine: &Machine, scratch: &Path, progress: &Progress) -> bool {
     let trial = Machine {
         accelerator: Accelerator::Kvm,
-        gpu_socket: None,
+        gpu: Gpu::None,
         extra: Vec::new(),
         append: String::new(),
         ..machine.clone()

@@ -150,6 +150,12 @@ pub struct RunArgs {
     /// Size of the GPU's memory
     #[arg(long, value_name = "SIZE", default_value = "1G")]
     pub vram_size: String,
+    /// Boot every guest of a run of scenarios from the start, instead of booting once per kernel and machine and going on from there
+    #[arg(long)]
+    pub cold: bool,
+    /// Guests of a run of scenarios that run at the same time; each keeps about two processors busy
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub jobs: u32,
     /// Limit of every step in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 180)]
     pub timeout: u64,

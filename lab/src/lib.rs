@@ -2,6 +2,7 @@
 
 pub mod accel;
 pub mod cargo;
+pub mod checkpoint;
 pub mod cli;
 pub mod console;
 pub mod cpio;
@@ -14,6 +15,7 @@ pub mod modules;
 pub mod process;
 pub mod progress;
 pub mod qemu;
+pub mod qmp;
 pub mod report;
 pub mod run;
 pub mod scenario;

@@ -86,6 +86,8 @@ fn run_scenarios(
         scenarios,
         kernels: arguments.kernels()?,
         controls: arguments.controls,
+        cold: arguments.cold,
+        jobs: arguments.jobs,
         options: arguments.options()?,
     };
     let (folder, outcomes) = runner::run(&request, &cache()?, progress)?;

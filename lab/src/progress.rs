@@ -50,6 +50,14 @@ impl Progress {
         }
     }
 
+    /// Progress on standard error, one line when something ends, whatever standard error is.
+    pub fn lines() -> Self {
+        Self {
+            mode: Mode::Plain,
+            scenario: Rc::default(),
+        }
+    }
+
     /// No output at all.
     pub fn silent() -> Self {
         Self {

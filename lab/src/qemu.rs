@@ -13,6 +13,19 @@ use crate::sys;
 /// The device model that hands a PCI function to another process; in QEMU since 10.1.
 const NEEDED_DEVICE: &str = "vfio-user-pci";
 const PROGRAM: &str = "qemu-system-x86_64";
+/// Name of the monitor's socket in the run folder.
+pub const QMP_SOCKET: &str = "qmp.sock";
+const ROOT_PORT: &str = "pcie-root-port,id=port0,chassis=1";
+
+/// The GPU as `-device` and `device_add` take it.
+pub fn gpu_device(socket: &str) -> serde_json::Value {
+    serde_json::json!({
+        "driver": NEEDED_DEVICE,
+        "id": "gpu",
+        "bus": "port0",
+        "socket": { "type": "unix", "path": socket },
+    })
+}
 
 /// What executes the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -158,10 +171,10 @@ impl Qemu {
     }
 
     /// Starts a machine. Its serial console is on the process's standard input and output.
-    pub fn start(&self, machine: &Machine, folder: &Path) -> io::Result<Supervised> {
+    pub fn start(&self, machine: &Machine, folder: &Path, more: &[&str]) -> io::Result<Supervised> {
         let mut command = self.command();
         // Socket names are relative to the run folder: a long path would not fit into a socket's address.
-        command.args(machine.arguments()).current_dir(folder);
+        command.args(machine.arguments()).args(more).current_dir(folder);
         let line: Vec<_> = std::iter::once(command.get_program())
             .chain(command.get_args())
             .map(|word| shell_word(&word.to_string_lossy()))
@@ -179,6 +192,24 @@ impl Qemu {
     }
 }
 
+/// Whether and how a machine has the GPU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gpu {
+    /// Not at all.
+    None,
+    /// From the start.
+    Plugged {
+        /// Name of the device's socket, relative to the run folder.
+        socket: String,
+    },
+    /// It has an empty slot with room for one.
+    Slot {
+        /// Bytes of prefetchable address space that the slot keeps free: what cannot be mapped there when the GPU comes cannot be
+        /// mapped at all.
+        room: u64,
+    },
+}
+
 /// A machine to start.
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -194,8 +225,8 @@ pub struct Machine {
     pub cpus: u32,
     /// What executes it.
     pub accelerator: Accelerator,
-    /// Name of the device's socket, relative to the run folder; none for a machine without the GPU.
-    pub gpu_socket: Option<String>,
+    /// The GPU.
+    pub gpu: Gpu,
     /// More arguments, as the user gave them.
     pub extra: Vec<String>,
 }
@@ -242,20 +273,19 @@ impl Machine {
             "-serial",
             "chardev:console",
         ]);
-        add(&["-qmp", "unix:qmp.sock,server=on,wait=off"]);
-        if let Some(socket) = &self.gpu_socket {
-            let device = serde_json::json!({
-                "driver": NEEDED_DEVICE,
-                "id": "gpu",
-                "bus": "port0",
-                "socket": { "type": "unix", "path": socket },
-            });
-            add(&[
-                "-device",
-                "pcie-root-port,id=port0,chassis=1",
-                "-device",
-                &device.to_string(),
-            ]);
+        let monitor = format!("unix:{QMP_SOCKET},server=on,wait=off");
+        add(&["-qmp", &monitor]);
+        match &self.gpu {
+            Gpu::None => {}
+            Gpu::Plugged { socket } => {
+                add(&["-device", ROOT_PORT, "-device", &gpu_device(socket).to_string()])
+            }
+            Gpu::Slot { room } => {
+                add(&[
+                    "-device",
+                    &format!("{ROOT_PORT},pref64-reserve={room},mem-reserve=16M"),
+                ]);
+            }
         }
         add(&["-append", &self.kernel_command_line()]);
         arguments.extend(["-kernel".into(), self.kernel.image.clone().into()]);
@@ -290,7 +320,9 @@ mod tests {
             memory: 2048,
             cpus: 2,
             accelerator: Accelerator::Tcg,
-            gpu_socket: Some("gpu.sock".into()),
+            gpu: Gpu::Plugged {
+                socket: "gpu.sock".into(),
+            },
             extra: vec![],
         }
     }
@@ -321,9 +353,29 @@ mod tests {
     }
 
     #[test]
+    fn a_slot_keeps_room_for_the_gpu() {
+        let empty = Machine {
+            gpu: Gpu::Slot { room: 2 << 30 },
+            ..machine()
+        };
+        let arguments = empty.arguments();
+        let port = arguments
+            .iter()
+            .map(|word| word.to_string_lossy())
+            .find(|word| word.starts_with("pcie-root-port"))
+            .unwrap();
+        assert!(port.contains("pref64-reserve=2147483648"), "{port}");
+        assert!(
+            !arguments
+                .iter()
+                .any(|word| word.to_string_lossy().contains("vfio-user"))
+        );
+    }
+
+    #[test]
     fn a_machine_can_do_without_the_gpu() {
         let bare = Machine {
-            gpu_socket: None,
+            gpu: Gpu::None,
             ..machine()
         };
         assert!(

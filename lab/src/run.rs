@@ -15,7 +15,7 @@ use crate::fetch::{Cache, Suite};
 use crate::initramfs;
 use crate::kernel::Kernel;
 use crate::progress::Progress;
-use crate::qemu::{Accelerator, Machine, Qemu};
+use crate::qemu::{Accelerator, Gpu, Machine, Qemu};
 use crate::report::{Report, StepReport, Verdict};
 use crate::session::{Note, Reply, Session, SessionError};
 use crate::steps::Step;
@@ -173,7 +173,12 @@ pub fn prepare(options: &Options, cache: &Cache, progress: &Progress) -> Result<
         memory: options.memory,
         cpus: options.cpus,
         accelerator: Accelerator::Tcg,
-        gpu_socket: daemon.as_ref().map(|_| daemon::GPU_SOCKET.to_owned()),
+        gpu: match &daemon {
+            Some(_) => Gpu::Plugged {
+                socket: daemon::GPU_SOCKET.to_owned(),
+            },
+            None => Gpu::None,
+        },
         extra: options.qemu_arguments.clone(),
     };
     machine.accelerator = match options.accelerator {
@@ -210,13 +215,20 @@ impl Prepared {
         vram_size: &str,
         more_daemon_arguments: &[String],
     ) -> Result<Session> {
-        let arguments = [&self.daemon_arguments, more_daemon_arguments].concat();
-        let daemon = self
-            .daemon
-            .as_deref()
-            .map(|program| Daemon::start(program, folder, vram_size, &arguments))
-            .transpose()?;
+        let daemon = self.start_daemon(folder, vram_size, more_daemon_arguments)?;
         Ok(Session::start(&self.qemu, machine, daemon, folder)?)
+    }
+
+    /// Starts the device process, if the machine has the GPU.
+    pub fn start_daemon(
+        &self,
+        folder: &Path,
+        vram_size: &str,
+        more_arguments: &[String],
+    ) -> Result<Option<Daemon>> {
+        let arguments = [&self.daemon_arguments, more_arguments].concat();
+        let start = |program: &PathBuf| Daemon::start(program, folder, vram_size, &arguments);
+        Ok(self.daemon.as_ref().map(start).transpose()?)
     }
 }
 

@@ -113,11 +113,22 @@ impl Session {
         daemon: Option<Daemon>,
         folder: &Path,
     ) -> Result<Self, SessionError> {
+        Self::start_with(qemu, machine, daemon, folder, &[])
+    }
+
+    /// The same with more arguments for QEMU.
+    pub fn start_with(
+        qemu: &Qemu,
+        machine: &Machine,
+        daemon: Option<Daemon>,
+        folder: &Path,
+        more: &[&str],
+    ) -> Result<Self, SessionError> {
         let error = |source| SessionError::Io {
             what: "start QEMU",
             source,
         };
-        let mut process = qemu.start(machine, folder).map_err(error)?;
+        let mut process = qemu.start(machine, folder, more).map_err(error)?;
         let (input, output) = process
             .take_pipes()
             .ok_or_else(|| error(io::Error::from(io::ErrorKind::BrokenPipe)))?;

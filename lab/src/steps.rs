@@ -1,7 +1,7 @@
 //! The steps of a run, as they are written on the command line: `modprobe,client,reboot`.
 
 /// Steps that the guest does, with whether they bring the driver up once more.
-const GUEST_STEPS: [(&str, Probes); 36] = [
+const GUEST_STEPS: [(&str, Probes); 37] = [
     ("bind", Probes::Once),
     ("client", Probes::None),
     ("client-border", Probes::None),
@@ -25,6 +25,7 @@ const GUEST_STEPS: [(&str, Probes); 36] = [
     ("pci-remove", Probes::None),
     ("pci-rescan", Probes::Once),
     ("pci-reset", Probes::None),
+    ("pci-wait", Probes::None),
     ("read", Probes::None),
     ("rebind", Probes::PerRound),
     ("recover", Probes::None),

@@ -28,7 +28,7 @@ const RECOVERY: [&str; 3] = ["timeout, signaled seq", "GPU reset begin", "ring r
 const FALLBACK: &str = "Fence fallback timer expired";
 
 /// What a log has to show.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Expectations {
     /// How often the driver has to have come up.
     pub probes: usize,

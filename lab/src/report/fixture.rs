@@ -28,6 +28,7 @@ pub fn outcome(
         began_unix_us: BEGAN,
         seconds,
         folder: PathBuf::from(folder),
+        checkpoint: None,
         after: Vec::new(),
         steps: Vec::new(),
         expectations: Vec::new(),

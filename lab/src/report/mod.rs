@@ -156,6 +156,7 @@ impl Report {
             began_unix_us: 0,
             seconds: self.seconds,
             folder: folder.to_owned(),
+            checkpoint: None,
             after: Vec::new(),
             steps: self
                 .steps

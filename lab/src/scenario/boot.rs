@@ -19,6 +19,15 @@ use crate::run::chain;
 use crate::session::{Reply, Session, SessionError};
 use crate::verdict::{self, Expectations};
 
+/// How a guest came to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// It boots with the GPU.
+    Cold,
+    /// It goes on from a checkpoint, and the GPU has just been plugged in.
+    Resumed,
+}
+
 /// A guest in which scenarios run.
 #[derive(Debug)]
 pub struct Boot<'a> {
@@ -55,6 +64,7 @@ impl<'a> Boot<'a> {
     /// Waits for the guest and brings the driver up if the machine wants that. The error says why no scenario can run.
     pub fn begin(
         session: Session,
+        start: Start,
         folder: &Path,
         machine: &Machine,
         limit: Duration,
@@ -70,7 +80,7 @@ impl<'a> Boot<'a> {
             done: Vec::new(),
         };
         let running = progress.start("boot");
-        let result = boot.bring_up(machine, &running);
+        let result = boot.bring_up(start, machine, &running);
         match &result {
             Ok(()) => running.done(""),
             Err(_) => running.failed(),
@@ -78,10 +88,17 @@ impl<'a> Boot<'a> {
         result.map(|()| boot)
     }
 
-    fn bring_up(&mut self, machine: &Machine, running: &Running) -> Result<(), String> {
+    fn bring_up(&mut self, start: Start, machine: &Machine, running: &Running) -> Result<(), String> {
         let limit = self.limit;
         let told = |error: SessionError| chain(&error);
-        self.session.wait_ready(limit, running).map_err(told)?;
+        match start {
+            Start::Cold => self.session.wait_ready(limit, running).map_err(told)?,
+            Start::Resumed => {
+                if let Some(failure) = self.order("pci-wait", limit, running).map_err(told)? {
+                    return Err(format!("the GPU that was plugged in is not there: {failure}"));
+                }
+            }
+        }
         let probes = match &machine.driver {
             Driver::Absent => 0,
             Driver::Loaded { parameters } => {

@@ -120,6 +120,17 @@ pub struct Machine {
     pub driver: Driver,
 }
 
+impl Machine {
+    /// Whether a guest of this machine is like one of the other until the GPU comes: all but the device process's own arguments.
+    pub fn starts_like(&self, other: &Self) -> bool {
+        let without = |machine: &Self| Self {
+            daemon_arguments: Vec::new(),
+            ..machine.clone()
+        };
+        without(self) == without(other)
+    }
+}
+
 /// How the driver is before the first step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Driver {

@@ -42,6 +42,9 @@ pub struct Outcome {
     pub seconds: f64,
     /// The boot's folder; empty if nothing was booted.
     pub folder: PathBuf,
+    /// The folder of the checkpoint that the guest went on from, with the log of everything before; none if it was booted.
+    #[serde(default)]
+    pub checkpoint: Option<PathBuf>,
     /// Scenarios that ran before in the same boot.
     pub after: Vec<String>,
     /// The steps that were begun.
@@ -75,6 +78,7 @@ impl Outcome {
             began_unix_us: 0,
             seconds: 0.0,
             folder: PathBuf::new(),
+            checkpoint: None,
             after: Vec::new(),
             steps: Vec::new(),
             expectations: Vec::new(),

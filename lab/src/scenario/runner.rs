@@ -2,14 +2,17 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 
-use super::boot::Boot;
+use super::boot::{Boot, Start};
 use super::kernels::Version;
-use super::model::{Machine, Scenario};
+use super::model::{Driver, Machine, Scenario};
 use super::outcome::{Cell, OF_BOOT, OF_RUN, Outcome};
-use super::plan::{Controls, Group, Job, plan};
+use super::plan::{Controls, Group, Job, Plan, plan};
+use crate::checkpoint::Checkpoint;
 use crate::console::unix_us;
 use crate::fetch::Cache;
 use crate::interrupt;
@@ -17,6 +20,7 @@ use crate::progress::Progress;
 use crate::qemu;
 use crate::report::files;
 use crate::run::{self, KernelChoice, Options, Prepared};
+use crate::session::Session;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -27,6 +31,10 @@ pub struct Request {
     pub kernels: Vec<KernelChoice>,
     /// Their controls.
     pub controls: Controls,
+    /// Whether every guest boots from the start.
+    pub cold: bool,
+    /// How many guests run at the same time.
+    pub jobs: u32,
     /// Everything else about the machine; its kernel and its steps do not count.
     pub options: Options,
 }
@@ -36,11 +44,21 @@ pub struct Request {
 struct Bench<'a> {
     prepared: &'a Prepared,
     options: &'a Options,
-    progress: &'a Progress,
     suite: &'a str,
     version: Version,
     /// Whether this is one kernel of several.
     several: bool,
+    /// How many scenarios and controls this kernel has.
+    total: usize,
+    /// How many of them have begun.
+    begun: AtomicUsize,
+}
+
+/// Jobs for one guest, with the checkpoint that it goes on from; none to boot it.
+#[derive(Debug)]
+struct Unit<'a> {
+    group: Group<'a>,
+    checkpoint: Option<&'a Checkpoint>,
 }
 
 /// Runs everything. An error means that not even the outcomes could be written.
@@ -57,15 +75,18 @@ pub fn run(request: &Request, cache: &Cache, progress: &Progress) -> Result<(Pat
         };
         match run::prepare(&options, cache, progress) {
             Ok(prepared) => {
+                let version = Version::leading(&prepared.machine.kernel.version);
+                let plan = plan(&request.scenarios, request.controls, &version);
                 let bench = Bench {
                     prepared: &prepared,
                     options: &options,
-                    progress,
                     suite: &suite,
-                    version: Version::leading(&prepared.machine.kernel.version),
+                    version,
                     several: request.kernels.len() > 1,
+                    total: plan.groups.iter().map(|group| group.jobs.len()).sum(),
+                    begun: AtomicUsize::new(0),
                 };
-                bench.kernel(request, &mut outcomes);
+                bench.kernel(plan, request, progress, &mut outcomes);
             }
             Err(error) => {
                 let reason = format!("{error:#}");
@@ -89,40 +110,119 @@ pub fn run(request: &Request, cache: &Cache, progress: &Progress) -> Result<(Pat
 }
 
 impl Bench<'_> {
-    fn kernel(&self, request: &Request, outcomes: &mut Vec<Outcome>) {
-        let plan = plan(&request.scenarios, request.controls, &self.version);
-        for (job, reason) in &plan.inapplicable {
-            outcomes.push(Outcome {
-                verdict: Cell::NotApplicable {
-                    reason: reason.clone(),
-                },
-                ..self.outcome(job)
-            });
-        }
-        let total = plan.groups.iter().map(|group| group.jobs.len()).sum();
-        let mut boots = 0;
-        let mut done_jobs = 0;
-        for group in &plan.groups {
-            let mut rest = group.jobs.as_slice();
-            while !rest.is_empty() {
-                boots += 1;
-                let (done, left) = self.boot(boots, group, rest, (done_jobs, total));
-                done_jobs += done.len();
-                outcomes.extend(done);
-                rest = left;
-            }
+    fn kernel(&self, plan: Plan<'_>, request: &Request, progress: &Progress, outcomes: &mut Vec<Outcome>) {
+        outcomes.extend(plan.inapplicable.iter().map(|(job, reason)| Outcome {
+            verdict: Cell::NotApplicable {
+                reason: reason.clone(),
+            },
+            ..self.outcome(job)
+        }));
+        let checkpoints = if request.cold {
+            Vec::new()
+        } else {
+            self.checkpoints(&plan.groups, progress)
+        };
+        let units = units(plan.groups, &checkpoints);
+        let jobs = usize::try_from(request.jobs).unwrap_or(1);
+        if jobs <= 1 {
+            outcomes.extend(units.iter().flat_map(|unit| self.unit(unit, progress)));
+        } else {
+            outcomes.extend(self.side_by_side(&units, jobs));
         }
     }
 
-    /// Boots once and does jobs until one is not clean; gives what is left for a fresh boot.
+    /// A checkpoint for each machine that is needed more than once, with what it is for.
+    fn checkpoints<'m>(&self, groups: &[Group<'m>], progress: &Progress) -> Vec<(&'m Machine, Checkpoint)> {
+        // Without a device process there is nothing to plug in.
+        if self.prepared.daemon.is_none() {
+            return Vec::new();
+        }
+        let mut checkpoints: Vec<(&Machine, Checkpoint)> = Vec::new();
+        let mut tried: Vec<&Machine> = Vec::new();
+        for machine in groups.iter().map(|group| group.machine) {
+            let guests: usize = groups
+                .iter()
+                .filter(|group| group.machine.starts_like(machine))
+                .map(|group| group.jobs.len())
+                .sum();
+            if guests < 2 || tried.iter().any(|other| other.starts_like(machine)) || interrupt::requested() {
+                continue;
+            }
+            tried.push(machine);
+            let folder = self
+                .prepared
+                .folder
+                .join(format!("checkpoint-{}", checkpoints.len() + 1));
+            let module = match &machine.driver {
+                Driver::Loaded { parameters } => Some(parameters.as_str()),
+                Driver::Absent => None,
+            };
+            let taken = Checkpoint::take(
+                &self.prepared.qemu,
+                &self.machine(machine),
+                self.vram_size(machine),
+                module,
+                &folder,
+                self.options.timeout,
+                progress,
+            );
+            match taken {
+                Ok(checkpoint) => checkpoints.push((machine, checkpoint)),
+                Err(error) => progress.note(&format!(
+                    "no checkpoint: {}; every guest boots from the start",
+                    run::chain(&error)
+                )),
+            }
+        }
+        checkpoints
+    }
+
+    /// Several guests at a time. The outcomes come in the order of the plan.
+    fn side_by_side(&self, units: &[Unit<'_>], jobs: usize) -> Vec<Outcome> {
+        let next = AtomicUsize::new(0);
+        let done = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..jobs.min(units.len()) {
+                scope.spawn(|| {
+                    // A line per scenario: several that rewrite themselves would overwrite each other.
+                    let progress = Progress::lines();
+                    loop {
+                        let index = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(unit) = units.get(index) else { return };
+                        let outcomes = self.unit(unit, &progress);
+                        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+                        done.push((index, outcomes));
+                    }
+                });
+            }
+        });
+        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        done.sort_by_key(|(index, _)| *index);
+        done.into_iter().flat_map(|(_, outcomes)| outcomes).collect()
+    }
+
+    /// Does all jobs of a unit, in as many guests as it takes.
+    fn unit(&self, unit: &Unit<'_>, progress: &Progress) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        let mut rest = unit.group.jobs.as_slice();
+        while !rest.is_empty() {
+            let (done, left) = self.boot(unit, rest, progress);
+            outcomes.extend(done);
+            rest = left;
+        }
+        outcomes
+    }
+
+    /// Brings one guest up and does jobs until one is not clean; gives what is left for a fresh guest.
     fn boot<'j>(
         &self,
-        number: usize,
-        group: &Group<'j>,
+        unit: &Unit<'_>,
         jobs: &'j [Job<'j>],
-        (done, total): (usize, usize),
+        progress: &Progress,
     ) -> (Vec<Outcome>, &'j [Job<'j>]) {
+        let machine = unit.group.machine;
         let first = jobs.first().map(Job::title).unwrap_or_default();
+        let number = self.begin(&first, progress);
         let folder = self
             .prepared
             .folder
@@ -137,47 +237,38 @@ impl Bench<'_> {
                 })
                 .collect();
             let _ = write(&folder.join(OF_BOOT), &outcomes);
+            self.begun
+                .fetch_add(jobs.len().saturating_sub(1), Ordering::Relaxed);
+            self.end(&Cell::Unknown, &first, Some(&reason), progress);
             outcomes
         };
         if interrupt::requested() {
             return (unknown("interrupted".to_owned()), &[]);
         }
-        let mut place = done;
-        self.begin(&first, place, total);
         let session = fs::create_dir_all(&folder)
             .with_context(|| format!("making the folder {}", folder.display()))
-            .and_then(|()| self.start(&folder, group.machine));
-        let session = match session {
+            .and_then(|()| self.start(&folder, machine, unit.checkpoint));
+        let (start, session) = match session {
             Ok(session) => session,
-            Err(error) => {
-                let reason = format!("{error:#}");
-                self.end(&Cell::Unknown, &first, Some(&reason), total);
-                return (unknown(reason), &[]);
-            }
+            Err(error) => return (unknown(format!("{error:#}")), &[]),
         };
-        let begun = Boot::begin(
-            session,
-            &folder,
-            group.machine,
-            self.options.timeout,
-            self.progress,
-        );
+        let begun = Boot::begin(session, start, &folder, machine, self.options.timeout, progress);
         let mut boot = match begun {
             Ok(boot) => boot,
-            Err(reason) => {
-                self.end(&Cell::Unknown, &first, Some(&reason), total);
-                return (unknown(reason), &[]);
-            }
+            Err(reason) => return (unknown(reason), &[]),
         };
         let mut outcomes = Vec::new();
         let mut rest = jobs;
         while let [job, left @ ..] = rest {
             if !outcomes.is_empty() {
-                self.begin(&job.title(), place, total);
+                self.begin(&job.title(), progress);
             }
-            place += 1;
             rest = left;
-            let outcome = boot.run(job, &self.version, self.outcome(job));
+            let known = Outcome {
+                checkpoint: unit.checkpoint.map(|checkpoint| checkpoint.folder().to_owned()),
+                ..self.outcome(job)
+            };
+            let outcome = boot.run(job, &self.version, known);
             let outcome = if interrupt::requested() {
                 Outcome {
                     verdict: Cell::Unknown,
@@ -191,7 +282,7 @@ impl Bench<'_> {
                 &outcome.verdict,
                 &job.title(),
                 outcome.reasons.first().map(String::as_str),
-                total,
+                progress,
             );
             let clean = outcome.verdict == Cell::Pass;
             outcomes.push(outcome);
@@ -202,42 +293,65 @@ impl Bench<'_> {
         }
         let _ = write(&folder.join(OF_BOOT), &outcomes);
         if let Err(error) = files::write_page(&folder, &outcomes) {
-            self.progress.note(&format!("no page about this boot: {error}"));
+            progress.note(&format!("no page about this boot: {error}"));
         }
         (outcomes, rest)
     }
 
-    fn start(&self, folder: &Path, machine: &Machine) -> Result<crate::session::Session> {
+    fn start(
+        &self,
+        folder: &Path,
+        machine: &Machine,
+        checkpoint: Option<&Checkpoint>,
+    ) -> Result<(Start, Session)> {
+        let vram_size = self.vram_size(machine);
+        let more = &machine.daemon_arguments;
+        if let Some(checkpoint) = checkpoint
+            && let Some(daemon) = self.prepared.start_daemon(folder, vram_size, more)?
+        {
+            let session = checkpoint.resume(&self.prepared.qemu, daemon, folder)?;
+            return Ok((Start::Resumed, session));
+        }
+        let session = self
+            .prepared
+            .start_in(folder, &self.machine(machine), vram_size, more)?;
+        Ok((Start::Cold, session))
+    }
+
+    /// QEMU's side of a scenario's machine.
+    fn machine(&self, machine: &Machine) -> qemu::Machine {
         let base = &self.prepared.machine;
         let append = [base.append.as_str(), machine.append.as_str()];
-        let machine_of_qemu = qemu::Machine {
+        qemu::Machine {
             append: append.join(" ").trim().to_owned(),
             memory: machine.memory.unwrap_or(base.memory),
             cpus: machine.cpus.unwrap_or(base.cpus),
             extra: [base.extra.as_slice(), &machine.qemu_arguments].concat(),
             ..base.clone()
-        };
-        let vram_size = machine.vram_size.as_ref().unwrap_or(&self.prepared.vram_size);
-        self.prepared
-            .start_in(folder, &machine_of_qemu, vram_size, &machine.daemon_arguments)
-    }
-
-    /// One scenario alone shows its steps; of several each has a line.
-    fn begin(&self, title: &str, done: usize, total: usize) {
-        let label = format!("{title} on {}", self.title());
-        if self.several || total > 1 {
-            self.progress
-                .begin_scenario(&format!("[{}/{total}] {label}", done + 1));
-        } else {
-            self.progress.note(&format!("\n{label}"));
         }
     }
 
-    fn end(&self, verdict: &Cell, title: &str, why: Option<&str>, total: usize) {
-        if self.several || total > 1 {
-            self.progress.end_scenario(verdict.word(), why);
+    fn vram_size<'m>(&'m self, machine: &'m Machine) -> &'m str {
+        machine.vram_size.as_ref().unwrap_or(&self.prepared.vram_size)
+    }
+
+    /// One scenario alone shows its steps; of several each has a line. Gives the number of the one that begins.
+    fn begin(&self, title: &str, progress: &Progress) -> usize {
+        let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
+        let label = format!("{title} on {}", self.title());
+        if self.several || self.total > 1 {
+            progress.begin_scenario(&format!("[{number}/{}] {label}", self.total));
         } else {
-            self.progress.note(&format!("{}  {title}", verdict.word()));
+            progress.note(&format!("\n{label}"));
+        }
+        number
+    }
+
+    fn end(&self, verdict: &Cell, title: &str, why: Option<&str>, progress: &Progress) {
+        if self.several || self.total > 1 {
+            progress.end_scenario(verdict.word(), why);
+        } else {
+            progress.note(&format!("{}  {title}", verdict.word()));
         }
     }
 
@@ -259,6 +373,28 @@ impl Bench<'_> {
             ..Outcome::new()
         }
     }
+}
+
+/// Every job of a machine that has a checkpoint gets a guest of its own.
+fn units<'a>(groups: Vec<Group<'a>>, checkpoints: &'a [(&Machine, Checkpoint)]) -> Vec<Unit<'a>> {
+    let mut units = Vec::new();
+    for group in groups {
+        let checkpoint = checkpoints
+            .iter()
+            .find(|(machine, _)| machine.starts_like(group.machine))
+            .map(|(_, checkpoint)| checkpoint);
+        match checkpoint {
+            None => units.push(Unit { group, checkpoint }),
+            Some(_) => units.extend(group.jobs.iter().map(|job| Unit {
+                group: Group {
+                    machine: group.machine,
+                    jobs: vec![*job],
+                },
+                checkpoint,
+            })),
+        }
+    }
+    units
 }
 
 /// Letters, digits, dots and dashes of a text.
