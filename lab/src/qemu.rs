@@ -278,7 +278,7 @@ impl Machine {
         match &self.gpu {
             Gpu::None => {}
             Gpu::Plugged { socket } => {
-                add(&["-device", ROOT_PORT, "-device", &gpu_device(socket).to_string()])
+                add(&["-device", ROOT_PORT, "-device", &gpu_device(socket).to_string()]);
             }
             Gpu::Slot { room } => {
                 add(&[

@@ -420,6 +420,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn machines_start_alike_whatever_their_device_is_told() {
+        let machine = Machine::default();
+        let other_device = Machine {
+            daemon_arguments: vec!["--baco".to_owned()],
+            ..Machine::default()
+        };
+        assert!(machine.starts_like(&other_device));
+        for other in [
+            Machine {
+                append: "quiet".to_owned(),
+                ..Machine::default()
+            },
+            Machine {
+                vram_size: Some("2G".to_owned()),
+                ..Machine::default()
+            },
+            Machine {
+                driver: Driver::Absent,
+                ..Machine::default()
+            },
+        ] {
+            assert!(!machine.starts_like(&other), "{other:?}");
+        }
+    }
+
+    #[test]
     fn folders_have_names_that_every_shell_takes() {
         assert_eq!(
             file_name("mode1, control: copies that do nothing!"),
