@@ -562,12 +562,18 @@ fn views(
             spans.push((at, at + 200.0));
         }
     }
-    // The machine's own start and end are no events to look at.
-    let boots = |from: f64| {
-        recoveries.is_empty() || from >= recoveries.first().map_or(0.0, |first| first.from) - 5000.0
+    // The machine's own start and end are no events to look at. A guest that goes on from a checkpoint is quick to begin with what it is for.
+    let begun = outcomes
+        .iter()
+        .map(|outcome| clock(outcome.began_unix_us))
+        .reduce(f64::min)
+        .unwrap_or_default();
+    let after_start = |from: f64| {
+        let first_recovery = recoveries.first().map_or(0.0, |first| first.from);
+        recoveries.is_empty() || from >= begun.max(first_recovery - 5000.0)
     };
     spans.retain(|(from, to)| {
-        boots(*from) && *to < end || recoveries.iter().any(|recovery| recovery.from == *from)
+        after_start(*from) && *to < end || recoveries.iter().any(|recovery| recovery.from == *from)
     });
     spans.sort_by(|a, b| a.0.total_cmp(&b.0));
 

@@ -252,6 +252,29 @@ fn a_comparison_long_after_the_reset_has_a_view_that_shows_both() {
 }
 
 #[test]
+fn the_reset_of_a_gpu_that_is_plugged_in_is_no_view() {
+    let mut evidence = Evidence::read(&fixture::mode1()).unwrap();
+    let is_reset =
+        |event: &&DeviceEvent| event.kind.starts_with("reset-") && event.detail().contains("mode1");
+    let resets: Vec<_> = evidence.events.iter().filter(is_reset).cloned().collect();
+    let first = resets.first().unwrap().at_us;
+    let plugged = resets.iter().map(|event| DeviceEvent {
+        at_us: event.at_us - 2_000_000,
+        ..event.clone()
+    });
+    evidence.events.extend(plugged);
+    evidence.events.sort_by_key(|event| event.at_us);
+    let titles = |began| {
+        let mut outcomes = fixture::mode1_outcomes();
+        outcomes[0].began_unix_us = began;
+        let views = Timeline::new(&evidence, &outcomes).views;
+        views.into_iter().map(|view| view.title).collect::<Vec<_>>()
+    };
+    assert_eq!(titles(first - 1_000_000), ["Reset", "Whole run"]);
+    assert_eq!(titles(first - 3_000_000), ["Reset 1", "Reset 2", "Whole run"]);
+}
+
+#[test]
 fn a_hung_engine_stays_hung_until_a_reset_takes_it() {
     let mut evidence = Evidence::default();
     let mut text = "{\"us\":0,\"event\":\"started\",\"unix_us\":1000000}\n".to_owned();
