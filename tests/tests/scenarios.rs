@@ -1,0 +1,124 @@
+//! Scenarios in guests with unmodified kernels: those that the others stand on, with their controls, and one that has to fail.
+//!
+//! All scenarios and all controls on three kernels take longer than a test run should; `.ci/run` has them.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use clap::Parser;
+use lab::cli::{Cli, Command};
+use lab::fetch::{Cache, Sources};
+use lab::progress::Progress;
+use lab::report::table;
+use lab::scenario::catalogue;
+use lab::scenario::outcome::{Cell, Outcome};
+use lab::scenario::runner::{self, Request};
+
+/// What is run in `cargo test`: a reset with a loss, who comes back after it and who not yet, a loss that nobody tells of.
+const CORE: [&str; 3] = ["mode1-smu", "two-processes", "vram-lost-no-reset"];
+
+/// One kernel at a time: its guests take all processors.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Runs `amdgpu-lab run` with these arguments. Logs stay beside what cargo builds.
+fn run(name: &str, arguments: &[&str]) -> Vec<Outcome> {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let line = ["amdgpu-lab", "run", "--accel", "tcg"].iter().chain(arguments);
+    let Command::Run(arguments) = Cli::try_parse_from(line).unwrap().command else {
+        unreachable!("the line says run")
+    };
+    let mut options = arguments.options().unwrap();
+    options.folder = Some(folder(name));
+    let request = Request {
+        scenarios: catalogue::named(&arguments.scenarios).unwrap(),
+        kernels: arguments.kernels().unwrap(),
+        controls: arguments.controls,
+        cold: arguments.cold,
+        jobs: arguments.jobs,
+        options,
+    };
+    let cache = Cache::open(None, Sources::default(), Progress::stderr()).unwrap();
+    runner::run(&request, &cache, &Progress::stderr()).unwrap().1
+}
+
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .with_file_name("scenario-runs")
+        .join(name);
+    if folder.exists() {
+        fs::remove_dir_all(&folder).unwrap();
+    }
+    folder
+}
+
+/// The core on a kernel: every scenario and every one of its controls for that kernel passes, each in a guest of its own.
+fn core(kernel: &str) {
+    let line: Vec<_> = CORE
+        .into_iter()
+        .chain(["--kernel", kernel, "--controls"])
+        .collect();
+    let outcomes = run(kernel, &line);
+    let shown = table::text(&outcomes, false);
+    for outcome in &outcomes {
+        assert_eq!(outcome.verdict, Cell::Pass, "{:?}\n{shown}", outcome.reasons);
+        assert!(outcome.checkpoint.is_some(), "{shown}");
+    }
+    for name in CORE {
+        let of = |control: bool| {
+            outcomes
+                .iter()
+                .filter(|outcome| outcome.scenario == name && outcome.control.is_some() == control)
+                .count()
+        };
+        assert!(of(false) == 1 && of(true) >= 1, "{name}\n{shown}");
+    }
+}
+
+#[test]
+fn bookworm_recovers_and_its_controls_do_not() {
+    core("bookworm");
+}
+
+#[test]
+fn trixie_recovers_and_its_controls_do_not() {
+    core("trixie");
+}
+
+#[test]
+fn backports_recovers_and_its_controls_do_not() {
+    core("trixie-backports");
+}
+
+#[test]
+fn an_expectation_that_does_not_hold_fails_the_scenario_in_a_guest_that_was_booted() {
+    let scenario = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+    let text = r#"
+        title = "one reset, and two are expected"
+        resets = true
+        step = [{ guest = "recover" }]
+        expect = [
+            { label = "one", stats = "resets.mode1", equals = 1 },
+            { label = "two", stats = "resets.mode1", equals = 2 },
+        ]
+        control = [{ name = "no reset", skip = 1, fails = ["one"] }]
+    "#;
+    fs::write(scenario.path(), text).unwrap();
+    let path = scenario.path().to_str().unwrap();
+    let outcomes = run("fails", &[path, "--kernel", "bookworm"]);
+    let [outcome] = outcomes.as_slice() else {
+        unreachable!(
+            "one scenario on one kernel has one outcome, not {}",
+            outcomes.len()
+        )
+    };
+    assert_eq!(outcome.verdict, Cell::Fail, "{:?}", outcome.reasons);
+    assert_eq!(
+        outcome.reasons,
+        ["expected two; found: 1"],
+        "and for nothing else"
+    );
+    assert_eq!(outcome.checkpoint, None, "one guest is booted");
+}
