@@ -141,6 +141,11 @@ impl Daemon {
         Ok(daemon)
     }
 
+    /// Its process number.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// How it ended, if it has.
     pub fn ended(&mut self) -> Option<String> {
         self.process.ended().map(|status| status.to_string())

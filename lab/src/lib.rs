@@ -8,6 +8,7 @@ pub mod console;
 pub mod cpio;
 pub mod daemon;
 pub mod fetch;
+pub mod host;
 pub mod initramfs;
 pub mod interrupt;
 pub mod kernel;

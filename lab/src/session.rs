@@ -155,6 +155,12 @@ impl Session {
         &self.notes
     }
 
+    /// The numbers of the processes that a guest consists of.
+    pub fn processes(&self) -> Vec<u32> {
+        let daemon = self.daemon.as_ref().map(Daemon::id);
+        std::iter::once(self.qemu.id()).chain(daemon).collect()
+    }
+
     /// The device process, if there is one.
     pub const fn daemon(&self) -> Option<&Daemon> {
         self.daemon.as_ref()

@@ -29,6 +29,8 @@ pub fn outcome(
         seconds,
         folder: PathBuf::from(folder),
         checkpoint: None,
+        host_wait_ms: 0.0,
+        earlier: Vec::new(),
         after: Vec::new(),
         steps: Vec::new(),
         expectations: Vec::new(),

@@ -106,6 +106,9 @@ fn case(writer: &mut Writer<Vec<u8>>, kernel: &str, outcome: &Outcome) -> io::Re
 /// What a reader of the CI's page wants to know before looking into the folder.
 fn evidence(outcome: &Outcome) -> String {
     let mut text = format!("{}\n", outcome.title);
+    for line in matrix::tries(outcome) {
+        text.push_str(&format!("{line}\n"));
+    }
     for step in &outcome.steps {
         let failure = step
             .failure

@@ -60,6 +60,9 @@ fn test(text: &mut String, number: usize, outcome: &Outcome) {
             diagnose(&one_line(line));
         }
     }
+    for line in matrix::tries(outcome) {
+        diagnose(&one_line(&line));
+    }
     for expectation in outcome.expectations.iter().filter(|checked| !checked.ok) {
         diagnose(&one_line(&format!(
             "expected {}, found {}",

@@ -123,7 +123,23 @@ pub fn reasons(outcome: &Outcome) -> Vec<String> {
         Cell::DriverBug { finding } => Some(format!("known driver bug: {finding}")),
         Cell::Pass | Cell::Fail | Cell::Unknown => None,
     };
-    own.into_iter().chain(outcome.reasons.iter().cloned()).collect()
+    own.into_iter()
+        .chain(outcome.reasons.iter().cloned())
+        .chain(tries(outcome))
+        .collect()
+}
+
+/// The tries before this one: a failure that came while the host was busy is told even if the next try passed.
+pub fn tries(outcome: &Outcome) -> Vec<String> {
+    let tries = outcome.earlier.iter().zip(1..).map(|(attempt, number)| {
+        format!(
+            "try {number} failed while the host let the guest or its device wait {:.0} of 100 ms for a processor: {}; logs in {}",
+            attempt.host_wait_ms,
+            attempt.reasons.first().and_then(|reason| reason.lines().next()).unwrap_or("no reason"),
+            attempt.folder.display()
+        )
+    });
+    tries.collect()
 }
 
 /// How many there are of each, in one line: `3 pass, 1 fail`.

@@ -157,6 +157,8 @@ impl Report {
             seconds: self.seconds,
             folder: folder.to_owned(),
             checkpoint: None,
+            host_wait_ms: 0.0,
+            earlier: Vec::new(),
             after: Vec::new(),
             steps: self
                 .steps

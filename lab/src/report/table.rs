@@ -71,11 +71,11 @@ pub fn text(outcomes: &[Outcome], colour: bool) -> String {
     text
 }
 
-/// What is not a pass, the failures last.
+/// What is not a pass at the first try, the failures last.
 fn by_weight(outcomes: &[Outcome]) -> Vec<&Outcome> {
     let mut sorted: Vec<_> = outcomes
         .iter()
-        .filter(|outcome| outcome.verdict != Cell::Pass)
+        .filter(|outcome| outcome.verdict != Cell::Pass || !outcome.earlier.is_empty())
         .collect();
     sorted.sort_by_key(|outcome| matrix::weight(&outcome.verdict));
     sorted
@@ -120,7 +120,7 @@ pub fn markdown(outcomes: &[Outcome]) -> String {
     text
 }
 
-/// Why one cell is not a pass, and where its logs are.
+/// Why one cell is not a pass, or not at once, and where its logs are.
 fn block(outcome: &Outcome, colour: bool) -> String {
     let word = matrix::word(&outcome.verdict);
     let shown = if colour {
@@ -201,6 +201,7 @@ fn escape_markdown(text: &str) -> String {
 mod tests {
     use super::super::fixture;
     use super::*;
+    use crate::scenario::outcome::Attempt;
 
     #[test]
     fn a_table_has_kernels_across_and_scenarios_down_with_their_controls_behind_them() {
@@ -263,6 +264,24 @@ FAIL  mode1-poison on 6.12.117+deb13-amd64
         assert_eq!(row, "| a\\|b | PASS      12.5 s | - |");
         assert!(text.contains("\\<b\\>\\*ERROR\\*\\</b\\> \\]\\]\\> &"), "{text}");
         assert!(text.contains("| **FAIL      20.0 s** |"), "{text}");
+    }
+
+    #[test]
+    fn a_pass_at_the_second_try_tells_of_the_first() {
+        let mut outcomes = fixture::outcomes();
+        outcomes.truncate(1);
+        outcomes[0].earlier = vec![Attempt {
+            folder: "/runs/6.1/first".into(),
+            reasons: vec!["shadows came too late\nmore".into()],
+            host_wait_ms: 87.4,
+        }];
+        let told = "
+PASS  mode1-poison on 6.1.0-56-amd64
+  try 1 failed while the host let the guest or its device wait 87 of 100 ms for a processor: shadows came too late; logs in /runs/6.1/first
+  logs in /runs/6.1/mode1 poison
+";
+        let text = text(&outcomes, false);
+        assert!(text.ends_with(told), "{text}");
     }
 
     #[test]

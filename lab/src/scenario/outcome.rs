@@ -45,6 +45,12 @@ pub struct Outcome {
     /// The folder of the checkpoint that the guest went on from, with the log of everything before; none if it was booted.
     #[serde(default)]
     pub checkpoint: Option<PathBuf>,
+    /// The longest that a thread of QEMU or of the device was kept waiting for a processor between two looks, in milliseconds.
+    #[serde(default)]
+    pub host_wait_ms: f64,
+    /// Tries before this one, in which it failed while the host was too busy to tell.
+    #[serde(default)]
+    pub earlier: Vec<Attempt>,
     /// Scenarios that ran before in the same boot.
     pub after: Vec<String>,
     /// The steps that were begun.
@@ -79,6 +85,8 @@ impl Outcome {
             seconds: 0.0,
             folder: PathBuf::new(),
             checkpoint: None,
+            host_wait_ms: 0.0,
+            earlier: Vec::new(),
             after: Vec::new(),
             steps: Vec::new(),
             expectations: Vec::new(),
@@ -157,6 +165,17 @@ impl Cell {
             Self::DriverBug { .. } => "DRIVER BUG",
         }
     }
+}
+
+/// A try that was not the last.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// What was not as it should be.
+    pub reasons: Vec<String>,
+    /// As in [`Outcome`].
+    pub host_wait_ms: f64,
 }
 
 /// A step that was begun.

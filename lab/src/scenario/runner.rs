@@ -10,17 +10,21 @@ use anyhow::{Context, Result};
 use super::boot::{Boot, Start};
 use super::kernels::Version;
 use super::model::{Driver, Machine, Scenario};
-use super::outcome::{Cell, OF_BOOT, OF_RUN, Outcome};
+use super::outcome::{Attempt, Cell, OF_BOOT, OF_RUN, Outcome};
 use super::plan::{Controls, Group, Job, Plan, plan};
 use crate::checkpoint::Checkpoint;
 use crate::console::unix_us;
 use crate::fetch::Cache;
+use crate::host::{TOO_LONG, Waits, Watch};
 use crate::interrupt;
 use crate::progress::Progress;
 use crate::qemu;
 use crate::report::files;
 use crate::run::{self, KernelChoice, Options, Prepared};
 use crate::session::Session;
+
+/// How often a job is tried at the most.
+const MOST_ATTEMPTS: usize = 3;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -201,14 +205,33 @@ impl Bench<'_> {
         done.into_iter().flat_map(|(_, outcomes)| outcomes).collect()
     }
 
-    /// Does all jobs of a unit, in as many guests as it takes.
+    /// Does all jobs of a unit, in as many guests as it takes. A job that failed while the host was too busy to tell is done again.
     fn unit(&self, unit: &Unit<'_>, progress: &Progress) -> Vec<Outcome> {
-        let mut outcomes = Vec::new();
+        let mut outcomes: Vec<Outcome> = Vec::new();
+        let mut earlier: Vec<Attempt> = Vec::new();
         let mut rest = unit.group.jobs.as_slice();
         while !rest.is_empty() {
-            let (done, left) = self.boot(unit, rest, progress);
-            outcomes.extend(done);
+            let (mut done, left) = self.boot(unit, rest, earlier.len(), progress);
+            if let Some(first) = done.first_mut() {
+                first.earlier = std::mem::take(&mut earlier);
+            }
             rest = left;
+            if let Some(last) = done.last()
+                && last.earlier.len() < MOST_ATTEMPTS - 1
+                && worth_another_try(last)
+                && let Some(again) = unit.group.jobs.get(outcomes.len() + done.len() - 1..)
+                && let Some(last) = done.pop()
+            {
+                earlier = last.earlier;
+                earlier.push(Attempt {
+                    folder: last.folder,
+                    reasons: last.reasons,
+                    host_wait_ms: last.host_wait_ms,
+                });
+                self.begun.fetch_sub(1, Ordering::Relaxed);
+                rest = again;
+            }
+            outcomes.extend(done);
         }
         outcomes
     }
@@ -218,21 +241,24 @@ impl Bench<'_> {
         &self,
         unit: &Unit<'_>,
         jobs: &'j [Job<'j>],
+        tries: usize,
         progress: &Progress,
     ) -> (Vec<Outcome>, &'j [Job<'j>]) {
         let machine = unit.group.machine;
         let first = jobs.first().map(Job::title).unwrap_or_default();
         let number = self.begin(&first, progress);
-        let folder = self
-            .prepared
-            .folder
-            .join(format!("{number:02}-{}", file_name(&first)));
-        let unknown = |reason: String| {
+        let mut name = format!("{number:02}-{}", file_name(&first));
+        if tries > 0 {
+            name.push_str(&format!("-{}", tries + 1));
+        }
+        let folder = self.prepared.folder.join(name);
+        let unknown = |reason: String, waits: Waits| {
             let outcomes: Vec<_> = jobs
                 .iter()
                 .map(|job| Outcome {
                     reasons: vec![reason.clone()],
                     folder: folder.clone(),
+                    host_wait_ms: milliseconds(&waits),
                     ..self.outcome(job)
                 })
                 .collect();
@@ -243,19 +269,22 @@ impl Bench<'_> {
             outcomes
         };
         if interrupt::requested() {
-            return (unknown("interrupted".to_owned()), &[]);
+            return (unknown("interrupted".to_owned(), Waits::default()), &[]);
         }
         let session = fs::create_dir_all(&folder)
             .with_context(|| format!("making the folder {}", folder.display()))
             .and_then(|()| self.start(&folder, machine, unit.checkpoint));
         let (start, session) = match session {
             Ok(session) => session,
-            Err(error) => return (unknown(format!("{error:#}")), &[]),
+            Err(error) => return (unknown(format!("{error:#}"), Waits::default()), &[]),
         };
+        let processes = session.processes();
+        let watch = Watch::start(processes.clone());
         let begun = Boot::begin(session, start, &folder, machine, self.options.timeout, progress);
+        let waits = watch.end();
         let mut boot = match begun {
             Ok(boot) => boot,
-            Err(reason) => return (unknown(reason), &[]),
+            Err(reason) => return (unknown(reason, waits), &[]),
         };
         let mut outcomes = Vec::new();
         let mut rest = jobs;
@@ -268,7 +297,12 @@ impl Bench<'_> {
                 checkpoint: unit.checkpoint.map(|checkpoint| checkpoint.folder().to_owned()),
                 ..self.outcome(job)
             };
+            let watch = Watch::start(processes.clone());
             let outcome = boot.run(job, &self.version, known);
+            let outcome = Outcome {
+                host_wait_ms: milliseconds(&watch.end()),
+                ..outcome
+            };
             let outcome = if interrupt::requested() {
                 Outcome {
                     verdict: Cell::Unknown,
@@ -375,6 +409,17 @@ impl Bench<'_> {
     }
 }
 
+/// Whether a try says nothing: it went wrong, and the host was too busy meanwhile for anything in real time to be relied on.
+fn worth_another_try(outcome: &Outcome) -> bool {
+    matches!(outcome.verdict, Cell::Fail | Cell::Unknown)
+        && outcome.host_wait_ms > TOO_LONG.as_secs_f64() * 1e3
+        && !interrupt::requested()
+}
+
+fn milliseconds(waits: &Waits) -> f64 {
+    waits.longest().as_secs_f64() * 1e3
+}
+
 /// Every job of a machine that has a checkpoint gets a guest of its own.
 fn units<'a>(groups: Vec<Group<'a>>, checkpoints: &'a [(&Machine, Checkpoint)]) -> Vec<Unit<'a>> {
     let mut units = Vec::new();
@@ -418,6 +463,21 @@ fn write(path: &Path, outcomes: &[Outcome]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_went_wrong_on_a_busy_host_is_tried_again() {
+        let outcome = |verdict, host_wait_ms| Outcome {
+            verdict,
+            host_wait_ms,
+            ..Outcome::new()
+        };
+        assert!(worth_another_try(&outcome(Cell::Fail, 70.0)));
+        assert!(worth_another_try(&outcome(Cell::Unknown, 70.0)));
+        assert!(!worth_another_try(&outcome(Cell::Fail, 30.0)));
+        assert!(!worth_another_try(&outcome(Cell::Pass, 70.0)));
+        let finding = "docs/findings/1.md".to_owned();
+        assert!(!worth_another_try(&outcome(Cell::DriverBug { finding }, 70.0)));
+    }
 
     #[test]
     fn machines_start_alike_whatever_their_device_is_told() {
