@@ -133,7 +133,7 @@ pub fn reasons(outcome: &Outcome) -> Vec<String> {
 pub fn tries(outcome: &Outcome) -> Vec<String> {
     let tries = outcome.earlier.iter().zip(1..).map(|(attempt, number)| {
         format!(
-            "try {number} failed while the host let the guest or its device wait {:.0} of 100 ms for a processor: {}; logs in {}",
+            "try {number} failed while the host let a thread of the guest or its device wait {:.0} ms for a processor: {}; logs in {}",
             attempt.host_wait_ms,
             attempt.reasons.first().and_then(|reason| reason.lines().next()).unwrap_or("no reason"),
             attempt.folder.display()

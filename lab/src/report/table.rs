@@ -277,7 +277,7 @@ FAIL  mode1-poison on 6.12.117+deb13-amd64
         }];
         let told = "
 PASS  mode1-poison on 6.1.0-56-amd64
-  try 1 failed while the host let the guest or its device wait 87 of 100 ms for a processor: shadows came too late; logs in /runs/6.1/first
+  try 1 failed while the host let a thread of the guest or its device wait 87 ms for a processor: shadows came too late; logs in /runs/6.1/first
   logs in /runs/6.1/mode1 poison
 ";
         let text = text(&outcomes, false);
