@@ -114,8 +114,9 @@ pub enum HubEffect {
         /// The request.
         request: InvalidateRequest,
     },
-    /// A context's registers were changed and its translations invalidated: this is the address space that its next accesses use. An
-    /// invalidation without a change of registers since the last one does not tell it again.
+    /// A context was pointed at a root, or its registers were changed in another way, and its translations invalidated: this is the
+    /// address space that its next accesses use. An invalidation without either since the last one does not tell it again. A root that
+    /// is written counts also if it is the one that was there: the memory may have become the root of another address space since.
     ContextSet {
         /// Which hub.
         hub: HubId,
@@ -148,8 +149,8 @@ pub struct Hub {
     held: u32,
     /// ACK bits that wait for release, by engine.
     withheld: [u16; InvalidationEngine::COUNT as usize],
-    /// One bit per context: its registers were changed since its last invalidation.
-    changed: u16,
+    /// One bit per context: its root was written, or its registers were changed, since its last invalidation.
+    set: u16,
 }
 
 impl Hub {
@@ -169,7 +170,7 @@ impl Hub {
             taken: 0,
             held: 0,
             withheld: [0; InvalidationEngine::COUNT as usize],
-            changed: 0,
+            set: 0,
         };
         hub.reset();
         hub
@@ -325,7 +326,7 @@ impl Hub {
             Some(old) => {
                 let disabled = old.enabled && !context.enabled;
                 if *old != context {
-                    self.changed |= bit(vmid);
+                    self.set |= bit(vmid);
                 }
                 *old = context;
                 disabled
@@ -353,12 +354,16 @@ impl Hub {
                 self.clear_fault();
             }
             Behaviour::Context(vmid) => self.context_written(vmid, effects),
+            Behaviour::Root(vmid) => {
+                self.context_written(vmid, effects);
+                self.set |= bit(vmid);
+            }
             Behaviour::ContextsDisable => Vmid::all().for_each(|vmid| self.context_written(vmid, effects)),
             Behaviour::Semaphore(engine) if value & 1 == 0 => self.taken &= !engine.bit(),
             Behaviour::Request(engine) => {
                 let request = InvalidateRequest::from_bits(value);
                 self.invalidate(engine, request);
-                self.tell_changed(request.vmids(), effects);
+                self.tell_set(request.vmids(), effects);
                 effects.push(HubEffect::Invalidate {
                     hub: self.id,
                     engine,
@@ -369,10 +374,10 @@ impl Hub {
         }
     }
 
-    /// Announces those of the contexts that were changed.
-    fn tell_changed(&mut self, vmids: u16, effects: &mut Effects<HubEffect>) {
-        let told = self.changed & vmids;
-        self.changed &= !told;
+    /// Announces those of the contexts that were set.
+    fn tell_set(&mut self, vmids: u16, effects: &mut Effects<HubEffect>) {
+        let told = self.set & vmids;
+        self.set &= !told;
         if told == 0 {
             return;
         }
@@ -407,7 +412,9 @@ const fn bit(vmid: Vmid) -> u16 {
 enum Behaviour {
     /// L2_PROTECTION_FAULT_CNTL.
     FaultCntl,
-    /// Any register of one context.
+    /// PAGE_TABLE_BASE_ADDR of one context.
+    Root(Vmid),
+    /// Any other register of one context.
     Context(Vmid),
     /// CONTEXTS_DISABLE.
     ContextsDisable,
@@ -429,9 +436,11 @@ impl Behaviour {
             Self::ContextsDisable
         } else if within(reg::CONTEXT_CNTL, reg::CONTEXTS_DISABLE) {
             Self::Context(Vmid::from_field(distance(reg::CONTEXT_CNTL) >> 2))
-        } else if within(reg::PAGE_TABLE_BASE, reg::PAGE_TABLE_LIMIT) {
-            // Three arrays of sixteen pairs, one behind the other.
-            Self::Context(Vmid::from_field(distance(reg::PAGE_TABLE_BASE) >> 3))
+        } else if within(reg::PAGE_TABLE_BASE, reg::PAGE_TABLE_START) {
+            Self::Root(Vmid::from_field(distance(reg::PAGE_TABLE_BASE) >> 3))
+        } else if within(reg::PAGE_TABLE_START, reg::PAGE_TABLE_LIMIT) {
+            // Two more arrays of sixteen pairs, one behind the other.
+            Self::Context(Vmid::from_field(distance(reg::PAGE_TABLE_START) >> 3))
         } else if within(reg::INVALIDATE_SEM, reg::INVALIDATE_REQ) {
             Self::Semaphore(InvalidationEngine::from_distance(distance(reg::INVALIDATE_SEM)))
         } else if within(reg::INVALIDATE_REQ, reg::INVALIDATE_ACK) {
@@ -483,7 +492,7 @@ impl RegisterBlock for Hub {
             taken,
             held,
             withheld,
-            changed: _,
+            set: _,
         } = self;
         l2.reset();
         mc.reset();
@@ -501,7 +510,7 @@ impl RegisterBlock for Hub {
         for vmid in Vmid::all() {
             self.decode_context(vmid);
         }
-        self.changed = 0;
+        self.set = 0;
     }
 }
 

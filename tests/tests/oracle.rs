@@ -20,6 +20,8 @@ struct Story {
     vm: Vm,
     ib: Buffer,
     target: Buffer,
+    /// What else it maps: 16 pages, and 2 MiB, of VRAM.
+    in_vram: [Buffer; 2],
     /// Every table with a copy of it in RAM, which is kept up to date as 6.1 does.
     shadows: Vec<(Buffer, Buffer)>,
 }
@@ -27,30 +29,50 @@ struct Story {
 impl Story {
     fn new() -> Result<Self, Failure> {
         let mut driver = Driver::bring_up(Kernel::V6_1, 1)?;
-        let mut vm = driver.new_vm(3, 1)?;
+        let vm = driver.new_vm(3, 1)?;
         let ib = driver.allocate(Domain::Gtt, PAGE, PAGE)?;
         let target = driver.allocate(Domain::Gtt, GTT_PAGES * PAGE, PAGE)?;
         let small = driver.allocate(Domain::Vram, 16 * PAGE, PAGE)?;
         let large = driver.allocate(Domain::Vram, 512 * PAGE, 512 * PAGE)?;
-        driver.map(&mut vm, VA, &ib)?;
-        driver.map(&mut vm, GTT_VA, &target)?;
-        driver.map(&mut vm, VA + (1 << 30), &small)?;
-        driver.map(&mut vm, VA + (2 << 30), &large)?;
         let mut story = Self {
             driver,
             vm,
             ib,
             target,
+            in_vram: [small, large],
             shadows: Vec::new(),
         };
-        story.work()?;
-        for table in story.vm.tables() {
-            let shadow = story.driver.allocate(Domain::Gtt, PAGE, PAGE)?;
-            let contents = story.driver.guest.read_bytes(&table, 0, 4096)?;
-            story.driver.guest.write_bytes(&shadow, 0, &contents)?;
-            story.shadows.push((table, shadow));
-        }
+        story.begin()?;
         Ok(story)
+    }
+
+    /// The user maps everything and does some work.
+    fn begin(&mut self) -> Outcome {
+        let [small, large] = &self.in_vram;
+        for (va, buffer) in [
+            (VA, &self.ib),
+            (GTT_VA, &self.target),
+            (VA + (1 << 30), small),
+            (VA + (2 << 30), large),
+        ] {
+            self.driver.map(&mut self.vm, va, buffer)?;
+        }
+        self.work()?;
+        self.shadows.clear();
+        for table in self.vm.tables() {
+            let shadow = self.driver.allocate(Domain::Gtt, PAGE, PAGE)?;
+            let contents = self.driver.guest.read_bytes(&table, 0, 4096)?;
+            self.driver.guest.write_bytes(&shadow, 0, &contents)?;
+            self.shadows.push((table, shadow));
+        }
+        Ok(())
+    }
+
+    /// The user's process ends, and another one begins. The driver writes nothing into the tables of the first, and makes the root of
+    /// the second in this memory.
+    fn succeed(&mut self, vmid: u32, root: Buffer) -> Outcome {
+        self.vm = self.driver.new_vm_in(root, vmid, 2)?;
+        self.begin()
     }
 
     /// A job in the user's address space.
@@ -78,6 +100,14 @@ impl Story {
             (Some(user), None) => Ok(user),
             _ => Err(Failure::Invalid("not one user's space")),
         }
+    }
+
+    /// The space of the present user in a comparison.
+    fn present<'a>(&self, report: &'a OracleReport) -> Result<&'a SpaceReport, Failure> {
+        let root = self.vm.root().at(0)?.to_string();
+        let mut spaces = report.spaces.iter();
+        let present = spaces.find(|space| space.kind == "user" && space.root == root);
+        present.ok_or(Failure::Invalid("the user's space is not known"))
     }
 
     /// VRAM with the tables in it is lost, and the rest is not.
@@ -424,6 +454,38 @@ fn the_gart_comes_back_by_the_cpu_and_its_windows_do_not() -> Outcome {
     // `fill_transfer_window` has written them again.
     assert_eq!((windows.same, windows.poisoned), (16, 0));
     Ok(())
+}
+
+/// What the present user had mapped is lost and written again, and that is seen.
+fn comes_back(story: &mut Story) -> Outcome {
+    reset(&mut story.driver)?;
+    let written = story.rewrite()?;
+    story.work()?;
+    let report = story.compare();
+    let user = story.present(&report)?;
+    let tables = story.shadows.len() as u64;
+    let poison = 512 * tables - written;
+    assert_eq!(counts(user), [ENTRIES, 0, 0, 0, poison, 0], "{report:#?}");
+    assert!(user.in_use && user.used_before);
+    assert_eq!((user.tables.rewritten, user.tables.lost), (tables, 0));
+    let recovery = report.recovery;
+    assert_eq!(recovery.by, By::Rewritten);
+    assert_eq!(
+        (recovery.rewritten.packets, recovery.rewritten.tables),
+        (written, tables)
+    );
+    Ok(())
+}
+
+/// 7.x takes the VMID that was used last (`amdgpu_vmid_grab_idle`), and all take the memory that was freed last: to the registers, the
+/// second process is the first.
+#[test]
+fn a_space_that_has_the_root_and_the_vmid_of_an_ended_one_is_another() -> Outcome {
+    let mut story = Story::new()?;
+    let root = story.vm.root().clone();
+    story.succeed(3, root)?;
+    assert_eq!(story.vm.job().vmid, 3);
+    comes_back(&mut story)
 }
 
 /// A driver that does not know of a loss uses a ring before it resets.

@@ -349,6 +349,16 @@ impl Driver {
         Vm::new(guest, gmc, sdma, vmid, pasid)
     }
 
+    /// A user's address space whose root is in memory that was something else before.
+    ///
+    /// # Errors
+    /// [`Failure`] if the engine does not work.
+    pub fn new_vm_in(&mut self, root: Buffer, vmid: u32, pasid: u32) -> Result<Vm, Failure> {
+        let Self { guest, gmc, sdma, .. } = self;
+        let sdma = sdma.first_mut().ok_or(Failure::Invalid("no SDMA engine"))?;
+        Vm::new_in(guest, gmc, sdma, root, vmid, pasid)
+    }
+
     /// Allocates a buffer.
     ///
     /// # Errors

@@ -115,8 +115,24 @@ impl Vm {
         vmid: u32,
         pasid: u32,
     ) -> Result<Self, Failure> {
+        let root = gmc.vram(guest, PAGE, PAGE)?;
+        Self::new_in(guest, gmc, sdma, root, vmid, pasid)
+    }
+
+    /// The same in memory that was something else before: drivers take again what was freed last.
+    ///
+    /// # Errors
+    /// [`Failure`] if the engine does not work.
+    pub fn new_in(
+        guest: &mut FakeGuest,
+        gmc: &Gmc,
+        sdma: &mut Sdma,
+        root: Buffer,
+        vmid: u32,
+        pasid: u32,
+    ) -> Result<Self, Failure> {
         let mut update = Update::new(sdma.ib().clone());
-        let root = new_table(guest, gmc, &mut update)?;
+        let root = table_in(guest, root, &mut update)?;
         let pd_base = gmc.vram_entry(root.buffer.mc()) | pte::VALID;
         sdma.run(guest, &update.packets)?;
         Ok(Self {
@@ -245,6 +261,10 @@ fn is_huge(gmc: &Gmc, mc: GpuVa, va: u64, done: u64, bytes: u64) -> bool {
 /// `amdgpu_vm_pt_create` and `amdgpu_vm_pt_clear`.
 fn new_table(guest: &mut FakeGuest, gmc: &Gmc, update: &mut Update) -> Result<Table, Failure> {
     let buffer = gmc.vram(guest, PAGE, PAGE)?;
+    table_in(guest, buffer, update)
+}
+
+fn table_in(guest: &FakeGuest, buffer: Buffer, update: &mut Update) -> Result<Table, Failure> {
     // What was in this memory before: entries that look valid. The clear below has to make them go away.
     guest.write_bytes(&buffer, 0, &[0xdb; 4096])?;
     update.set(&buffer, 0, 0, ENTRIES, 0, 0);
