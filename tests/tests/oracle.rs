@@ -488,6 +488,50 @@ fn a_space_that_has_the_root_and_the_vmid_of_an_ended_one_is_another() -> Outcom
     comes_back(&mut story)
 }
 
+/// Directories of an ended process still name memory that has become another's root, or another's table.
+#[test]
+fn an_ended_space_takes_nothing_from_one_that_lives() -> Outcome {
+    for root in 1..4 {
+        let mut story = Story::new()?;
+        let [(old, _), ..] = story.shadows.as_slice() else {
+            panic!("there are tables")
+        };
+        let old = old.clone();
+        let (memory, _) = story.shadows[root].clone();
+        story.succeed(4, memory)?;
+        comes_back(&mut story)?;
+        // Nor does a look that somebody asks for.
+        story.driver.guest.gpu().take_snapshot();
+        comes_back(&mut story)?;
+        let report = story.compare();
+        let old = old.at(0)?.to_string();
+        assert!(
+            report
+                .spaces
+                .iter()
+                .any(|space| space.root == old && !space.in_use)
+        );
+    }
+    Ok(())
+}
+
+/// A table that is made where a lost one was is lost with the next loss like any other.
+#[test]
+fn a_table_in_the_place_of_a_lost_one_is_a_table() -> Outcome {
+    let mut story = Story::new()?;
+    reset(&mut story.driver)?;
+    let (memory, _) = story.shadows[1].clone();
+    story.succeed(4, memory)?;
+    assert_eq!(story.compare().recovery.by, By::None);
+    comes_back(&mut story)?;
+    // Made in the place of one that came back, it is no recovery either.
+    let packets = story.compare().recovery.rewritten.packets;
+    let (memory, _) = story.shadows[1].clone();
+    story.succeed(5, memory)?;
+    assert_eq!(story.compare().recovery.rewritten.packets, packets);
+    comes_back(&mut story)
+}
+
 /// A driver that does not know of a loss uses a ring before it resets.
 #[test]
 fn work_through_a_lost_gart_does_not_make_it_the_reference() -> Outcome {

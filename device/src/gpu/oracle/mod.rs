@@ -201,10 +201,24 @@ impl Oracle {
         counts.poisoned > 0 || counts.missing > 0 && !back
     }
 
+    fn begin_generation<M: PhysicalMemory>(&mut self, memory: &M, moment: Moment) {
+        let looked_at = self.snapshot(memory, moment, false);
+        self.tables.begin_generation();
+        // Only now: a table that took a lost one's place has just been dropped with that, and is taken up as what it is.
+        self.take_up_tables(&looked_at);
+        self.recovery = Recovery {
+            since_us: micros(moment.now),
+            // What was lost and did not come back is still lost.
+            lost: self.tables.all().any(|known| known.state == State::Lost),
+            ..Recovery::default()
+        };
+    }
+
     /// Takes a look at every space. Each becomes its space's reference, unless that space is still to come back; `always` takes it in any
-    /// case.
-    fn snapshot<M: PhysicalMemory>(&mut self, memory: &M, moment: Moment, always: bool) {
+    /// case. Gives the spaces that have a new reference, the most recently used first.
+    fn snapshot<M: PhysicalMemory>(&mut self, memory: &M, moment: Moment, always: bool) -> Vec<SpaceId> {
         let mut left = SNAPSHOT;
+        let mut taken = Vec::new();
         for id in self.spaces.by_use() {
             let Some(space) = self.spaces.get(id) else {
                 continue;
@@ -232,19 +246,14 @@ impl Oracle {
                 self.forget(id);
             } else if always || !self.is_unrecovered(space, &mappings, moment) {
                 self.take_reference(id, mappings, moment, used);
+                taken.push(id);
             }
         }
+        taken
     }
 
     fn take_reference(&mut self, id: SpaceId, mappings: Mappings, moment: Moment, used: bool) {
-        let Self { spaces, tables, .. } = self;
-        let Some(space) = spaces.get(id) else { return };
-        if !space.is_gart() {
-            for table in mappings.tables() {
-                recovery::know(tables, spaces, table, id);
-            }
-        }
-        if let Some(space) = spaces.get_mut(id) {
+        if let Some(space) = self.spaces.get_mut(id) {
             space.lost = false;
             space.reference = Some(Reference {
                 generation: moment.generation,
@@ -253,6 +262,29 @@ impl Oracle {
                 used,
                 mappings,
             });
+        }
+    }
+
+    /// Takes up the tables that looks at these spaces have found.
+    ///
+    /// A space whose process has ended is looked at as well, and its directories name memory that may be another's by now. So a look
+    /// takes no table away from the space that has it, and makes no table of another space's root: who has a table is decided by the
+    /// packets that link it.
+    fn take_up_tables(&mut self, ids: &[SpaceId]) {
+        let Self { spaces, tables, .. } = self;
+        let users = || spaces.all().iter().filter(|space| !space.is_gart());
+        for space in ids.iter().filter_map(|id| users().find(|space| space.id == *id)) {
+            let found = space
+                .reference
+                .iter()
+                .flat_map(|reference| reference.mappings.tables());
+            for table in found {
+                let Location::Vram(at) = table.at else { continue };
+                let anothers = users().any(|other| other.root == table.at && other.id != space.id);
+                if !anothers && tables.at(at.get()).is_none() {
+                    tables.insert(at.get(), table, space.id);
+                }
+            }
         }
     }
 
@@ -285,14 +317,7 @@ impl Gpu {
         self.observe_use();
         let moment = self.moment();
         let Self { oracle, fabric, .. } = self;
-        oracle.snapshot(&fabric.memory, moment, false);
-        oracle.tables.begin_generation();
-        oracle.recovery = Recovery {
-            since_us: micros(moment.now),
-            // What was lost and did not come back is still lost.
-            lost: oracle.tables.all().any(|known| known.state == State::Lost),
-            ..Recovery::default()
-        };
+        oracle.begin_generation(&fabric.memory, moment);
         self.journal.begin_generation();
     }
 
@@ -333,7 +358,8 @@ impl Gpu {
         self.observe_use();
         let moment = self.moment();
         let Self { oracle, fabric, .. } = self;
-        oracle.snapshot(&fabric.memory, moment, true);
+        let looked_at = oracle.snapshot(&fabric.memory, moment, true);
+        oracle.take_up_tables(&looked_at);
         SnapshotReport::new(oracle, moment)
     }
 

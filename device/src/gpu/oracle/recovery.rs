@@ -87,7 +87,7 @@ impl Oracle {
                 self.recovery.rewritten_entries = self.recovery.rewritten_entries.saturating_add(entries);
                 self.recovery.seen(now);
             }
-            State::Lost if emptied => known.state = State::Recycled,
+            State::Lost | State::Copied | State::Rewritten if emptied => known.state = State::Recycled,
             _ => {}
         }
         self.learn(memory, space, level, at, entries);

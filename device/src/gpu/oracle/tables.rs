@@ -23,7 +23,7 @@ pub(super) enum State {
     Copied,
     /// Entries that map something were written into it.
     Rewritten,
-    /// It was lost, and then emptied: the driver has made another table of it.
+    /// It was lost, and then emptied, whether it had come back in between or not: the driver has made another table of it.
     Recycled,
 }
 
