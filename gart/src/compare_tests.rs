@@ -355,6 +355,30 @@ fn splitting_loses_nothing() {
 }
 
 #[test]
+fn a_range_has_something_mapped_in_it_or_not() {
+    let mut world = World::new();
+    world.pages(0x40_0000, 4, 0x9000);
+    world.pages(0x60_0000, 1, 0x9000);
+    let all = world.look();
+    for (start, bytes, expected) in [
+        (0x3f_f000, 0x1000, false),
+        (0x3f_f000, 0x1001, true),
+        (0x40_3fff, 1, true),
+        (0x40_4000, 0x1f_c000, false),
+        (0x40_4000, 0x1f_c001, true),
+        (0x60_1000, u64::MAX, false),
+        (0, u64::MAX, true),
+        (0x40_0000, 0, false),
+    ] {
+        assert_eq!(
+            all.maps_in(GpuVa::new(start), bytes),
+            expected,
+            "{start:#x} {bytes:#x}"
+        );
+    }
+}
+
+#[test]
 fn a_root_that_reaches_beyond_itself_is_as_long_as_its_context() {
     let tables = TestTables::new(0, 0, 0, (512 << 8) - 1, VramOffset::new(0x1000));
     let root = Table::root(&tables.context(), 0);

@@ -275,6 +275,18 @@ impl Mappings {
         self.runs.iter().filter(|run| run.kind != LeafKind::Poison)
     }
 
+    /// Whether something is mapped in a range of addresses.
+    pub fn maps_in(&self, start: GpuVa, bytes: u64) -> bool {
+        let start = start.get();
+        let end = start.saturating_add(bytes);
+        let first = self.runs.partition_point(|run| run.end() <= start);
+        let within = self.runs.get(first..).unwrap_or_default();
+        within
+            .iter()
+            .take_while(|run| run.start() < end)
+            .any(|run| run.kind != LeafKind::Poison)
+    }
+
     /// Gives back the memory that was set aside for more.
     pub fn shrink(&mut self) {
         self.runs.shrink_to_fit();

@@ -532,6 +532,86 @@ fn a_table_in_the_place_of_a_lost_one_is_a_table() -> Outcome {
     comes_back(&mut story)
 }
 
+/// The time of the packet that made all spaces in use whole, and that of the last packet that counted.
+fn whole(report: &OracleReport) -> (Option<u64>, Option<u64>) {
+    (report.recovery.whole_us, report.recovery.last_us)
+}
+
+#[test]
+fn the_packet_that_brought_the_last_entry_back_is_dated() -> Outcome {
+    let mut story = Story::new()?;
+    assert_eq!(whole(&story.compare()), (None, None));
+    reset(&mut story.driver)?;
+    story.copy_back(1)?;
+    // Without its root it reaches nothing; but it is in use.
+    story.work()?;
+    let report = story.compare();
+    assert!(Story::user(&report)?.in_use);
+    assert_eq!(report.recovery.whole_us, None, "it is not whole");
+    story.copy_back(0)?;
+    let report = story.compare();
+    // The root is copied first; what came again afterwards had come before.
+    let (at, last) = whole(&report);
+    assert!(
+        report.recovery.first_us < at && at < last,
+        "{:?}",
+        report.recovery
+    );
+    assert_eq!(Story::user(&report)?.whole_us, at);
+    assert!(Story::user(&report)?.lost);
+    // What is mapped since, and written again as it was, is nothing that was lost.
+    let more = story.driver.allocate(Domain::Gtt, 3 * PAGE, PAGE)?;
+    story.driver.map(&mut story.vm, VA + 8 * PAGE, &more)?;
+    let target = story.target.clone();
+    story.driver.map(&mut story.vm, GTT_VA, &target)?;
+    assert_eq!(story.compare().recovery.whole_us, at);
+    Ok(())
+}
+
+#[test]
+fn entries_that_are_written_again_are_dated_one_by_one() -> Outcome {
+    let mut story = Story::new()?;
+    reset(&mut story.driver)?;
+    story.rewrite()?;
+    let report = story.compare();
+    let (at, last) = (Story::user(&report)?.whole_us, report.recovery.last_us);
+    assert!(at.is_some() && at == last, "{:?}", report.recovery);
+    assert_eq!(report.recovery.whole_us, None, "nothing works in it yet");
+    story.work()?;
+    assert_eq!(story.compare().recovery.whole_us, at);
+    // Into a table that came back, so it counts as rewritten; but it was not lost.
+    let more = story.driver.allocate(Domain::Gtt, 3 * PAGE, PAGE)?;
+    story.driver.map(&mut story.vm, VA + 8 * PAGE, &more)?;
+    let (still, later) = whole(&story.compare());
+    assert!(still == at && later > at, "{still:?} {later:?}");
+    // One is taken away, and comes back at last.
+    story.driver.unmap(&mut story.vm, GTT_VA, 1)?;
+    let report = story.compare();
+    assert_eq!(report.recovery.whole_us, None);
+    assert_eq!(Story::user(&report)?.whole_us, None);
+    let target = story.target.clone();
+    story.driver.map(&mut story.vm, GTT_VA, &target)?;
+    assert!(story.compare().recovery.whole_us > at);
+    Ok(())
+}
+
+#[test]
+fn what_nobody_lost_and_what_the_cpu_wrote_has_no_date() -> Outcome {
+    let mut story = Story::new()?;
+    story.driver.guest.gpu().take_snapshot();
+    assert_eq!(story.compare().recovery.whole_us, None);
+    reset(&mut story.driver)?;
+    for (table, shadow) in story.shadows.clone() {
+        let contents = story.driver.guest.read_bytes(&shadow, 0, 4096)?;
+        story.driver.guest.write_bytes(&table, 0, &contents)?;
+    }
+    story.work()?;
+    let report = story.compare();
+    assert_eq!(counts(Story::user(&report)?), [ENTRIES, 0, 0, 0, 0, 0]);
+    assert_eq!(report.recovery.whole_us, None);
+    Ok(())
+}
+
 /// A driver that does not know of a loss uses a ring before it resets.
 #[test]
 fn work_through_a_lost_gart_does_not_make_it_the_reference() -> Outcome {

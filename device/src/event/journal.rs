@@ -75,6 +75,8 @@ pub struct Summary {
     pub last_loss: Option<LossSummary>,
     /// Contents have become poison at least once.
     pub poisoned: bool,
+    /// When the daemon started, in microseconds since 1970, UTC.
+    pub began_unix_us: Option<u64>,
 }
 
 /// An update of page tables that others may join.
@@ -118,6 +120,11 @@ impl Journal {
     /// The present generation.
     pub const fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// A time since the daemon started as one since 1970, if it is known when that was.
+    pub(crate) fn unix_us(&self, us: u64) -> Option<u64> {
+        Some(self.summary.began_unix_us?.saturating_add(us))
     }
 
     /// What the records add up to.
@@ -180,8 +187,10 @@ impl Journal {
             last_engine_reset,
             last_loss,
             poisoned,
+            began_unix_us,
         } = &mut self.summary;
         match event {
+            Event::Started { unix_us, .. } => *began_unix_us = Some(*unix_us),
             Event::ResetBegin { kind, target } => {
                 let last = if target.is_some() {
                     last_engine_reset
@@ -328,6 +337,18 @@ mod tests {
         );
         assert_eq!(journal.since(1).count(), 1);
         assert_eq!(journal.since(2).count(), 0);
+    }
+
+    #[test]
+    fn times_are_put_on_the_clock_that_the_first_record_names() {
+        let mut journal = Journal::default();
+        assert_eq!(journal.unix_us(7), None);
+        journal.record(Event::Started {
+            unix_us: 1000,
+            asic: "navi21",
+            vram_size: 0,
+        });
+        assert_eq!(journal.unix_us(7), Some(1007));
         assert_eq!(journal.since(u64::MAX).count(), 0);
     }
 

@@ -159,6 +159,8 @@ pub enum Event {
         in_use: Sums,
         /// Over all that are known.
         all: Sums,
+        /// Since when the spaces in use are whole again.
+        whole_us: Option<u64>,
     },
     /// An engine has waited for long.
     EngineWaits {

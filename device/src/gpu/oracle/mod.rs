@@ -13,6 +13,7 @@
 mod ranges;
 mod recovery;
 pub(super) mod report;
+mod restored;
 mod spaces;
 mod tables;
 
@@ -30,6 +31,7 @@ use ranges::Ranges;
 pub(super) use recovery::Hit;
 use recovery::Recovery;
 pub use report::{OracleReport, SnapshotReport};
+use restored::Restored;
 use spaces::{Reference, Space, SpaceId, Spaces};
 use tables::{State, TableIndex};
 
@@ -70,6 +72,7 @@ pub(super) struct Oracle {
     spaces: Spaces,
     tables: TableIndex,
     recovery: Recovery,
+    restored: Restored,
     /// Bytes of VRAM that a loss has poisoned at some time, and no loss zeroed after that.
     poisoned: Ranges,
     /// Entries of the GART's table that packets wrote, rather than the CPU: transfer windows.
@@ -206,6 +209,7 @@ impl Oracle {
         self.tables.begin_generation();
         // Only now: a table that took a lost one's place has just been dropped with that, and is taken up as what it is.
         self.take_up_tables(&looked_at);
+        self.restored = Restored::default();
         self.recovery = Recovery {
             since_us: micros(moment.now),
             // What was lost and did not come back is still lost.

@@ -71,6 +71,7 @@ impl Oracle {
         let empty = entries > 0 && ends == [Some((false, false)); 2];
         let (start, known) = self.tables.find(at.get())?;
         let (space, level) = (known.space, known.level);
+        let within = known.bytes.saturating_sub(at.get().saturating_sub(start)) >> 3;
         // `amdgpu_vm_pt_clear`: all of a new table, in one packet.
         let emptied = empty && at.get() == start && entries << 3 >= known.bytes;
         let own = |space: &Space| matches!(space.root, Location::Vram(root) if root.get() == start);
@@ -89,6 +90,9 @@ impl Oracle {
             }
             State::Lost | State::Copied | State::Rewritten if emptied => known.state = State::Recycled,
             _ => {}
+        }
+        if known.state != State::Kept {
+            self.note_restored(memory, at, entries.min(within), micros(now));
         }
         self.learn(memory, space, level, at, entries);
         self.hit(space, level)
@@ -110,11 +114,15 @@ impl Oracle {
         if start != at.get() || bytes > known.bytes || unchanged {
             return None;
         }
+        let kept = known.state == State::Kept;
         known.state = State::Copied;
         let (space, level) = (known.space, known.level);
         self.recovery.copies = self.recovery.copies.saturating_add(1);
         self.recovery.copied_bytes = self.recovery.copied_bytes.saturating_add(bytes);
         self.recovery.seen(now);
+        if !kept {
+            self.note_restored(memory, at, bytes >> 3, micros(now));
+        }
         self.learn(memory, space, level, at, bytes >> 3);
         self.hit(space, level)
     }

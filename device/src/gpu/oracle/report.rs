@@ -100,6 +100,11 @@ pub struct SpaceReport {
     pub used_before: bool,
     /// The reference.
     pub before: Before,
+    /// Tables of it were lost since.
+    pub lost: bool,
+    /// When the packet came that brought the last lost entry back of those that lead to what there was before, in microseconds since the
+    /// daemon started. `null` if nothing was lost, if not everything is as it was, and if something else than packets had a part in it.
+    pub whole_us: Option<u64>,
     /// Its entries.
     #[serde(flatten)]
     pub counts: Classes,
@@ -242,6 +247,11 @@ pub struct RecoveryReport {
     pub first_us: Option<u64>,
     /// When the last one had.
     pub last_us: Option<u64>,
+    /// Since when all spaces in use have everything back that they had: the latest of their [`whole_us`](SpaceReport::whole_us). `null` if
+    /// one has not.
+    pub whole_us: Option<u64>,
+    /// The same in microseconds since 1970, UTC.
+    pub whole_unix_us: Option<u64>,
 }
 
 /// How tables came back.
@@ -331,6 +341,9 @@ impl OracleReport {
             recovery: RecoveryReport::new(oracle, generation),
             spaces,
         };
+        let whole_us = (!report.losing).then(|| whole_us(&report.spaces)).flatten();
+        report.recovery.whole_us = whole_us;
+        report.recovery.whole_unix_us = whole_us.and_then(|us| gpu.journal.unix_us(us));
         for space in &report.spaces {
             report.all.add(&space.counts);
             if space.in_use {
@@ -345,11 +358,31 @@ impl OracleReport {
             by: self.recovery.by,
             in_use: self.in_use,
             all: self.all,
+            whole_us: self.recovery.whole_us,
         }
     }
 }
 
+/// Since when the spaces that are in use are whole. The CPU brings the GART back before any work can begin: its time is not known, and not
+/// asked for.
+fn whole_us(spaces: &[SpaceReport]) -> Option<u64> {
+    let in_use = || spaces.iter().filter(|space| space.in_use);
+    if !in_use().all(SpaceReport::is_as_before) {
+        return None;
+    }
+    let lost = in_use().filter(|space| space.lost && space.kind == USER);
+    let times: Option<Vec<u64>> = lost.map(|space| space.whole_us).collect();
+    times?.into_iter().max()
+}
+
+const USER: &str = "user";
+
 impl SpaceReport {
+    const fn is_as_before(&self) -> bool {
+        let counts = self.counts;
+        counts.missing == 0 && counts.different == 0 && counts.poisoned == 0 && !self.truncated
+    }
+
     fn new(gpu: &Gpu, space: &Space, now: &Mappings, generation: u64) -> Self {
         let (
             Comparison {
@@ -364,9 +397,9 @@ impl SpaceReport {
             tables.add(known.state);
         }
         let reference = space.reference.as_ref();
-        Self {
+        let mut report = Self {
             root: space.root.to_string(),
-            kind: if space.is_gart() { "gart" } else { "user" },
+            kind: if space.is_gart() { "gart" } else { USER },
             vmid_before: reference.map(|reference| reference.vmid.get()),
             vmid_now: vmid_now(gpu, space),
             in_use: space.used == generation,
@@ -377,6 +410,8 @@ impl SpaceReport {
                 entries: reference.mappings.entries(),
                 bytes: reference.mappings.bytes(),
             }),
+            lost: space.lost,
+            whole_us: None,
             counts: counts.into(),
             windows: windows.map(|windows| windows.counts.into()),
             tables,
@@ -385,7 +420,11 @@ impl SpaceReport {
                 .map(|example| ExampleReport::new(example, space))
                 .collect(),
             truncated,
+        };
+        if report.is_as_before() && !space.is_gart() {
+            report.whole_us = gpu.oracle.whole_since(&gpu.fabric.memory, space);
         }
+        report
     }
 }
 
@@ -480,6 +519,8 @@ impl RecoveryReport {
             since_us: recovery.since_us,
             first_us: recovery.times.map(|(first, _)| first),
             last_us: recovery.times.map(|(_, last)| last),
+            whole_us: None,
+            whole_unix_us: None,
         }
     }
 }

@@ -49,6 +49,12 @@ impl TableIndex {
         (offset.saturating_sub(*start) < known.bytes).then_some((*start, known))
     }
 
+    /// How the table that an offset lies in stands.
+    pub(super) fn state_at(&self, offset: u64) -> Option<State> {
+        let (start, known) = self.tables.range(..=offset).next_back()?;
+        (offset.saturating_sub(*start) < known.bytes).then_some(known.state)
+    }
+
     pub(super) fn at(&self, start: u64) -> Option<&Known> {
         self.tables.get(&start)
     }
