@@ -12,6 +12,9 @@ use crate::asic::{AsicProfile, Board, NAVI21};
 const MIN_VRAM: u64 = 256 << 20;
 const MAX_VRAM: u64 = 64 << 30;
 const MIN_LOG: u64 = 4 << 10;
+/// Fewer could be gone before the thread that writes the event log has its turn.
+const MIN_EVENTS: usize = 1 << 10;
+const MAX_EVENTS: usize = 1 << 16;
 
 /// An emulated AMD GPU, out of process, for QEMU guests.
 ///
@@ -63,6 +66,10 @@ pub struct Args {
     /// Where the event log ends: at so many bytes.
     #[arg(long, value_name = "SIZE", default_value = "256M")]
     pub event_log_limit: String,
+
+    /// How many events are kept in memory for those who read them, 1024 to 65536. All of them take some 10 MB.
+    #[arg(long, value_name = "N", default_value_t = MAX_EVENTS)]
+    pub events_kept: usize,
 
     /// End when the first front end disconnects instead of waiting for the next.
     #[arg(long)]
@@ -138,6 +145,12 @@ pub enum ConfigError {
         /// What was given.
         text: String,
     },
+    /// Too few or too many events.
+    #[error("--events-kept {count}: expected {MIN_EVENTS} to {MAX_EVENTS}")]
+    EventsKept {
+        /// What was given.
+        count: usize,
+    },
     /// Not a size that a BAR can have.
     #[error("--vram-size {text}: expected a power of two from 256M to 64G")]
     SizeRange {
@@ -178,6 +191,8 @@ pub struct Config {
     pub event_log: Option<PathBuf>,
     /// Bytes that the event log may have.
     pub event_log_limit: u64,
+    /// Events that are kept in memory.
+    pub events_kept: usize,
     /// End with the first front end.
     pub once: bool,
 }
@@ -195,6 +210,11 @@ impl TryFrom<Args> for Config {
                 max: asic.sdma.len(),
             });
         }
+        if !(MIN_EVENTS..=MAX_EVENTS).contains(&args.events_kept) {
+            return Err(ConfigError::EventsKept {
+                count: args.events_kept,
+            });
+        }
         Ok(Self {
             asic,
             vram_size,
@@ -208,6 +228,7 @@ impl TryFrom<Args> for Config {
             control: args.control,
             event_log: args.event_log,
             event_log_limit: parse_log_limit(&args.event_log_limit)?,
+            events_kept: args.events_kept,
             once: args.once,
         })
     }
@@ -342,6 +363,12 @@ mod tests {
     }
 
     #[test]
+    fn all_events_are_kept_that_there_is_room_for_unless_fewer_are_wanted() {
+        assert_eq!(config(&[]).unwrap().events_kept, crate::event::KEPT);
+        assert_eq!(config(&["--events-kept", "1024"]).unwrap().events_kept, 1024);
+    }
+
+    #[test]
     fn every_wrong_option_is_named_with_what_was_expected() {
         for (options, message) in [
             (["--vram-size", "much"], "--vram-size much: not a size"),
@@ -369,6 +396,14 @@ mod tests {
             (
                 ["--event-log-limit", "1K"],
                 "--event-log-limit 1K: expected at least 4K",
+            ),
+            (
+                ["--events-kept", "1023"],
+                "--events-kept 1023: expected 1024 to 65536",
+            ),
+            (
+                ["--events-kept", "65537"],
+                "--events-kept 65537: expected 1024 to 65536",
             ),
             (["--sdma-instances", "0"], "--sdma-instances 0: navi21 has 1 to 4"),
             (["--sdma-instances", "5"], "--sdma-instances 5: navi21 has 1 to 4"),

@@ -156,6 +156,14 @@ impl GpuFunction {
         })
     }
 
+    /// Keeps this many events for those who read, instead of [`KEPT`](crate::event::KEPT). To be said before anybody reads: the feed is a new one.
+    #[must_use]
+    pub fn keeping_events(mut self, count: usize) -> Self {
+        self.gpu.keep_events(count);
+        self.feed = Feed::new(count);
+        self
+    }
+
     /// The GPU, for questions about it.
     pub const fn gpu(&self) -> &Gpu {
         &self.gpu

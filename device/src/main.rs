@@ -70,7 +70,8 @@ fn run(config: &Config) -> anyhow::Result<()> {
     // Before there is a socket that somebody could take for a daemon to signal.
     let signals = Signals::new([SIGINT, SIGTERM, SIGUSR1]).context("cannot handle signals")?;
     let mut function =
-        GpuFunction::on_board(config.asic, config.vram_size, config.sdma_instances, config.board)?;
+        GpuFunction::on_board(config.asic, config.vram_size, config.sdma_instances, config.board)?
+            .keeping_events(config.events_kept);
     let listener = Listener::bind(&config.socket_path)?;
     let mut server = Server::new(
         listener,

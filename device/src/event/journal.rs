@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{Event, LossCause, ResetKind};
 use crate::gpu::LossMode;
 
-/// Records that are kept: some 10 MB, and several seconds of the busiest guest.
+/// Records that are kept unless somebody wants less: some 10 MB, and several seconds of the busiest guest.
 pub const KEPT: usize = 1 << 16;
 /// How long a page-table update waits for another that it can be told together with.
 const COALESCE: Duration = Duration::from_millis(5);
@@ -87,9 +87,11 @@ struct Pending {
 }
 
 /// The events so far, the latest of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Journal {
     records: VecDeque<Arc<Record>>,
+    /// How many records are kept.
+    capacity: usize,
     /// In the order of their beginnings.
     pending: Vec<Pending>,
     next: u64,
@@ -102,7 +104,26 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
+impl Default for Journal {
+    fn default() -> Self {
+        Self {
+            records: VecDeque::new(),
+            capacity: KEPT,
+            pending: Vec::new(),
+            next: 0,
+            now: Duration::ZERO,
+            generation: 0,
+            summary: Summary::default(),
+        }
+    }
+}
+
 impl Journal {
+    /// Keeps this many records, and at least one. What is there too much goes with the next ones.
+    pub(crate) fn keep(&mut self, capacity: usize) {
+        self.capacity = capacity.max(1);
+    }
+
     /// Tells the time since the daemon started.
     pub(crate) fn set_time(&mut self, now: Duration) {
         self.now = now;
@@ -169,7 +190,7 @@ impl Journal {
     fn push(&mut self, at: Duration, event: Event) {
         let us = micros(at);
         self.add_up(us, &event);
-        if self.records.len() >= KEPT {
+        while self.records.len() >= self.capacity {
             self.records.pop_front();
         }
         self.records.push_back(Arc::new(Record {
@@ -418,6 +439,22 @@ mod tests {
         journal.flush();
         let generations: Vec<_> = journal.since(0).map(|record| record.generation).collect();
         assert_eq!(generations, [0, 1]);
+    }
+
+    fn note(journal: &mut Journal, count: usize) {
+        for _ in 0..count {
+            journal.record(Event::FrontEnd { connected: true });
+        }
+    }
+
+    #[test]
+    fn no_more_records_are_kept_than_there_is_room_for() {
+        let mut journal = Journal::default();
+        note(&mut journal, 4);
+        journal.keep(3);
+        note(&mut journal, 1);
+        let seqs: Vec<_> = journal.since(0).map(|record| record.seq).collect();
+        assert_eq!((seqs, journal.next_seq()), (vec![2, 3, 4], 5));
     }
 
     #[test]

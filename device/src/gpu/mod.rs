@@ -171,6 +171,11 @@ impl Gpu {
         &self.journal
     }
 
+    /// Keeps this many events.
+    pub(crate) fn keep_events(&mut self, count: usize) {
+        self.journal.keep(count);
+    }
+
     /// Takes down what waits in the journal for more of its kind.
     pub fn flush_journal(&mut self) {
         self.journal.flush();
