@@ -163,17 +163,9 @@ impl Daemon {
 
     /// Sends a request and gives the answer.
     pub fn send(&self, request: &Value) -> Result<Value, DaemonError> {
-        let name = request
-            .get("request")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned();
+        let name = name(request);
         let exchange = || -> io::Result<Value> {
-            let path = format!("/proc/self/fd/{}/{CONTROL_SOCKET}", self.folder.as_raw_fd());
-            let mut stream = UnixStream::connect(path)?;
-            stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-            stream.set_write_timeout(Some(ANSWER_LIMIT))?;
-            stream.write_all(format!("{request}\n").as_bytes())?;
+            let stream = self.tell(request)?;
             let mut line = String::new();
             BufReader::new(stream.take(LONGEST_ANSWER)).read_line(&mut line)?;
             Ok(serde_json::from_str(&line)?)
@@ -191,6 +183,56 @@ impl Daemon {
             })
         }
     }
+
+    /// Sends a request whose answers come for as long as somebody is there, and waits until the first has come.
+    pub fn follow(&self, request: &Value) -> Result<Follower, DaemonError> {
+        let name = name(request);
+        let first = || -> io::Result<(UnixStream, Value)> {
+            let stream = self.tell(request)?;
+            let mut line = String::new();
+            BufReader::new((&stream).take(LONGEST_ANSWER)).read_line(&mut line)?;
+            Ok((stream, serde_json::from_str(&line)?))
+        };
+        let (stream, answer) = first().map_err(|source| DaemonError::Unanswered {
+            request: name.clone(),
+            source,
+        })?;
+        // Only a refusal is a reply; what is followed is not.
+        if answer.get("ok").is_none() {
+            Ok(Follower { _stream: stream })
+        } else {
+            Err(DaemonError::Refused {
+                request: name,
+                answer: answer.to_string(),
+            })
+        }
+    }
+
+    fn tell(&self, request: &Value) -> io::Result<UnixStream> {
+        let path = format!("/proc/self/fd/{}/{CONTROL_SOCKET}", self.folder.as_raw_fd());
+        let mut stream = UnixStream::connect(path)?;
+        stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+        stream.set_write_timeout(Some(ANSWER_LIMIT))?;
+        stream.write_all(format!("{request}\n").as_bytes())?;
+        Ok(stream)
+    }
+}
+
+/// A connection that stays until it is dropped.
+#[derive(Debug)]
+pub struct Follower {
+    _stream: UnixStream,
+}
+
+fn name(request: &Value) -> String {
+    let name = request.get("request").and_then(Value::as_str);
+    name.unwrap_or_default().to_owned()
+}
+
+/// Whether a request is one whose answers never end.
+pub fn follows(request: &Value) -> bool {
+    request.get("request").and_then(Value::as_str) == Some("events")
+        && request.get("follow").and_then(Value::as_bool) == Some(true)
 }
 
 #[cfg(test)]
@@ -233,6 +275,34 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("/no/daemon"), "{error}");
+    }
+
+    #[test]
+    fn who_follows_stays_connected_until_it_is_dropped() {
+        use std::os::unix::net::UnixListener;
+        let folder = tempfile::tempdir().unwrap();
+        let program = stub(folder.path(), ": > gpu.sock; sleep 60");
+        let listener = UnixListener::bind(folder.path().join(CONTROL_SOCKET)).unwrap();
+        let server = std::thread::spawn(move || {
+            for (line, stays) in [("{\"seq\":0}\n", true), ("{\"ok\":false}\n", false)] {
+                let (stream, _) = listener.accept().unwrap();
+                let mut request = String::new();
+                BufReader::new(&stream).read_line(&mut request).unwrap();
+                (&stream).write_all(line.as_bytes()).unwrap();
+                stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+                let ended = (&stream).read(&mut [0]).is_ok_and(|count| count == 0);
+                assert_eq!(ended, !stays, "{line}");
+            }
+        });
+        let daemon = Daemon::start(&program, folder.path(), "1G", &[]).unwrap();
+        let request = serde_json::json!({ "request": "events", "follow": true });
+        assert!(follows(&request));
+        assert!(!follows(&serde_json::json!({ "request": "events" })));
+        let follower = daemon.follow(&request).unwrap();
+        let refused = daemon.follow(&request).unwrap_err();
+        assert!(matches!(refused, DaemonError::Refused { .. }), "{refused}");
+        server.join().unwrap();
+        drop(follower);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::outcome::{Outcome, StepOutcome};
 use super::plan::Job;
 use super::timing;
 use crate::console::unix_us;
+use crate::daemon::{self, Daemon, Follower};
 use crate::progress::{Progress, Running};
 use crate::run::chain;
 use crate::session::{Reply, Session, SessionError};
@@ -51,6 +52,8 @@ struct Course {
     probes: usize,
     not_sabotaged: Option<String>,
     fault: Option<u64>,
+    /// Those who follow the device's events until the end.
+    followers: Vec<Follower>,
 }
 
 /// A step to do, and whether it is a control's sabotage.
@@ -276,6 +279,9 @@ impl<'a> Boot<'a> {
         request: &Value,
         course: &mut Course,
     ) -> Result<Option<String>, String> {
+        if daemon::follows(request) {
+            return Ok(self.follow(request, course).err());
+        }
         let answer = match self.ask(request) {
             Ok(answer) => answer,
             Err(error) => return Ok(Some(error)),
@@ -297,16 +303,24 @@ impl<'a> Boot<'a> {
 
     /// The `result` of the device's answer.
     fn ask(&self, request: &Value) -> Result<Value, String> {
-        let daemon = self
-            .session
-            .daemon()
-            .ok_or_else(|| "there is no device process to ask".to_owned())?;
-        let mut request = request.clone();
-        if let Some(fields) = request.as_object_mut() {
-            fields.insert("v".to_owned(), crate::daemon::PROTOCOL.into());
-        }
-        let answer = daemon.send(&request).map_err(|error| chain(&error))?;
+        let answer = self
+            .daemon()?
+            .send(&versioned(request))
+            .map_err(|error| chain(&error))?;
         Ok(answer.get("result").cloned().unwrap_or(Value::Null))
+    }
+
+    /// Somebody who follows the events and never reads them. There is no answer.
+    fn follow(&self, request: &Value, course: &mut Course) -> Result<(), String> {
+        let follower = self.daemon()?.follow(&versioned(request));
+        course.followers.push(follower.map_err(|error| chain(&error))?);
+        Ok(())
+    }
+
+    fn daemon(&self) -> Result<&Daemon, String> {
+        self.session
+            .daemon()
+            .ok_or_else(|| "there is no device process to ask".to_owned())
     }
 
     /// Orders something; gives the reason if the guest says that it failed, an error if the guest cannot go on.
@@ -435,6 +449,14 @@ impl<'a> Boot<'a> {
     }
 }
 
+fn versioned(request: &Value) -> Value {
+    let mut request = request.clone();
+    if let Some(fields) = request.as_object_mut() {
+        fields.insert("v".to_owned(), daemon::PROTOCOL.into());
+    }
+    request
+}
+
 fn running_seconds(began_unix_us: u64) -> f64 {
     unix_us().saturating_sub(began_unix_us) as f64 / 1e6
 }
@@ -458,8 +480,8 @@ fn planned(job: &Job<'_>, version: &Version) -> Vec<Planned> {
         let Some(control) = job.control.filter(|control| control.before == index) else {
             return;
         };
-        // Of a step that is repeated only the first time is sabotaged.
-        if planned.iter().any(|planned| planned.sabotage) {
+        // Of a step that is repeated only the first time is sabotaged, if nothing else is said.
+        if !control.every_time && planned.iter().any(|planned| planned.sabotage) {
             return;
         }
         planned.extend(control.sabotage.iter().map(|action| Planned {

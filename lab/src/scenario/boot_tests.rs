@@ -88,6 +88,26 @@ fn repeated_steps_are_sabotaged_once() {
 }
 
 #[test]
+fn a_sabotage_can_be_done_every_time() {
+    let text = format!("{FILE}\n[[repeat]]\nfrom = 'first'\nuntil = 'last'\ntimes = 2")
+        .replace("guest = 'client'", "guest = 'client'\nlabel = 'last'")
+        .replace("before = 2", "before = 3\nevery-time = true");
+    let scenario = parse(Path::new("t.toml"), &text).unwrap_or_else(|error| panic!("{error}"));
+    let sabotage = "sabotage: device: fault kind=drop-copy";
+    assert_eq!(
+        titles(&scenario, Some(0), "6.1"),
+        [
+            "first: info",
+            sabotage,
+            "last: client",
+            "first: info",
+            sabotage,
+            "last: client"
+        ]
+    );
+}
+
+#[test]
 fn a_step_that_is_to_fail_has_to_fail_so() {
     let scenario = scenario();
     let step = &scenario.steps[2];

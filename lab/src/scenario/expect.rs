@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::condition::{Amount, Matcher};
 use super::evidence::{Evidence, Window, counter};
-use super::model::{Expectation, Expected};
+use super::model::{Change, Expectation, Expected};
 use super::outcome::Checked;
 
 /// Holds one expectation against what was seen.
@@ -74,9 +74,17 @@ fn holds(expectation: &Expectation, evidence: &Evidence) -> Held {
             let (ok, found) = counted(notes.collect(), *count);
             (ok, near_note(window, matcher, ok, found))
         }
-        Expected::Answer { step, matcher } => match evidence.answers.get(step) {
+        Expected::Answer {
+            step,
+            matcher,
+            change,
+        } => match evidence.answers.get(step) {
             None => (false, "that step got no answer".to_owned()),
-            Some(answers) => answers_hold(answers, matcher),
+            Some(answers) => {
+                let fields = matcher.as_ref().map(|matcher| answers_hold(answers, matcher));
+                let change = change.as_ref().map(|change| change_holds(answers, change));
+                both(fields, change)
+            }
         },
     }
 }
@@ -243,14 +251,75 @@ fn answers_hold(answers: &[Value], matcher: &Matcher) -> Held {
     last
 }
 
+/// Whatever of the two is wanted has to hold.
+fn both(one: Option<Held>, other: Option<Held>) -> Held {
+    match (one, other) {
+        (Some((one, found)), Some((other, more))) => (one && other, format!("{found}; {more}")),
+        (Some(held), None) | (None, Some(held)) => held,
+        (None, None) => (false, "nothing is expected of it".to_owned()),
+    }
+}
+
+/// Each later answer is compared with the one that is named, so that a number which goes up and down again shows as well. Without
+/// a later one nothing is shown.
+fn change_holds(answers: &[Value], change: &Change) -> Held {
+    let since = change.since;
+    let later = answers.get(since..).unwrap_or_default();
+    let first = since.checked_sub(1).and_then(|index| answers.get(index));
+    let Some(first) = first.filter(|_| !later.is_empty()) else {
+        return (
+            false,
+            format!(
+                "{} answers, of which none is later than number {since}",
+                answers.len()
+            ),
+        );
+    };
+    let mut found = Vec::new();
+    for (path, amount) in &change.amounts {
+        let Some(before) = number_at(first, path) else {
+            return (false, format!("number {since}: {path} is no number"));
+        };
+        let mut range: Option<(i64, i64)> = None;
+        for (number, answer) in (since + 1..).zip(later) {
+            let Some(now) = number_at(answer, path) else {
+                return (false, format!("number {number}: {path} is no number"));
+            };
+            let by = now.saturating_sub(before);
+            if !amount.holds(by) {
+                let total = answers.len();
+                return (
+                    false,
+                    format!(
+                        "number {number} of {total}: {path} {now}, which was {before} in number {since}: {by:+}"
+                    ),
+                );
+            }
+            range = Some(range.map_or((by, by), |(least, most)| (least.min(by), most.max(by))));
+        }
+        let (least, most) = range.unwrap_or_default();
+        found.push(format!("{path} {before}, then {least:+} to {most:+}"));
+    }
+    (!change.amounts.is_empty(), found.join(", "))
+}
+
+fn number_at(answer: &Value, path: &str) -> Option<i64> {
+    value_at(answer, path)?.as_i64()
+}
+
+/// A value by its way: names and numbers of members with dots between them.
+fn value_at<'a>(answer: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(answer, |value, name| match value {
+        Value::Array(items) => items.get(name.parse::<usize>().ok()?),
+        value => value.get(name),
+    })
+}
+
 fn answer_holds(answer: &Value, matcher: &Matcher) -> Held {
     let mut ok = !matcher.fields.is_empty();
     let mut found = Vec::new();
     for (path, wanted) in &matcher.fields {
-        let value = path.split('.').try_fold(answer, |value, name| match value {
-            Value::Array(items) => items.get(name.parse::<usize>().ok()?),
-            value => value.get(name),
-        });
+        let value = value_at(answer, path);
         ok &= wanted.holds(value);
         found.push(match value {
             Some(value) => format!("{path} {value}"),

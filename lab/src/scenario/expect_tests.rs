@@ -292,6 +292,80 @@ fn each_answer_to_a_repeated_step_counts() {
 }
 
 #[test]
+fn numbers_of_later_answers_are_compared_with_an_earlier_one() {
+    let answers = |heaps: &[i64]| {
+        let mut evidence = evidence();
+        let answers = heaps
+            .iter()
+            .map(|heap| json!({"process": {"heap": heap, "files": [7]}}));
+        evidence.answers.insert("look".to_owned(), answers.collect());
+        evidence
+    };
+    let change = |amount: &str, since: &str| {
+        format!("answer = 'look'\nchange = {{ 'process.heap' = {amount}, 'process.files.0' = 0 }}\n{since}")
+    };
+    for (heaps, amount, since) in [
+        (&[5, 5, 5][..], "0", ""),
+        (&[5, 90, 95, 91], "'<=5'", "since = 2"),
+        (&[5, 4, 3], "'<0'", ""),
+    ] {
+        let checked = held(&change(amount, since), &answers(heaps));
+        assert!(checked.ok, "{heaps:?}: {checked:?}");
+    }
+    for (heaps, amount, since, found) in [
+        (
+            &[5, 5, 9, 5][..],
+            "0",
+            "",
+            "number 3 of 4: process.heap 9, which was 5 in number 1: +4",
+        ),
+        (
+            &[5, 90, 96],
+            "'<=5'",
+            "since = 2",
+            "number 3 of 3: process.heap 96",
+        ),
+        // Nothing comes after it, so nothing is shown.
+        (
+            &[5, 5],
+            "0",
+            "since = 2",
+            "2 answers, of which none is later than number 2",
+        ),
+        (&[5], "0", "", "1 answers"),
+        (&[5], "0", "since = 9", "1 answers"),
+    ] {
+        let checked = held(&change(amount, since), &answers(heaps));
+        assert!(!checked.ok && checked.found.contains(found), "{checked:?}");
+    }
+    let checked = held(
+        "answer = 'look'\nchange = { 'process.head' = 0 }",
+        &answers(&[1, 1]),
+    );
+    assert!(
+        !checked.ok && checked.found.contains("process.head is no number"),
+        "{checked:?}"
+    );
+}
+
+#[test]
+fn an_answer_may_have_to_be_so_and_to_stay_so() {
+    let mut evidence = evidence();
+    evidence.answers.insert(
+        "look".to_owned(),
+        vec![json!({"same": 5, "missing": 0}), json!({"same": 5, "missing": 1})],
+    );
+    let both = |missing: &str, same: &str| {
+        format!("answer = 'look'\nfields = {{ missing = {missing} }}\nchange = {{ same = {same} }}")
+    };
+    let checked = held(&both("'>=0'", "0"), &evidence);
+    assert!(checked.ok, "{checked:?}");
+    assert_eq!(checked.found, "missing 1; same 5, then +0 to +0");
+    assert!(!held(&both("0", "0"), &evidence).ok);
+    assert!(!held(&both("'>=0'", "1"), &evidence).ok);
+}
+
+#[test]
 fn a_step_that_never_began_has_shown_nothing() {
     let mut evidence = evidence();
     evidence.windows.clear();

@@ -292,13 +292,35 @@ pub enum Expected {
         /// How many.
         count: Amount,
     },
-    /// The device's answer to a step.
+    /// The device's answers to a step.
     Answer {
         /// The step.
         step: String,
-        /// Fields of its `result`, with dots.
-        matcher: Matcher,
+        /// Fields of each `result`, with dots.
+        matcher: Option<Matcher>,
+        /// By how much numbers went up from one answer to all later ones.
+        change: Option<Change>,
     },
+}
+
+/// By how much numbers go up from one answer to later ones.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// By the way to the number, with dots.
+    pub amounts: Vec<(String, Amount)>,
+    /// The answer that the later ones are compared with, counted from 1.
+    pub since: usize,
+}
+
+impl std::fmt::Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let amounts: Vec<_> = self
+            .amounts
+            .iter()
+            .map(|(path, amount)| format!("{path} by {amount}"))
+            .collect();
+        write!(f, "since number {} changed {}", self.since, amounts.join(", "))
+    }
 }
 
 impl Expected {
@@ -337,7 +359,20 @@ impl std::fmt::Display for Expected {
             Self::Recovery(words) => write!(f, "page tables recovered by {}", words.join(" or ")),
             Self::Stats { path, amount } => write!(f, "counter {path}: {amount}"),
             Self::Note { matcher, count } => write!(f, "note {matcher}: {count}"),
-            Self::Answer { step, matcher } => write!(f, "answer to {step}: {matcher}"),
+            Self::Answer {
+                step,
+                matcher,
+                change,
+            } => {
+                write!(f, "answer to {step}:")?;
+                if let Some(matcher) = matcher {
+                    write!(f, " {matcher}")?;
+                }
+                match change {
+                    Some(change) => write!(f, " {change}"),
+                    None => Ok(()),
+                }
+            }
         }
     }
 }
@@ -353,6 +388,8 @@ pub struct Control {
     pub before: usize,
     /// What is done there.
     pub sabotage: Option<Action>,
+    /// Whether it is done each time that a step which is repeated comes, and not only the first.
+    pub every_time: bool,
     /// A step that is left out.
     pub skip: Option<usize>,
     /// What has to fail: labels or kinds of expectations, labels of steps, `log`, `step`. All of them.

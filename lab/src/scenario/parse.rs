@@ -340,12 +340,16 @@ fn control(table: &Reader<'_>, steps: &[Step], places: &mut check::Places) -> Co
     let before =
         step_index(table, "before", steps).unwrap_or(if table.has("before") { 0 } else { steps.len() });
     let skip = step_index(table, "skip", steps);
+    let every_time = flag(table, "every-time");
     let kinds = ["guest", "device", "skip"];
     if !kinds.iter().any(|kind| table.has(kind)) {
         table.missing("guest, device or skip", "what the sabotage is");
     }
     if sabotage.is_some() && !table.has("before") {
         table.missing("before", "the step before which the sabotage is done");
+    }
+    if every_time && sabotage.is_none() {
+        table.missing("guest or device", "what is done every time");
     }
     let fails = table.texts("fails");
     if fails.as_ref().is_none_or(|fails| fails.value.is_empty()) {
@@ -362,6 +366,7 @@ fn control(table: &Reader<'_>, steps: &[Step], places: &mut check::Places) -> Co
         kernels,
         before,
         sabotage,
+        every_time,
         skip,
         fails: fails.into_iter().map(|word| word.value.to_owned()).collect(),
     }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::check::Places;
 use super::condition::{Amount, Matcher};
-use super::model::{Expectation, Expected};
+use super::model::{Change, Expectation, Expected};
 use super::parse::{kernels, matcher, pattern};
 use super::reader::{At, Reader, json};
 
@@ -254,12 +254,64 @@ fn stats(table: &Reader<'_>) -> Option<Expected> {
 fn answer(table: &Reader<'_>, places: &mut Places) -> Option<Expected> {
     let step = table.text("answer")?;
     places.references.push(step.clone().map(str::to_owned));
-    let Some(fields) = table.table("fields") else {
-        table.missing("fields", "what fields of the answer have to be");
+    let fields = table.table("fields");
+    let change = change(table);
+    if fields.is_none() && change.is_none() {
+        table.missing(
+            "fields or change",
+            "what fields of the answer have to be, or by how much numbers go up from answer to answer",
+        );
         return None;
-    };
+    }
     Some(Expected::Answer {
         step: step.value.to_owned(),
-        matcher: matcher(&fields),
+        matcher: fields.map(|fields| matcher(&fields)),
+        change,
+    })
+}
+
+fn change(table: &Reader<'_>) -> Option<Change> {
+    let numbers = table.table("change");
+    let since = table.number("since");
+    if let (Some(since), None) = (&since, &numbers) {
+        table.error(
+            since.span.clone(),
+            "`since` says which answer others are compared with, but nothing is compared",
+            "expected `change` beside it",
+        );
+    }
+    let numbers = numbers?;
+    let mut amounts = Vec::new();
+    for (path, value) in numbers.entries() {
+        match json(value.get_ref()).as_ref().and_then(Amount::from_value) {
+            Some(amount) => amounts.push((path.value.to_owned(), amount)),
+            None => table.error(
+                value.span(),
+                format!("`{}` in change is no amount", path.value),
+                Amount::EXPECTED,
+            ),
+        }
+    }
+    if numbers.entries().is_empty() {
+        table.error(
+            numbers.span.clone(),
+            "change names no number",
+            "expected at least one",
+        );
+    }
+    let first = since.map_or(Some(1), |since| {
+        let number = usize::try_from(since.value).ok().filter(|number| *number > 0);
+        if number.is_none() {
+            table.error(
+                since.span,
+                "`since` cannot be that",
+                "expected the number of an answer, from 1",
+            );
+        }
+        number
+    });
+    Some(Change {
+        amounts,
+        since: first.unwrap_or(1),
     })
 }

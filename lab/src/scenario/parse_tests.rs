@@ -174,7 +174,30 @@ fn wrong_values_are_refused_with_what_was_expected() {
             "expected one of: shadow-copies, rewritten, both, none",
         ),
         ("[[expect]]\nstats = 'a.b'", "a counter needs one condition"),
-        ("[[expect]]\nanswer = 'look'", "`fields` is missing in expect"),
+        (
+            "[[expect]]\nanswer = 'look'",
+            "`fields or change` is missing in expect",
+        ),
+        (
+            "[[expect]]\nanswer = 'look'\nchange = {}",
+            "change names no number",
+        ),
+        (
+            "[[expect]]\nanswer = 'look'\nchange = { x = 'more' }",
+            "`x` in change is no amount",
+        ),
+        (
+            "[[expect]]\nanswer = 'look'\nchange = { x = 0 }\nsince = 0",
+            "expected the number of an answer, from 1",
+        ),
+        (
+            "[[expect]]\nanswer = 'look'\nfields = { x = 0 }\nsince = 2",
+            "expected `change` beside it",
+        ),
+        (
+            "[[control]]\nname = 'x'\nfails = 'log'\nskip = 1\nevery-time = true",
+            "`guest or device` is missing in control",
+        ),
         (
             "[[control]]\nname = 'x'\nfails = 'log'",
             "`guest, device or skip` is missing in control",
