@@ -81,6 +81,11 @@ pub enum CpEvent {
         /// The queue.
         queue: QueueId,
     },
+    /// One queue was to be reset, and was not: see [`GfxRegisters::set_queue_reset`](super::GfxRegisters::set_queue_reset).
+    QueueNotReset {
+        /// The queue.
+        queue: QueueId,
+    },
     /// CPC_INT_STATUS.GENERIC2_INT_STATUS was written: the KIQ's fence on 6.12 and 7.3.
     KiqFence {
         /// The queue that RLC_CP_SCHEDULERS names.
@@ -137,6 +142,7 @@ impl CpEvent {
             Self::BadOpcode { .. }
             | Self::PrivilegedRegister { .. }
             | Self::QueueReset { .. }
+            | Self::QueueNotReset { .. }
             | Self::InvalidateTlb { .. }
             | Self::Fence { .. }
             | Self::LongWait { .. }

@@ -66,6 +66,11 @@ impl CommandProcessor {
         let stays = |queue: &Queue| reset && !config.resets(queue.id.kind()) && is_hung(queue);
         current.unmapped = is_selected(current, &selection);
         let mut removed = Vec::new();
+        for queue in self.slots.iter().flatten() {
+            if is_selected(queue, &selection) && stays(queue) {
+                bench.events.push(CpEvent::QueueNotReset { queue: queue.id });
+            }
+        }
         for slot in &mut self.slots {
             removed.extend(slot.take_if(|queue| is_selected(queue, &selection) && !stays(queue)));
         }

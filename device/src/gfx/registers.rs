@@ -274,7 +274,7 @@ impl GfxRegisters {
                 self.update(role, |value| value & !f::CAPTURE);
             }
             Role::CpcIntStatus => self.kiq_interrupt(new, effects),
-            Role::VmidReset if self.resets(QueueKind::Graphics) => self.reset_graphics_queues(new, effects),
+            Role::VmidReset => self.reset_graphics_queues(new, effects),
             Role::ComputeQueueReset => self.update(role, |_| 0),
             Role::WptrPollOnce => {
                 effects.push(GfxEffect::Cp(CpCommand::PollWptrs(new)));
@@ -324,12 +324,20 @@ impl GfxRegisters {
         }
     }
 
-    /// CP_VMID_RESET: PIPE0_QUEUES in [23:16], PIPE1_QUEUES in [31:24]. The register clears when it is done, which is at once.
+    /// CP_VMID_RESET: PIPE0_QUEUES in [23:16], PIPE1_QUEUES in [31:24]. The register clears when it is done, which is at once if queues
+    /// can be reset at all.
     fn reset_graphics_queues(&mut self, value: u32, effects: &mut Effects<GfxEffect>) {
-        self.update(Role::VmidReset, |_| 0);
+        let works = self.resets(QueueKind::Graphics);
+        if works {
+            self.update(Role::VmidReset, |_| 0);
+        }
         for pipe in 0..2 {
             for queue in (0..8).filter(|queue| value >> (16 + 8 * pipe + queue) & 1 != 0) {
                 let queue = QueueId::new(0, pipe, queue);
+                if !works {
+                    effects.push(GfxEffect::Event(CpEvent::QueueNotReset { queue }));
+                    continue;
+                }
                 self.set_window(queue, f::hqd::ACTIVE, 0);
                 effects.push(GfxEffect::Cp(CpCommand::Reset(queue)));
                 effects.push(GfxEffect::Event(CpEvent::QueueReset { queue }));
@@ -368,6 +376,8 @@ impl GfxRegisters {
                         effects.push(GfxEffect::Event(CpEvent::QueueReset { queue }));
                     }
                 }
+            } else {
+                effects.push(GfxEffect::Event(CpEvent::QueueNotReset { queue }));
             }
         } else if active && (index == pointer || index == pointer + 1) {
             effects.push(GfxEffect::Cp(CpCommand::SetWptr {

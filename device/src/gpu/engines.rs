@@ -350,6 +350,10 @@ impl Gpu {
             CpEvent::QueueReset { queue } => {
                 self.record_part_reset(ResetKind::Queue, self.queue_name(queue));
             }
+            CpEvent::QueueNotReset { queue } => {
+                let name = self.queue_name(queue);
+                self.fabric.inject.queue_not_reset(self.engine_of(queue), &name);
+            }
             CpEvent::RingFault { queue } => self.queue_halted(queue, "its ring cannot be read"),
             CpEvent::EndOfPipe { .. } | CpEvent::KiqFence { .. } | CpEvent::InvalidateTlb { .. } => {}
         }

@@ -100,8 +100,10 @@ fn without_per_queue_reset_a_hung_queue_stays_and_the_register_never_clears() {
     rig.submit(KIQ, &unmap(GFX_DOORBELL, 1));
     rig.run();
     assert!(rig.cp.queue(GFX).is_some());
+    assert_eq!(not_reset(&rig), 1, "the packet's reset is told");
     rig.mmio(CP_VMID_RESET, 1 << 16);
     assert_eq!(rig.bus.read_mmio(CP_VMID_RESET), 1 << 16);
+    assert_eq!(not_reset(&rig), 2, "and the register's");
     rig.submit(KIQ, &unmap(GFX_DOORBELL, 0));
     rig.run();
     assert!(rig.cp.queue(GFX).is_none(), "preemption still works");
@@ -166,6 +168,11 @@ fn a_queue_may_unmap_itself() {
     assert_eq!(rig.run(), CpStep::Idle);
     assert!(rig.cp.queue(COMPUTE).is_none());
     assert_eq!(rig.bus.dword(SLOT), 0);
+}
+
+fn not_reset(rig: &Rig) -> usize {
+    let told = |event: &&CpEvent| matches!(event, CpEvent::QueueNotReset { queue: GFX });
+    rig.events.iter().filter(told).count()
 }
 
 fn long_waits(rig: &Rig) -> usize {

@@ -40,12 +40,20 @@ impl Armory {
 
     /// Whether a pulse of this SDMA engine's bit in GRBM_SOFT_RESET does nothing.
     pub(in crate::gpu) fn soft_reset_fails(&mut self, engine: EngineName) -> bool {
+        self.queue_reset_fails(engine, || "a soft reset does nothing".to_owned())
+    }
+
+    /// A queue of the command processor was asked to be reset and stayed as it was: the fault has happened.
+    pub(in crate::gpu) fn queue_not_reset(&mut self, engine: EngineName, queue: &str) {
+        self.queue_reset_fails(engine, || format!("{queue} stays as it is"));
+    }
+
+    fn queue_reset_fails(&mut self, engine: EngineName, detail: impl FnOnce() -> String) -> bool {
         let fits = |fault: &Fault| match fault {
             Fault::QueueResetFail { engine: faulty } => (*faulty == engine).then_some(()),
             _ => None,
         };
-        self.fire(fits, || "a soft reset does nothing".to_owned())
-            .is_some()
+        self.fire(fits, detail).is_some()
     }
 }
 
