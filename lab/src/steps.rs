@@ -1,7 +1,7 @@
 //! The steps of a run, as they are written on the command line: `modprobe,client,reboot`.
 
 /// Steps that the guest does, with whether they bring the driver up once more.
-const GUEST_STEPS: [(&str, Probes); 37] = [
+const GUEST_STEPS: &[(&str, Probes)] = &[
     ("bind", Probes::Once),
     ("client", Probes::None),
     ("client-border", Probes::None),
@@ -10,6 +10,7 @@ const GUEST_STEPS: [(&str, Probes); 37] = [
     ("client-hang", Probes::None),
     ("client-open", Probes::None),
     ("client-release", Probes::None),
+    ("client-resume", Probes::None),
     ("client-state", Probes::None),
     ("client-submit", Probes::None),
     ("client-use", Probes::None),

@@ -22,6 +22,8 @@ pub enum Order {
     },
     /// Fill and copy again through the mappings as they are.
     Verify,
+    /// One submission of a new context, and no more.
+    Resume,
     /// Submit something that never ends.
     Hang {
         /// Where.
@@ -100,6 +102,7 @@ impl Order {
                 new_context: arguments.one_of(["old", "new"]) == "new",
             },
             "verify" => Self::Verify,
+            "resume" => Self::Resume,
             "hang" => Self::Hang {
                 engine: arguments.engine()?,
                 how: match arguments.take("how") {
@@ -285,6 +288,7 @@ mod tests {
             ("wait limit=soon", "soon"),
             ("use maybe", "maybe"),
             ("state lost=-1", "-1"),
+            ("resume new", "new"),
         ] {
             assert!(Order::parse(line).unwrap_err().contains(named), "{line}");
         }

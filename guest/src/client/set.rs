@@ -252,6 +252,35 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
+    /// One copy from the system's memory to VRAM. The submission names all of the client's buffers, as those of a client have to whose
+    /// commands may reach any of them.
+    pub(super) fn copy_naming_all(&mut self) -> Result<(), String> {
+        let (source, target) = (&self.small_gtt, &self.small_vram);
+        let data = self.pattern.bytes(length(source.buffer.size())?);
+        let before = self.pattern.bytes(length(target.buffer.size())?);
+        source.buffer.write(0, &data)?;
+        target.buffer.write(0, &before)?;
+        let bytes = 4 * PAGE;
+        let mut commands = Commands::new();
+        commands.copy(source.address + PAGE, target.address, bytes, CHUNK);
+        let started = Instant::now();
+        let [_commands, others @ ..] = self.placed();
+        self.submit(commands, &others)?;
+        let payload = data
+            .get(PAGE_BYTES..PAGE_BYTES + length(bytes)?)
+            .ok_or("a copy leaves its source")?;
+        Outcome {
+            operation: "copy",
+            source: source.name,
+            target,
+            before,
+            offset: 0,
+            payload,
+            started,
+        }
+        .check(&mut self.totals)
+    }
+
     /// A copy from pages of the system's memory that lie in another order in the address space, an entry each.
     fn reordered(&mut self) -> Result<(), String> {
         let pages = self.small_gtt.buffer.size() / PAGE;
