@@ -38,6 +38,7 @@ pub fn outcome(
         stats: None,
         recovery: None,
         loss_to_recovered_ms: None,
+        loss_to_tables_ms: None,
         loss_to_verified_ms: None,
     }
 }

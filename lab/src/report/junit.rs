@@ -58,10 +58,32 @@ fn suite(writer: &mut Writer<Vec<u8>>, kernel: &str, cases: &[&Outcome]) -> io::
         attribute(&mut start, "timestamp", &timeline::utc(began));
     }
     writer.write_event(Event::Start(start))?;
+    properties(writer, cases)?;
     for case in cases {
         self::case(writer, kernel, case)?;
     }
     writer.write_event(Event::End(BytesEnd::new("testsuite")))
+}
+
+/// The times that were measured, by the case's name: a case has no properties of its own in the schema.
+fn properties(writer: &mut Writer<Vec<u8>>, cases: &[&Outcome]) -> io::Result<()> {
+    let measured: Vec<_> = cases
+        .iter()
+        .flat_map(|case| case.times().map(|time| (*case, time)))
+        .filter_map(|(case, time)| Some((case, time.key, time.ms?)))
+        .collect();
+    if measured.is_empty() {
+        return Ok(());
+    }
+    writer.write_event(Event::Start(BytesStart::new("properties")))?;
+    for (case, key, ms) in measured {
+        let mut property = BytesStart::new("property");
+        let name = matrix::name(&case.scenario, case.control.as_deref());
+        attribute(&mut property, "name", &format!("{name}: {key}"));
+        attribute(&mut property, "value", &format!("{ms:.3}"));
+        writer.write_event(Event::Empty(property))?;
+    }
+    writer.write_event(Event::End(BytesEnd::new("properties")))
 }
 
 fn case(writer: &mut Writer<Vec<u8>>, kernel: &str, outcome: &Outcome) -> io::Result<()> {
@@ -124,6 +146,11 @@ fn evidence(outcome: &Outcome) -> String {
     if let Some(recovery) = &outcome.recovery {
         let _ = writeln!(text, "page tables came back by: {recovery}");
     }
+    for time in outcome.times() {
+        if let Some(ms) = time.ms {
+            let _ = writeln!(text, "{}: {}", time.label, timeline::milliseconds_text(ms));
+        }
+    }
     if !outcome.folder.as_os_str().is_empty() {
         let _ = writeln!(text, "logs in {}", outcome.folder.display());
     }
@@ -185,8 +212,10 @@ mod tests {
         let mut found: Vec<Element> = Vec::new();
         let mut open: Vec<usize> = Vec::new();
         loop {
-            match reader.read_event().unwrap() {
-                Event::Start(start) => {
+            let event = reader.read_event().unwrap();
+            let stands_alone = matches!(event, Event::Empty(_));
+            match event {
+                Event::Start(start) | Event::Empty(start) => {
                     let attributes = start
                         .attributes()
                         .map(|attribute| {
@@ -199,7 +228,9 @@ mod tests {
                         })
                         .collect();
                     let name = start.name().as_ref().to_owned();
-                    open.push(found.len());
+                    if !stands_alone {
+                        open.push(found.len());
+                    }
                     found.push((name, attributes, String::new()));
                 }
                 Event::Text(text) => {
@@ -265,6 +296,36 @@ mod tests {
     }
 
     #[test]
+    fn times_are_properties_of_the_suite() {
+        let mut outcomes = fixture::outcomes();
+        outcomes[0].loss_to_tables_ms = Some(812.4);
+        outcomes[3].loss_to_verified_ms = Some(1000.0);
+        let found = read(&xml(&outcomes).unwrap());
+        let told: Vec<_> = found
+            .iter()
+            .filter(|(name, _, _)| ["testsuite", "property"].contains(&name.as_str()))
+            .map(|(name, attributes, _)| match name.as_str() {
+                "property" => {
+                    let [name, value] = ["name", "value"].map(|name| attribute_of(attributes, name));
+                    format!("{name} = {value}")
+                }
+                _ => attribute_of(attributes, "name").to_owned(),
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "6.1.0-56-amd64",
+                "mode1-poison: loss_to_tables_ms = 812.400",
+                "6.12.117+deb13-amd64",
+                "mode1-poison: loss_to_verified_ms = 1000.000",
+            ]
+        );
+        let (_, _, text) = found.iter().find(|(name, _, _)| name == "system-out").unwrap();
+        assert!(text.contains("loss to tables: 812 ms"), "{text}");
+    }
+
+    #[test]
     fn the_cases_tell_why_they_were_skipped_or_not_known() {
         let found = read(&xml(&fixture::outcomes()).unwrap());
         let told: Vec<_> = found
@@ -288,7 +349,7 @@ mod tests {
     /// The parts of Jenkins' schema (junit-10.xsd) that this form comes near: which element may hold which, and with what.
     #[test]
     fn elements_and_attributes_are_those_of_the_schema() {
-        const SCHEMA: [(&str, &[&str], &[&str]); 7] = [
+        const SCHEMA: [(&str, &[&str], &[&str]); 9] = [
             (
                 "testsuites",
                 &[],
@@ -304,8 +365,13 @@ mod tests {
             ("error", &[], &["type", "message"]),
             ("skipped", &[], &["type", "message"]),
             ("system-out", &[], &[]),
+            ("properties", &[], &[]),
+            ("property", &["name", "value"], &[]),
         ];
-        let found = read(&xml(&fixture::outcomes()).unwrap());
+        let mut outcomes = fixture::outcomes();
+        outcomes[0].loss_to_tables_ms = Some(812.4);
+        let found = read(&xml(&outcomes).unwrap());
+        assert!(found.iter().any(|(name, _, _)| name == "property"));
         for (name, attributes, _) in found {
             let (_, required, optional) = SCHEMA
                 .iter()

@@ -175,6 +175,7 @@ impl Report {
             stats: None,
             recovery: None,
             loss_to_recovered_ms: None,
+            loss_to_tables_ms: None,
             loss_to_verified_ms: None,
         }
     }

@@ -2,30 +2,28 @@
 
 use std::fmt::Write as _;
 
-use super::matrix::{self, Matrix};
+use super::matrix::{self, Matrix, Row};
+use super::timeline::milliseconds_text;
 use crate::scenario::outcome::{Cell, Outcome};
 
 /// The matrix for a terminal, followed by a block for each cell that is not a pass.
 pub fn text(outcomes: &[Outcome], colour: bool) -> String {
     let matrix = Matrix::new(outcomes);
-    let names: Vec<String> = matrix
-        .rows
-        .iter()
-        .map(|row| match row.control {
-            Some(control) => format!("  control: {control}"),
-            None => row.scenario.to_owned(),
-        })
-        .collect();
+    let lines = lines(&matrix);
     let width = |text: &str| text.chars().count();
-    let first = names.iter().map(|name| width(name)).max().unwrap_or_default();
+    let first = lines
+        .iter()
+        .map(|line| width(&line.name))
+        .max()
+        .unwrap_or_default();
     let columns: Vec<usize> = matrix
         .kernels
         .iter()
         .enumerate()
         .map(|(index, kernel)| {
-            let cells = matrix.rows.iter().filter_map(|row| *row.cells.get(index)?);
+            let cells = lines.iter().filter_map(|line| line.cells.get(index));
             cells
-                .map(|outcome| width(&cell(outcome)))
+                .map(|(text, _)| width(text))
                 .chain([width(kernel)])
                 .max()
                 .unwrap_or_default()
@@ -38,14 +36,13 @@ pub fn text(outcomes: &[Outcome], colour: bool) -> String {
         let _ = write!(text, "   {kernel:<width$}");
     }
     end_line(&mut text);
-    for (name, row) in names.iter().zip(&matrix.rows) {
+    for Line { name, cells } in &lines {
         let _ = write!(text, "{name:<first$}");
-        for (outcome, width) in row.cells.iter().zip(&columns) {
-            let plain = outcome.map_or_else(|| "-".to_owned(), cell);
+        for ((plain, verdict), width) in cells.iter().zip(&columns) {
             let padding = width.saturating_sub(plain.chars().count());
-            let shown = match outcome {
-                Some(outcome) if colour => paint(&outcome.verdict, &plain),
-                _ => plain,
+            let shown = match verdict {
+                Some(verdict) if colour => paint(verdict, plain),
+                _ => plain.clone(),
             };
             let _ = write!(text, "   {shown}{:padding$}", "");
         }
@@ -69,6 +66,59 @@ pub fn text(outcomes: &[Outcome], colour: bool) -> String {
         text.push_str(&block(outcome, colour));
     }
     text
+}
+
+/// A line of the table.
+struct Line<'a> {
+    name: String,
+    /// What is in the columns, and the verdict that gives it its colour.
+    cells: Vec<(String, Option<&'a Cell>)>,
+}
+
+/// The rows of the matrix. If it is of one scenario, the times that were measured are behind it.
+fn lines<'a>(matrix: &Matrix<'a>) -> Vec<Line<'a>> {
+    let mut lines = Vec::new();
+    for row in &matrix.rows {
+        let cells = row.cells.iter().map(|outcome| match outcome {
+            Some(outcome) => (cell(outcome), Some(&outcome.verdict)),
+            None => ("-".to_owned(), None),
+        });
+        lines.push(Line {
+            name: match row.control {
+                Some(control) => format!("  control: {control}"),
+                None => row.scenario.to_owned(),
+            },
+            cells: cells.collect(),
+        });
+        if row.control.is_none() && is_of_one_scenario(matrix) {
+            lines.extend(times(row).into_iter().map(|(label, cells)| Line {
+                name: format!("  {label}"),
+                cells: cells.into_iter().map(|cell| (cell, None)).collect(),
+            }));
+        }
+    }
+    lines
+}
+
+fn is_of_one_scenario(matrix: &Matrix<'_>) -> bool {
+    let mut names = matrix.rows.iter().map(|row| row.scenario);
+    let first = names.next();
+    names.all(|name| Some(name) == first)
+}
+
+/// The times that were measured in at least one cell of a row.
+fn times(row: &Row<'_>) -> Vec<(&'static str, Vec<String>)> {
+    let of = |cell: &Option<&Outcome>| cell.map_or_else(|| Outcome::new().times(), Outcome::times);
+    let cells: Vec<_> = row.cells.iter().map(of).collect();
+    let mut lines = Vec::new();
+    for (index, time) in Outcome::new().times().into_iter().enumerate() {
+        let found: Vec<_> = cells.iter().map(|times| times.get(index)?.ms).collect();
+        if found.iter().any(Option::is_some) {
+            let shown = |ms: Option<f64>| ms.map_or_else(|| "-".to_owned(), milliseconds_text);
+            lines.push((time.label, found.into_iter().map(shown).collect()));
+        }
+    }
+    lines
 }
 
 /// What is not a pass at the first try, the failures last.
@@ -103,6 +153,11 @@ pub fn markdown(outcomes: &[Outcome]) -> String {
             let _ = write!(text, " {shown} |");
         }
         text.push('\n');
+        if row.control.is_none() && is_of_one_scenario(&matrix) {
+            for (label, cells) in times(row) {
+                let _ = writeln!(text, "| {label} | {} |", cells.join(" | "));
+            }
+        }
     }
     let _ = writeln!(text, "\n{}", matrix::counts(outcomes));
     for outcome in by_weight(outcomes).into_iter().rev() {
@@ -233,6 +288,29 @@ FAIL  mode1-poison on 6.12.117+deb13-amd64
   logs in /runs/6.12/mode1 poison
 "
         );
+    }
+
+    #[test]
+    fn the_table_of_one_scenario_has_its_times() {
+        let mut outcomes = fixture::outcomes();
+        outcomes.retain(|outcome| outcome.scenario == "mode1-poison");
+        outcomes[0].loss_to_recovered_ms = Some(812.4);
+        outcomes[0].loss_to_tables_ms = Some(1203.7);
+        let table = text(&outcomes, false);
+        assert!(
+            table.starts_with(
+                "                             6.1.0-56-amd64     6.12.117+deb13-amd64
+mode1-poison                 PASS      12.5 s   FAIL      20.0 s
+  loss to recovered          812 ms             -
+  loss to tables             1.20 s             -
+  control: copies that lie   PASS       9.0 s   n/a
+"
+            ),
+            "{table}"
+        );
+        assert!(markdown(&outcomes).contains("| loss to tables | 1.20 s | - |\n"));
+        // With several there is no room for them.
+        assert!(!text(&[fixture::outcomes(), outcomes].concat(), false).contains("loss to"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::evidence::{Event, EventLog, Evidence, Mark, difference};
+use super::evidence::{Comparison, Event, EventLog, Evidence, Mark, difference};
 use super::expect;
 use super::judge::{Failure, Found, fault_fired, judge};
 use super::kernels::Version;
@@ -140,9 +140,9 @@ impl<'a> Boot<'a> {
                 break;
             }
         }
-        if wants_comparison(job, version) && course.evidence.comparison.is_none() {
+        if wants_comparison(job, version) && course.evidence.comparisons.is_empty() {
             match self.ask(&json!({ "request": "oracle", "action": "compare" })) {
-                Ok(answer) => course.evidence.comparison = Some((unix_us(), answer)),
+                Ok(answer) => course.evidence.comparisons.push(Comparison::now(answer)),
                 Err(error) => course
                     .failures
                     .push(Failure::step("oracle compare", None, &error)),
@@ -166,14 +166,14 @@ impl<'a> Boot<'a> {
             not_sabotaged: course.not_sabotaged,
         };
         let mut checks = Vec::new();
-        let mut tables_right = None;
+        let mut tables_right = true;
         for expectation in &scenario.expectations {
             if !expectation.kernels.include(version) {
                 continue;
             }
             let checked = expect::check(expectation, &evidence);
             if matches!(expectation.what, Expected::Oracle { .. }) {
-                tables_right = Some(tables_right.unwrap_or(true) && checked.ok);
+                tables_right &= checked.ok;
             }
             if !checked.ok {
                 found.failures.push(Failure::expectation(expectation, &checked));
@@ -182,10 +182,10 @@ impl<'a> Boot<'a> {
         }
         let (cell, reasons) = judge(job, version, &found);
         let loss = timing::first_loss(&evidence.events);
-        let verified = evidence
-            .comparison
-            .as_ref()
-            .filter(|_| tables_right == Some(true));
+        // If they are not right in the end, nothing is said about when they were.
+        let verified = loss
+            .filter(|_| tables_right)
+            .and_then(|loss| timing::first_whole(loss, &evidence.comparisons));
         let outcome = Outcome {
             verdict: cell,
             reasons,
@@ -196,11 +196,14 @@ impl<'a> Boot<'a> {
             steps: course.steps,
             expectations: checks,
             loss_to_recovered_ms: loss.and_then(|loss| timing::until_recovered(loss, &evidence.log)),
+            loss_to_tables_ms: loss
+                .zip(verified.and_then(timing::whole_since))
+                .and_then(|(loss, since)| timing::milliseconds(loss, since)),
             loss_to_verified_ms: loss
                 .zip(verified)
-                .and_then(|(loss, (answered, _))| timing::milliseconds(loss, *answered)),
+                .and_then(|(loss, verified)| timing::milliseconds(loss, verified.unix_us)),
             recovery: expect::recovered_by(&evidence),
-            oracle: evidence.comparison.map(|(_, comparison)| comparison),
+            oracle: evidence.comparison().cloned(),
             stats: evidence.stats,
             ..outcome
         };
@@ -289,7 +292,7 @@ impl<'a> Boot<'a> {
         if request.get("request") == Some(&json!("oracle"))
             && request.get("action") == Some(&json!("compare"))
         {
-            course.evidence.comparison = Some((unix_us(), answer.clone()));
+            course.evidence.comparisons.push(Comparison::now(answer.clone()));
         }
         if planned.sabotage && request.get("request") == Some(&json!("fault")) {
             course.fault = answer.get("id").and_then(Value::as_u64);

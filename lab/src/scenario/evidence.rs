@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::kernels::Version;
 use super::model::Tolerated;
-use crate::console::Line;
+use crate::console::{Line, unix_us};
 use crate::daemon;
 use crate::session::Note;
 
@@ -144,12 +144,31 @@ pub struct Evidence {
     pub flaw: Option<String>,
     /// By how much the device's counters went up; none if it did not tell.
     pub stats: Option<Value>,
-    /// The last comparison of page tables, with the host's time of the answer.
-    pub comparison: Option<(u64, Value)>,
+    /// Comparisons of page tables in their order.
+    pub comparisons: Vec<Comparison>,
     /// The device's answers to steps with a label; several to a step that is repeated.
     pub answers: BTreeMap<String, Vec<Value>>,
     /// Where steps with a label began and ended; of a step that is repeated from its first beginning to its last end.
     pub windows: BTreeMap<String, (Mark, Mark)>,
+}
+
+/// A comparison of page tables.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Comparison {
+    /// When its answer came, in microseconds of the host's clock since 1970.
+    pub unix_us: u64,
+    /// The `result` of the answer.
+    pub answer: Value,
+}
+
+impl Comparison {
+    /// One that was answered just now.
+    pub fn now(answer: Value) -> Self {
+        Self {
+            unix_us: unix_us(),
+            answer,
+        }
+    }
 }
 
 /// A part of the evidence.
@@ -164,6 +183,11 @@ pub struct Window<'a> {
 }
 
 impl Evidence {
+    /// The last comparison of page tables.
+    pub fn comparison(&self) -> Option<&Value> {
+        Some(&self.comparisons.last()?.answer)
+    }
+
     /// What was seen from the beginning of one step to the end of another; none if one of them never began.
     pub fn window(&self, from: Option<&str>, until: Option<&str>) -> Option<Window<'_>> {
         let (begin, end) = self.bounds(from, until)?;

@@ -169,10 +169,8 @@ fn near_note(window: Window<'_>, matcher: &Matcher, ok: bool, found: String) -> 
 
 /// Sums over the address spaces. Without a space, or with spaces in which nothing was mapped, nothing was shown.
 fn oracle(evidence: &Evidence, amounts: &[(String, Amount)], all_spaces: bool) -> Held {
-    let spaces = evidence
-        .comparison
-        .as_ref()
-        .and_then(|(_, comparison)| comparison.get("spaces")?.as_array());
+    let comparison = evidence.comparison();
+    let spaces = comparison.and_then(|comparison| comparison.get("spaces")?.as_array());
     let Some(spaces) = spaces else {
         return (false, "the device gave no comparison of page tables".to_owned());
     };
@@ -181,10 +179,7 @@ fn oracle(evidence: &Evidence, amounts: &[(String, Amount)], all_spaces: bool) -
         .filter(|space| all_spaces || space.get("in_use").and_then(Value::as_bool) == Some(true))
         .collect();
     let flag = |value: &Value, name: &str| value.get(name).and_then(Value::as_bool) == Some(true);
-    let losing = evidence
-        .comparison
-        .as_ref()
-        .is_some_and(|(_, whole)| flag(whole, "losing"));
+    let losing = comparison.is_some_and(|comparison| flag(comparison, "losing"));
     if losing || counted.iter().any(|space| flag(space, "truncated")) {
         return (
             false,
@@ -232,8 +227,14 @@ fn oracle(evidence: &Evidence, amounts: &[(String, Amount)], all_spaces: bool) -
 
 /// How the page tables came back, in the oracle's word.
 pub fn recovered_by(evidence: &Evidence) -> Option<String> {
-    let (_, comparison) = evidence.comparison.as_ref()?;
-    Some(comparison.get("recovery")?.get("by")?.as_str()?.to_owned())
+    Some(
+        evidence
+            .comparison()?
+            .get("recovery")?
+            .get("by")?
+            .as_str()?
+            .to_owned(),
+    )
 }
 
 /// Every answer has to be so: a step that is repeated has several.

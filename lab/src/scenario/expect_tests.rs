@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::super::evidence::{Event, Mark};
+use super::super::evidence::{Comparison, Event, Mark};
 use super::super::parse::parse;
 use super::*;
 use crate::console::Line;
@@ -43,13 +43,13 @@ fn evidence() -> Evidence {
         ],
         flaw: None,
         stats: Some(json!({"resets": {"mode1": 1}, "sdma": [{"faults": 0}, {"faults": 2}]})),
-        comparison: Some((
-            0,
-            json!({"spaces": [
+        comparisons: vec![Comparison {
+            unix_us: 0,
+            answer: json!({"spaces": [
                 {"in_use": true, "same": 5, "missing": 0, "different": 0, "poisoned": 1, "added": 0},
                 {"in_use": false, "same": 0, "missing": 7, "different": 0, "poisoned": 0, "added": 0}],
                 "recovery": {"by": "rewritten"}}),
-        )),
+        }],
         answers: [(
             "look".to_owned(),
             vec![json!({"engines": [{"state": "idle"}], "generation": 3})],
@@ -179,13 +179,12 @@ fn page_tables() {
         ],
     );
     let mut nothing = evidence();
-    nothing.comparison = Some((0, json!({"spaces": [{"in_use": false, "same": 3}]})));
+    nothing.comparisons = vec![Comparison::now(json!({"spaces": [{"in_use": false, "same": 3}]}))];
     let checked = held("oracle = { missing = 0 }", &nothing);
     assert!(!checked.ok && checked.found.contains("is in use"), "{checked:?}");
-    nothing.comparison = Some((
-        0,
+    nothing.comparisons = vec![Comparison::now(
         json!({"spaces": [{"in_use": true, "same": 0, "missing": 0, "different": 0, "poisoned": 0}]}),
-    ));
+    )];
     let checked = held("oracle = { missing = 0 }", &nothing);
     assert!(
         !checked.ok && checked.found.contains("nothing was mapped"),
@@ -195,14 +194,14 @@ fn page_tables() {
         json!({"losing": true, "spaces": [{"in_use": true, "same": 1, "missing": 0}]}),
         json!({"losing": false, "spaces": [{"in_use": true, "truncated": true, "same": 1, "missing": 0}]}),
     ] {
-        nothing.comparison = Some((0, flawed));
+        nothing.comparisons = vec![Comparison::now(flawed)];
         let checked = held("oracle = { missing = 0 }", &nothing);
         assert!(
             !checked.ok && checked.found.contains("not of everything"),
             "{checked:?}"
         );
     }
-    nothing.comparison = None;
+    nothing.comparisons.clear();
     for toml in ["oracle = { missing = 0 }", "recovery = 'none'"] {
         let checked = held(toml, &nothing);
         assert!(

@@ -65,8 +65,22 @@ pub struct Outcome {
     pub recovery: Option<String>,
     /// From the first loss of VRAM to the driver's word that the reset succeeded.
     pub loss_to_recovered_ms: Option<f64>,
-    /// From the first loss of VRAM to the answer that all page tables are right again.
+    /// From the first loss of VRAM to the packet that made the page tables in use whole again.
+    #[serde(default)]
+    pub loss_to_tables_ms: Option<f64>,
+    /// From the first loss of VRAM to the first answer after it that they are.
     pub loss_to_verified_ms: Option<f64>,
+}
+
+/// How long something took.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Time {
+    /// Its name in files.
+    pub key: &'static str,
+    /// For a reader.
+    pub label: &'static str,
+    /// Milliseconds, if it was seen.
+    pub ms: Option<f64>,
 }
 
 impl Outcome {
@@ -94,8 +108,30 @@ impl Outcome {
             stats: None,
             recovery: None,
             loss_to_recovered_ms: None,
+            loss_to_tables_ms: None,
             loss_to_verified_ms: None,
         }
+    }
+
+    /// How long it took from the first loss to three things.
+    pub const fn times(&self) -> [Time; 3] {
+        [
+            Time {
+                key: "loss_to_recovered_ms",
+                label: "loss to recovered",
+                ms: self.loss_to_recovered_ms,
+            },
+            Time {
+                key: "loss_to_tables_ms",
+                label: "loss to tables",
+                ms: self.loss_to_tables_ms,
+            },
+            Time {
+                key: "loss_to_verified_ms",
+                label: "loss to verified",
+                ms: self.loss_to_verified_ms,
+            },
+        ]
     }
 
     /// One line for a reader, and the reasons below it.

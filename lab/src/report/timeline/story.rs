@@ -283,17 +283,9 @@ fn facts(
         longest.map(milliseconds_text),
         "",
     );
-    let time = |value: Option<f64>| value.map(milliseconds_text);
-    fact(
-        "loss to recovered",
-        time(outcome.and_then(|outcome| outcome.loss_to_recovered_ms)),
-        "",
-    );
-    fact(
-        "loss to verified",
-        time(outcome.and_then(|outcome| outcome.loss_to_verified_ms)),
-        "",
-    );
+    for time in outcome.iter().flat_map(|outcome| outcome.times()) {
+        fact(time.label, time.ms.map(milliseconds_text), "");
+    }
     let bytes: u64 = device.losses.iter().filter_map(|loss| loss.bytes).sum();
     fact("VRAM lost", (bytes > 0).then(|| size(bytes)), "");
     fact(
