@@ -28,11 +28,7 @@ fn main() -> anyhow::Result<()> {
 
 /// The time that the loss takes, and the longest turn of it: so long a register access may have to wait.
 fn measure(size: u64, mode: LossMode) -> anyhow::Result<(Duration, Duration)> {
-    let config = GpuConfig {
-        asic: &NAVI21,
-        sdma_instances: 1,
-        board: NAVI21.board(),
-    };
+    let config = GpuConfig::bare_metal(&NAVI21, 1);
     let mut gpu = Gpu::new(config, DeviceMemory::new(Vram::new(size)?))?;
     // As a front end maps it; the device itself has touched nothing of this.
     let file = FileOffset::new(gpu.memory().vram.share()?, 0);

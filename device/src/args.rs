@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use thiserror::Error;
 
-use crate::asic::{AsicProfile, Board, NAVI21};
+use crate::asic::{AsicProfile, Board, NAVI21, Personality};
 
 const MIN_VRAM: u64 = 256 << 20;
 const MAX_VRAM: u64 = 64 << 30;
@@ -30,6 +30,15 @@ pub struct Args {
     /// The part to be.
     #[arg(long, value_name = "NAME", default_value = "navi21")]
     pub asic: String,
+
+    /// What the function is to its driver: "bare-metal", the part itself, or "vf", a virtual function that a host lends.
+    #[arg(long, value_name = "NAME", default_value = "bare-metal")]
+    pub personality: String,
+
+    /// The registers of a virtual function that runs read as all ones and drop writes, but for the bus interface and the mailbox.
+    /// Otherwise such accesses are only counted.
+    #[arg(long)]
+    pub block_vf_registers: bool,
 
     /// Size of VRAM: a power of two from 256M to 64G. Memory that the guest never touches is not allocated.
     #[arg(long, value_name = "SIZE", default_value = "1G")]
@@ -113,7 +122,8 @@ pub const REQUESTS: &str = "Requests, with their fields (docs/control.md):\n  \
     hang         An engine stands still: --engine NAME [--when now|packet|page-table-update] [--count N]\n  \
     fault        Something goes wrong: --kind KIND [--after N] [--count N], and fields of the kind\n  \
     faults       Faults that are armed\n  \
-    clear        No fault happens any more: [--id N]";
+    clear        No fault happens any more: [--id N]\n  \
+    flr          The host resets a virtual function: --vram lost|kept [--claim lost|kept] [--when now|asked]";
 
 const EXIT_STATUS: &str = "Exit status: 0 ended by a signal, or by --once; 1 failed; 2 wrong options.\n\
     Signals: SIGINT and SIGTERM end the daemon, SIGUSR1 logs what the guest touched that is not modelled.";
@@ -124,6 +134,14 @@ pub enum ConfigError {
     /// No such part.
     #[error("--asic {name}: no such part, expected one of: {known}")]
     Asic {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// No such personality.
+    #[error("--personality {name}: expected one of: {known}")]
+    Personality {
         /// What was asked for.
         name: String,
         /// What there is.
@@ -177,6 +195,10 @@ pub enum ConfigError {
 pub struct Config {
     /// The part.
     pub asic: &'static AsicProfile,
+    /// What the function is to its driver.
+    pub personality: &'static Personality,
+    /// Whether registers that are not a virtual function's answer while it runs.
+    pub block_vf_registers: bool,
     /// Bytes of VRAM.
     pub vram_size: u64,
     /// SDMA engines.
@@ -217,6 +239,8 @@ impl TryFrom<Args> for Config {
         }
         Ok(Self {
             asic,
+            personality: personality(asic, &args.personality)?,
+            block_vf_registers: args.block_vf_registers,
             vram_size,
             sdma_instances: args.sdma_instances,
             board: Board {
@@ -242,6 +266,17 @@ fn profile(name: &str) -> Result<&'static AsicProfile, ConfigError> {
         .ok_or_else(|| ConfigError::Asic {
             name: name.to_owned(),
             known: known.map(|asic| asic.name).join(", "),
+        })
+}
+
+fn personality(asic: &'static AsicProfile, name: &str) -> Result<&'static Personality, ConfigError> {
+    let known = asic.personalities();
+    known
+        .into_iter()
+        .find(|personality| personality.name == name)
+        .ok_or_else(|| ConfigError::Personality {
+            name: name.to_owned(),
+            known: known.map(|personality| personality.name).join(", "),
         })
 }
 
@@ -351,6 +386,14 @@ mod tests {
     }
 
     #[test]
+    fn the_function_is_the_part_itself_unless_it_is_said_to_be_a_virtual_one() {
+        assert_eq!(config(&[]).unwrap().personality.pci.device, 0x73bf);
+        let vf = config(&["--personality", "vf"]).unwrap();
+        assert_eq!(vf.personality.pci.device, 0x73ae);
+        assert!(vf.personality.host.is_some() && !vf.block_vf_registers);
+    }
+
+    #[test]
     fn sizes_take_suffixes() {
         assert_eq!(config(&["--vram-size", "256M"]).unwrap().vram_size, 256 << 20);
         assert_eq!(config(&["--vram-size", "16G"]).unwrap().vram_size, 16 << 30);
@@ -388,6 +431,10 @@ mod tests {
             (
                 ["--asic", "vega10"],
                 "--asic vega10: no such part, expected one of: navi21",
+            ),
+            (
+                ["--personality", "pf"],
+                "--personality pf: expected one of: bare-metal, vf",
             ),
             (
                 ["--event-log-limit", "lots"],

@@ -10,13 +10,14 @@ use mmio::{AccessError, check_dword};
 use serde::Serialize;
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::asic::{AsicProfile, Board};
+use crate::asic::AsicProfile;
 use crate::event::{Event, Feed, ResetKind};
 use crate::gpu::{Gpu, GpuConfig, GpuError, State, Work};
 use crate::images::vbios;
 use crate::limited::limited;
 use crate::memory::{DeviceMemory, Vram, VramError};
 use crate::pci::{Bar, BarKind, ConfigEffect, ConfigSpace, Layout, LayoutError, PowerState};
+use crate::sriov::Flr;
 use crate::transport::{Activity, DmaRange, PciFunction, Region, RegionInfo, RequestError};
 
 /// VRAM.
@@ -90,23 +91,29 @@ impl GpuFunction {
         vram_size: u64,
         sdma_instances: usize,
     ) -> Result<Self, BuildError> {
-        Self::on_board(asic, vram_size, sdma_instances, asic.board())
+        Self::with(GpuConfig::bare_metal(asic, sdma_instances), vram_size)
     }
 
     /// The function after power-on.
     ///
     /// # Errors
     /// [`BuildError`] if the host has no memory for it.
-    pub fn on_board(
-        asic: &'static AsicProfile,
-        vram_size: u64,
-        sdma_instances: usize,
-        board: Board,
-    ) -> Result<Self, BuildError> {
+    pub fn with(gpu_config: GpuConfig, vram_size: u64) -> Result<Self, BuildError> {
+        let GpuConfig {
+            asic,
+            personality,
+            board,
+            ..
+        } = gpu_config;
         let memory = DeviceMemory::new(Vram::new(vram_size)?);
-        let rom = vbios::build(asic);
+        // A virtual function has none: its host leaves the image in VRAM.
+        let rom = if personality.host.is_some() {
+            Vec::new()
+        } else {
+            vbios::build(asic, personality)
+        };
         let config = ConfigSpace::new(&Layout {
-            identity: asic.pci,
+            identity: personality.pci,
             bars: vec![
                 Bar {
                     index: VRAM_BAR,
@@ -127,19 +134,13 @@ impl GpuFunction {
             rom_size: u32::try_from(rom.len()).unwrap_or(u32::MAX),
             no_soft_reset: board.no_soft_reset,
         })?;
-        let mut gpu = Gpu::new(
-            GpuConfig {
-                asic,
-                sdma_instances,
-                board,
-            },
-            memory,
-        )?;
+        let mut gpu = Gpu::new(gpu_config, memory)?;
         let unix_time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let epoch = Instant::now();
         gpu.record(Event::Started {
             unix_us: unix_time.map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
             asic: asic.name,
+            personality: personality.name,
             vram_size,
         });
         Ok(Self {
@@ -172,6 +173,15 @@ impl GpuFunction {
     /// The GPU, to do something to it.
     pub const fn gpu_mut(&mut self) -> &mut Gpu {
         &mut self.gpu
+    }
+
+    /// The host of a virtual function announces a reset of it, or makes up its mind about the next one that the guest asks for. Gives
+    /// whether there is a host.
+    pub fn host_flr(&mut self, flr: Flr, announce: bool) -> bool {
+        self.tick();
+        let done = self.gpu.host_flr(flr, announce);
+        self.deliver();
+        done
     }
 
     /// Accesses that did not suit their region, since the start.
@@ -293,6 +303,20 @@ impl GpuFunction {
         }
     }
 
+    /// A read of one byte, if it can be read by itself.
+    fn register_byte(&mut self, offset: u64, len: usize) -> Option<u8> {
+        let byte = u32::try_from(offset).ok().filter(|_| len == 1)?;
+        self.gpu.read_register_byte(byte)
+    }
+
+    /// A write of one byte, if it can be written by itself.
+    fn set_register_byte(&mut self, offset: u64, data: &[u8]) -> bool {
+        match (u32::try_from(offset), data) {
+            (Ok(byte), [value]) => self.gpu.write_register_byte(byte, *value),
+            _ => false,
+        }
+    }
+
     /// A register access of one dword, or of two that are done low first.
     fn for_each_dword(
         &mut self,
@@ -378,6 +402,10 @@ impl PciFunction for GpuFunction {
             Region::Bar(_) if !self.is_awake() => data.fill(0xff),
             Region::Bar(REGISTER_BAR) => {
                 self.tick();
+                if let Some(value) = self.register_byte(offset, data.len()) {
+                    data.fill(value);
+                    return Ok(());
+                }
                 self.for_each_dword(offset, data.len(), |gpu, register, at| {
                     let value = gpu.read_register(register);
                     if let Some(lane) = data.get_mut(at..at + 4) {
@@ -407,6 +435,7 @@ impl PciFunction for GpuFunction {
         }
         match region {
             Region::Bar(_) if !self.is_awake() => {}
+            Region::Bar(REGISTER_BAR) if self.set_register_byte(offset, data) => {}
             Region::Bar(REGISTER_BAR) => {
                 self.for_each_dword(offset, data.len(), |gpu, register, at| {
                     if let Some(lane) = data.get(at..at + 4).and_then(|lane| lane.try_into().ok()) {

@@ -18,6 +18,7 @@ pub mod psp;
 pub mod registers_doc;
 pub mod smn;
 pub mod smu;
+pub mod sriov;
 #[cfg(test)]
 mod testing;
 pub mod transport;

@@ -11,6 +11,7 @@ use device::args::{Args, Command, Config};
 use device::control::{ControlSocket, client};
 use device::event::EventLog;
 use device::function::GpuFunction;
+use device::gpu::{GpuConfig, VfRegisters};
 use device::transport::vfio_user::{Listener, Options, Server};
 use device::transport::{Mailbox, StopHandle};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
@@ -66,12 +67,25 @@ fn ask(path: &Path, request: &str, fields: &[String]) -> ExitCode {
     }
 }
 
+const fn gpu_config(config: &Config) -> GpuConfig {
+    GpuConfig {
+        asic: config.asic,
+        personality: config.personality,
+        vf_registers: if config.block_vf_registers {
+            VfRegisters::Blocked
+        } else {
+            VfRegisters::Open
+        },
+        sdma_instances: config.sdma_instances,
+        board: config.board,
+    }
+}
+
 fn run(config: &Config) -> anyhow::Result<()> {
     // Before there is a socket that somebody could take for a daemon to signal.
     let signals = Signals::new([SIGINT, SIGTERM, SIGUSR1]).context("cannot handle signals")?;
     let mut function =
-        GpuFunction::on_board(config.asic, config.vram_size, config.sdma_instances, config.board)?
-            .keeping_events(config.events_kept);
+        GpuFunction::with(gpu_config(config), config.vram_size)?.keeping_events(config.events_kept);
     let listener = Listener::bind(&config.socket_path)?;
     let mut server = Server::new(
         listener,
@@ -92,8 +106,9 @@ fn run(config: &Config) -> anyhow::Result<()> {
         .transpose()?;
     handle_signals(signals, server.stop_handle(), server.mailbox())?;
     log::info!(
-        "{} with {} MiB of VRAM and {} SDMA engines at {}",
+        "{} ({}) with {} MiB of VRAM and {} SDMA engines at {}",
         config.asic.name,
+        config.personality.name,
         config.vram_size >> 20,
         config.sdma_instances,
         config.socket_path.display()

@@ -8,6 +8,8 @@
 use gart::VramOffset;
 use mmio::{Effects, RegOffset, RegSpec, RegisterBlock, RegisterFile};
 
+use crate::asic::Personality;
+
 const fn at(byte: u32) -> RegOffset {
     RegOffset::from_byte(byte)
 }
@@ -52,7 +54,8 @@ static SPECS: &[RegSpec] = &[
     RegSpec::modelled("RCC_DEV0_EPF0_STRAP0", RCC_DEV0_EPF0_STRAP0).write_mask(0),
     RegSpec::stored("RCC_DOORBELL_APER_EN", at(0x3780)),
     RegSpec::modelled("RCC_CONFIG_MEMSIZE", RCC_CONFIG_MEMSIZE).write_mask(0),
-    RegSpec::constant("RCC_IOV_FUNC_IDENTIFIER", RCC_IOV_FUNC_IDENTIFIER, 0),
+    // Bit 0: a virtual function. See `Personality::iov_identifier`.
+    RegSpec::modelled("RCC_IOV_FUNC_IDENTIFIER", RCC_IOV_FUNC_IDENTIFIER).write_mask(0),
     RegSpec::stored("INTERRUPT_CNTL", at(0x3844)),
     RegSpec::stored("INTERRUPT_CNTL2", at(0x3848)),
     RegSpec::stored("BIF_BX_PF_DOORBELL_SELFRING_GPA_APER_BASE_HIGH", at(0x384c)),
@@ -66,10 +69,6 @@ static SPECS: &[RegSpec] = &[
     RegSpec::stored("REMAP_HDP_MEM_FLUSH_CNTL", at(0x3934)).reset(0x385c),
     RegSpec::stored("REMAP_HDP_REG_FLUSH_CNTL", at(0x3938)).reset(0x3858),
     RegSpec::stored("BIF_RB_CNTL", at(0x393c)),
-    RegSpec::stored("BIF_BX_PF_MAILBOX_MSGBUF_TRN_DW{}", at(0x3958)).array(4, 4),
-    RegSpec::stored("BIF_BX_PF_MAILBOX_MSGBUF_RCV_DW{}", at(0x3968)).array(4, 4),
-    RegSpec::stored("BIF_BX_PF_MAILBOX_CONTROL", at(0x3978)),
-    RegSpec::stored("BIF_BX_PF_MAILBOX_INT_CNTL", at(0x397c)),
     RegSpec::stored("BIF_SDMA{}_DOORBELL_RANGE", at(0x3bc0)).array(2, 4),
     RegSpec::stored("BIF_IH_DOORBELL_RANGE", at(0x3bc8)),
     RegSpec::stored("BIF_MMSCH0_DOORBELL_RANGE", at(0x3bcc)),
@@ -96,16 +95,18 @@ pub struct Nbio {
     file: RegisterFile,
     vram_mib: u32,
     revision: u8,
+    iov_identifier: u32,
     px_capable: bool,
 }
 
 impl Nbio {
-    /// In the state after power-on, for a card with `vram_size` bytes and this revision.
-    pub fn new(vram_size: u64, revision: u8, px_capable: bool) -> Self {
+    /// In the state after power-on, for a function of this kind with `vram_size` bytes.
+    pub fn new(vram_size: u64, personality: &Personality, px_capable: bool) -> Self {
         let mut nbio = Self {
             file: RegisterFile::new("", RegOffset::from_byte(0), SPECS),
             vram_mib: u32::try_from(vram_size >> 20).unwrap_or(u32::MAX - 1),
-            revision,
+            revision: personality.pci.revision,
+            iov_identifier: personality.iov_identifier,
             px_capable,
         };
         nbio.strap();
@@ -115,6 +116,7 @@ impl Nbio {
     /// What the board's straps and memory make these registers read.
     fn strap(&mut self) {
         self.file.set(RCC_CONFIG_MEMSIZE, self.vram_mib);
+        self.file.set(RCC_IOV_FUNC_IDENTIFIER, self.iov_identifier);
         self.file
             .set(RCC_BIF_STRAP0, if self.px_capable { STRAP_PX_CAPABLE } else { 0 });
         // STRAP_ATI_REV_ID_DEV0_F0 [27:24] is the revision of the silicon, the low nibble of the PCI revision here.
@@ -171,6 +173,7 @@ impl RegisterBlock for Nbio {
             file,
             vram_mib: _,
             revision: _,
+            iov_identifier: _,
             px_capable: _,
         } = self;
         file.reset();
@@ -181,9 +184,10 @@ impl RegisterBlock for Nbio {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::asic::NAVI21;
 
     fn nbio() -> Nbio {
-        Nbio::new(1 << 30, 0xc1, false)
+        Nbio::new(1 << 30, &NAVI21.bare_metal, false)
     }
 
     #[test]
@@ -201,9 +205,17 @@ mod tests {
     }
 
     #[test]
+    fn a_virtual_function_says_so_before_and_after_a_reset() {
+        let mut nbio = Nbio::new(1 << 30, &NAVI21.virtual_function, false);
+        assert_eq!(nbio.read(RCC_IOV_FUNC_IDENTIFIER), 1);
+        nbio.reset();
+        assert_eq!(nbio.read(RCC_IOV_FUNC_IDENTIFIER), 1);
+    }
+
+    #[test]
     fn the_boards_straps_cannot_be_written_and_survive_a_reset() {
         for (px_capable, strap) in [(false, 0), (true, 0x80)] {
-            let mut nbio = Nbio::new(1 << 30, 0xc1, px_capable);
+            let mut nbio = Nbio::new(1 << 30, &NAVI21.bare_metal, px_capable);
             nbio.write(RCC_BIF_STRAP0, !strap, &mut Effects::default());
             nbio.reset();
             assert_eq!(nbio.read(RCC_BIF_STRAP0), strap);

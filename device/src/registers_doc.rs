@@ -31,11 +31,7 @@ pub enum RegistersDocError {
 /// # Errors
 /// [`RegistersDocError`] if the host has no memory for the device.
 pub fn markdown(asic: &'static AsicProfile) -> Result<String, RegistersDocError> {
-    let config = GpuConfig {
-        asic,
-        sdma_instances: asic.sdma.len(),
-        board: asic.board(),
-    };
+    let config = GpuConfig::bare_metal(asic, asic.sdma.len());
     let gpu = Gpu::new(config, DeviceMemory::new(Vram::new(VRAM)?))?;
     let mut text = format!(
         "# Registers of {}\n\n\

@@ -29,7 +29,7 @@ pub use packet::{
     PollRegMem, PollTarget, PtePde, Retries, SrbmWrite, Timestamp, VmInvalidation, WriteLinear,
 };
 pub use queue::{EngineStatus, IbStatus, QueueConfig, WptrShadow};
-pub use registers::{HaltAtReset, NAVI21, Placement, SdmaEffect, SdmaRegisters};
+pub use registers::{NAVI21, Placement, SdmaEffect, SdmaRegisters, StartedBy};
 pub use stats::{PageTableStats, Stats};
 pub use table::offset;
 

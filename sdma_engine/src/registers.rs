@@ -58,14 +58,14 @@ pub const NAVI21: [Placement; 4] = [
     },
 ];
 
-/// F32_CNTL.HALT after a reset.
+/// Who starts an engine after a reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HaltAtReset {
-    /// Bare metal: set; the driver clears it.
-    Set,
-    /// A virtual function: clear, for the host has started the engine and the VF's driver never touches the bit
-    /// (6.12 `sdma_v5_2_enable`).
-    Clear,
+pub enum StartedBy {
+    /// The driver: F32_CNTL.HALT is set, and CNTL.TRAP_ENABLE is not.
+    Driver,
+    /// The host of a virtual function has: the driver touches neither bit (6.1, 6.12 `sdma_v5_2_enable`,
+    /// `sdma_v5_2_set_trap_irq_state`).
+    Host,
 }
 
 /// The registers of one instance.
@@ -75,7 +75,7 @@ pub struct SdmaRegisters {
     page: RegisterFile,
     rlc: RegisterFile,
     hypervisor: RegisterFile,
-    halt_at_reset: HaltAtReset,
+    started_by: StartedBy,
     rptr_generation: u32,
     stop_generation: u32,
     /// The engine is inside a packet, as last published.
@@ -86,7 +86,7 @@ pub struct SdmaRegisters {
 
 impl SdmaRegisters {
     /// The registers after power-on.
-    pub fn new(placement: Placement, halt_at_reset: HaltAtReset) -> Self {
+    pub fn new(placement: Placement, started_by: StartedBy) -> Self {
         let Placement {
             prefix,
             base,
@@ -97,20 +97,22 @@ impl SdmaRegisters {
             page: RegisterFile::new(prefix, base, table::PAGE),
             rlc: RegisterFile::new(prefix, base, table::RLC),
             hypervisor: RegisterFile::new(prefix, hypervisor_base, table::HYP),
-            halt_at_reset,
+            started_by,
             rptr_generation: 0,
             stop_generation: 0,
             in_flight: false,
             freezes: true,
         };
-        registers.set_halt();
+        registers.start();
         registers
     }
 
-    fn set_halt(&mut self) {
-        let cntl = F32Cntl::from(self.main.get(offset::F32_CNTL));
-        let halt = self.halt_at_reset == HaltAtReset::Set;
-        self.main.set(offset::F32_CNTL, cntl.with_halt(halt).into());
+    fn start(&mut self) {
+        let started = self.started_by == StartedBy::Host;
+        let halt = F32Cntl::from(self.main.get(offset::F32_CNTL)).with_halt(!started);
+        self.main.set(offset::F32_CNTL, halt.into());
+        let cntl = Cntl::from(self.main.get(offset::CNTL)).with_trap_enable(started);
+        self.main.set(offset::CNTL, cntl.into());
     }
 
     /// Whether the engine says that it is frozen when it is. Without it a driver that wants to reset only the queue waits in vain.
@@ -369,7 +371,7 @@ impl RegisterBlock for SdmaRegisters {
             page,
             rlc,
             hypervisor,
-            halt_at_reset: _,
+            started_by: _,
             rptr_generation: _, // go on counting, or the engine would take the next life for this one
             stop_generation: _,
             in_flight: _,
@@ -379,7 +381,7 @@ impl RegisterBlock for SdmaRegisters {
         page.reset();
         rlc.reset();
         hypervisor.reset();
-        self.set_halt();
+        self.start();
         self.stopped();
         self.rptr_written();
     }

@@ -31,11 +31,7 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn new(program: &[u32]) -> Self {
-        let config = GpuConfig {
-            asic: &NAVI21,
-            sdma_instances: 1,
-            board: NAVI21.board(),
-        };
+        let config = GpuConfig::bare_metal(&NAVI21, 1);
         let memory = DeviceMemory::new(Vram::new(VRAM).expect("no VRAM"));
         let mut rig = Self {
             gpu: Gpu::new(config, memory).expect("the profile is sound"),

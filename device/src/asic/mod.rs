@@ -9,10 +9,12 @@ mod navi21;
 pub use navi21::NAVI21;
 
 use gart::{ClientId, FrameBuffer, GpuVa, HubLayout};
-use sdma_engine::Placement;
+use sdma_engine::{Placement, StartedBy};
 
 use crate::gfx::GfxLayout;
 use crate::pci::PciIdentity;
+use crate::psp::BootState;
+use crate::sriov::Exchange;
 
 /// A hardware IP as the discovery binary lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,13 +62,32 @@ pub struct SdmaInstance {
     pub ip: IpBlock,
 }
 
+/// What the function is to its driver: all of the part, or a virtual function of it that a host lends to a guest.
+#[derive(Debug)]
+pub struct Personality {
+    /// Name on the command line.
+    pub name: &'static str,
+    /// PCI identity.
+    pub pci: PciIdentity,
+    /// RCC_IOV_FUNC_IDENTIFIER: what the driver finds out by (`amdgpu_detect_virtualization`).
+    pub iov_identifier: u32,
+    /// Who starts the SDMA engines.
+    pub sdma_started_by: StartedBy,
+    /// Who starts the security processor.
+    pub psp: BootState,
+    /// Where the host leaves what it tells the guest. None: there is no host.
+    pub host: Option<Exchange>,
+}
+
 /// One part.
 #[derive(Debug)]
 pub struct AsicProfile {
     /// Name on the command line.
     pub name: &'static str,
-    /// PCI identity on bare metal.
-    pub pci: PciIdentity,
+    /// The part itself.
+    pub bare_metal: Personality,
+    /// A virtual function of it.
+    pub virtual_function: Personality,
     /// Every IP except SDMA, in the order of the discovery binary.
     pub ips: &'static [IpBlock],
     /// IPs that are listed and fused off: (hardware id, instance).
@@ -105,6 +126,11 @@ pub struct Board {
 }
 
 impl AsicProfile {
+    /// What the function can be.
+    pub const fn personalities(&self) -> [&Personality; 2] {
+        [&self.bare_metal, &self.virtual_function]
+    }
+
     /// The usual board of this part.
     pub const fn board(&self) -> Board {
         Board {

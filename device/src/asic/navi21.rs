@@ -4,13 +4,24 @@
 //! has a case for.
 
 use gart::{ClientId, HubLayout};
-use sdma_engine::Placement;
+use sdma_engine::{Placement, StartedBy};
 
-use super::{AsicProfile, GcInfo, IpBlock, SdmaInstance};
+use super::{AsicProfile, GcInfo, IpBlock, Personality, SdmaInstance};
 use crate::pci::PciIdentity;
+use crate::psp::BootState;
+use crate::sriov::Exchange;
 
 const GC_BASES: &[u32] = &[0x1260, 0xa000, 0x1c000, 0x0240_2c00];
 const MP_BASES: &[u32] = &[0x1_6000, 0xdc_0000, 0xe0_0000, 0xe4_0000, 0x0243_fc00];
+
+const PCI: PciIdentity = PciIdentity {
+    vendor: 0x1002,
+    device: 0x73bf,
+    revision: 0xc1,
+    class: 0x03_8000,
+    subsystem_vendor: 0x1002,
+    subsystem: 0x0e3a,
+};
 
 const fn ip(
     name: &'static str,
@@ -49,13 +60,24 @@ const fn sdma(
 /// harvested: 6.1 and 6.12 refuse a part without any (`amdgpu_discovery_set_mm_ip_blocks`).
 pub static NAVI21: AsicProfile = AsicProfile {
     name: "navi21",
-    pci: PciIdentity {
-        vendor: 0x1002,
-        device: 0x73bf,
-        revision: 0xc1,
-        class: 0x03_8000,
-        subsystem_vendor: 0x1002,
-        subsystem: 0x0e3a,
+    bare_metal: Personality {
+        name: "bare-metal",
+        pci: PCI,
+        iov_identifier: 0,
+        sdma_started_by: StartedBy::Driver,
+        psp: BootState::Bootloader,
+        host: None,
+    },
+    virtual_function: Personality {
+        name: "vf",
+        pci: PciIdentity {
+            device: 0x73ae,
+            ..PCI
+        },
+        iov_identifier: 1,
+        sdma_started_by: StartedBy::Host,
+        psp: BootState::SecureOs,
+        host: Some(Exchange::USUAL),
     },
     ips: &[
         ip("GC", 11, 0, (10, 3, 0), GC_BASES),

@@ -367,6 +367,7 @@ mod tests {
         journal.record(Event::Started {
             unix_us: 1000,
             asic: "navi21",
+            personality: "bare-metal",
             vram_size: 0,
         });
         assert_eq!(journal.unix_us(7), Some(1007));

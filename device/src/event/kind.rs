@@ -17,6 +17,8 @@ pub enum Event {
         unix_us: u64,
         /// The part.
         asic: &'static str,
+        /// What the function is to its driver: `bare-metal` or `vf`.
+        personality: &'static str,
         /// Bytes of VRAM.
         vram_size: u64,
     },
@@ -151,6 +153,18 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// Guest and host of a virtual function say something to each other.
+    Mailbox {
+        /// Who.
+        from: Side,
+        /// What, by its name in `mxgpu_nv.h` without the prefix.
+        message: &'static str,
+        /// The dwords that it consists of.
+        data: [u32; 4],
+        /// What has become of it, if not what was to be expected.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        fate: Option<&'static str>,
+    },
     /// What page tables map was compared with what they mapped before.
     Oracle {
         /// How tables came back.
@@ -259,6 +273,8 @@ pub enum ResetKind {
     Mode1Smu,
     /// The same by the PSP's mailbox.
     Mode1Psp,
+    /// A virtual function, by its host: everything of it but its configuration space.
+    VfFlr,
     /// The function's own: configuration space, Device Control bit 15.
     FunctionLevel,
     /// From the bus: DEVICE_RESET.
@@ -274,6 +290,16 @@ pub enum ResetKind {
     /// One queue with what it had in flight: by CP_VMID_RESET or CP_HQD_DEQUEUE_REQUEST, by an UNMAP_QUEUES of kind RESET that found
     /// work, or, of an SDMA engine, by GRBM_SOFT_RESET while it was frozen. No new generation begins: everything else goes on.
     Queue,
+}
+
+/// An end of a mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Side {
+    /// The driver of a virtual function.
+    Guest,
+    /// Who lends it.
+    Host,
 }
 
 /// Why contents of VRAM are lost.

@@ -17,4 +17,4 @@ pub use feed::{Batch, Feed, Reader};
 pub(crate) use file::lagged;
 pub use file::{EventLog, EventLogError};
 pub use journal::{Journal, KEPT, LossSummary, Record, ResetSummary, Summary};
-pub use kind::{EngineName, Event, Hex, LossCause, ResetKind, TableLevel, UpdateKind, UpdateTarget};
+pub use kind::{EngineName, Event, Hex, LossCause, ResetKind, Side, TableLevel, UpdateKind, UpdateTarget};

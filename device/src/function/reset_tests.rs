@@ -1,7 +1,7 @@
 //! Resets and power states as a driver and a front end bring them about, and what is written down about them.
 
 use super::*;
-use crate::asic::NAVI21;
+use crate::asic::{Board, NAVI21};
 use crate::event::Event;
 
 const VRAM: u64 = 256 << 20;
@@ -42,7 +42,11 @@ impl Rig {
     }
 
     fn on_board(board: Board) -> Self {
-        Self(GpuFunction::on_board(&NAVI21, VRAM, 2, board).unwrap())
+        let config = GpuConfig {
+            board,
+            ..GpuConfig::bare_metal(&NAVI21, 2)
+        };
+        Self(GpuFunction::with(config, VRAM).unwrap())
     }
 
     fn get(&mut self, offset: u64) -> u32 {

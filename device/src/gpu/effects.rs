@@ -51,6 +51,7 @@ impl Gpu {
             Effect::Smu(SmuEffect::Mode2Reset) => self.ask_for(ResetKind::Mode2),
             Effect::Smu(SmuEffect::EnterBaco) => self.ask_for(ResetKind::BacoEnter),
             Effect::Smu(SmuEffect::ExitBaco) => self.baco_exit_asked = true,
+            Effect::Mailbox(effect) => self.apply_mailbox(effect),
             Effect::Gfx(effect) => self.apply_gfx(effect),
             Effect::Sdma(index, SdmaEffect::Kick | SdmaEffect::Stop) => {
                 if let Some(slot) = self.sdma.get_mut(index) {
@@ -81,10 +82,7 @@ impl Gpu {
                     }
                 }
             }
-            // Only a virtual function's driver asks the RLC firmware for registers.
-            GfxEffect::Rlcg(request) => {
-                limited!(Info, target: "amdgpu::mmio", "unimplemented: register access through RLCG, {request:x?}");
-            }
+            GfxEffect::Rlcg(request) => self.access_through_rlcg(&request),
         }
     }
 
@@ -102,7 +100,13 @@ impl Gpu {
     }
 
     /// Of two resets that are asked for before either is carried out, the one that clears more is.
-    fn ask_for(&mut self, kind: ResetKind) {
+    ///
+    /// A virtual function resets nothing but itself: it is not heard by those who reset the part.
+    pub(super) fn ask_for(&mut self, kind: ResetKind) {
+        if self.host.is_some() && kind != ResetKind::VfFlr {
+            limited!(Warn, target: "amdgpu::sriov", "guest error: a virtual function asks for a reset of the part: {kind:?}");
+            return;
+        }
         self.pending_reset = self.pending_reset.max(Some(kind));
     }
 
@@ -120,6 +124,7 @@ impl Gpu {
         for request in requests {
             match request {
                 PspRequest::RlcRunning => self.fabric.gfx.set_bootload_complete(),
+                PspRequest::ProgramRegister { register, value } => self.fabric.write(register, value),
             }
         }
     }

@@ -73,10 +73,14 @@ impl Gpu {
             self.lose_slice();
             return self.absent();
         }
-        if let Some(kind) = self.pending_reset.take()
-            && !self.reset_goes_wrong(kind)
-        {
-            self.carry_out(kind);
+        self.run_host();
+        if let Some(kind) = self.pending_reset.take() {
+            if !self.reset_goes_wrong(kind) {
+                self.carry_out(kind);
+            } else if self.runs() {
+                // Nothing was reset, and nobody knows.
+                self.flr_done(kind);
+            }
         }
         if std::mem::take(&mut self.baco_exit_asked) {
             self.leave_baco();
@@ -121,7 +125,11 @@ impl Gpu {
         if self.asleep {
             return Work::Idle;
         }
-        let turns = self.sdma.iter().map(|slot| slot.turn).chain([self.cp_turn]);
+        let turns = self
+            .sdma
+            .iter()
+            .map(|slot| slot.turn)
+            .chain([self.cp_turn, self.host_turn()]);
         let mut next = self.late.next();
         for turn in turns {
             match turn {

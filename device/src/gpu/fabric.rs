@@ -5,7 +5,7 @@
 
 use gart::{Access, Backing, FaultSink, GpuVa, Hub, HubEffect, Location, PhysicalMemory, Translation, Vmid};
 use mmio::{Direction, Effects, Ledger, Overlap, RegOffset, RegisterBlock, RegisterFile, Router};
-use sdma_engine::{HaltAtReset, SdmaEffect, SdmaRegisters};
+use sdma_engine::{SdmaEffect, SdmaRegisters};
 
 use super::GpuConfig;
 use super::inject::Armory;
@@ -17,11 +17,13 @@ use crate::plain::Plain;
 use crate::psp::{Psp, PspEffect};
 use crate::smn::Smn;
 use crate::smu::{Smu, SmuEffect};
+use crate::sriov::{Mailbox, MailboxEffect};
 
 /// Who owns a register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Owner {
     Nbio,
+    Mailbox,
     Plain,
     Ih,
     Psp,
@@ -39,6 +41,7 @@ pub(super) enum Effect {
     Hub(HubEffect),
     Psp(PspEffect),
     Smu(SmuEffect),
+    Mailbox(MailboxEffect),
     Gfx(GfxEffect),
     Sdma(usize, SdmaEffect),
 }
@@ -54,6 +57,7 @@ pub(super) struct Fabric {
     pub(super) smu: Smu,
     pub(super) gfx: GfxRegisters,
     pub(super) sdma: Vec<SdmaRegisters>,
+    pub(super) mailbox: Mailbox,
     nbio: Nbio,
     plain: Plain,
     smn: Smn,
@@ -77,6 +81,8 @@ impl Fabric {
     pub(super) fn new(config: &GpuConfig, memory: DeviceMemory) -> Result<Self, Overlap> {
         let GpuConfig {
             asic,
+            personality,
+            vf_registers: _,
             sdma_instances,
             board,
         } = *config;
@@ -84,17 +90,18 @@ impl Fabric {
         let frame_buffer = asic.frame_buffer(vram_size);
         let gfxhub = Hub::new(asic.gfxhub, frame_buffer);
         let mmhub = Hub::new(asic.mmhub, frame_buffer);
-        let nbio = Nbio::new(vram_size, asic.pci.revision, board.px_capable);
+        let nbio = Nbio::new(vram_size, personality, board.px_capable);
         let plain = Plain::new();
         let ih = InterruptHandler::new();
-        let psp = Psp::new();
+        let mailbox = Mailbox::new();
+        let psp = Psp::new(personality.psp);
         let smu = Smu::new(board.smu_version, asic.smu_driver_if);
         let gfx = GfxRegisters::new(asic.gfx);
         let sdma: Vec<SdmaRegisters> = asic
             .sdma
             .iter()
             .take(sdma_instances)
-            .map(|instance| SdmaRegisters::new(instance.placement, HaltAtReset::Set))
+            .map(|instance| SdmaRegisters::new(instance.placement, personality.sdma_started_by))
             .collect();
 
         let mut claims: Vec<(RegOffset, Owner)> = Vec::new();
@@ -104,6 +111,7 @@ impl Fabric {
             }
         };
         claim(nbio.files(), Owner::Nbio);
+        claim(mailbox.files(), Owner::Mailbox);
         claim(plain.files(), Owner::Plain);
         claim(ih.files(), Owner::Ih);
         claim(psp.files(), Owner::Psp);
@@ -124,6 +132,7 @@ impl Fabric {
             smu,
             gfx,
             sdma,
+            mailbox,
             nbio,
             plain,
             smn: Smn::new(),
@@ -143,6 +152,7 @@ impl Fabric {
         let sdma = self.sdma.iter().flat_map(RegisterBlock::files).collect();
         vec![
             ("NBIO: bus interface", self.nbio.files()),
+            ("BIF: mailbox of a virtual function", self.mailbox.files()),
             ("ATHUB, HDP, THM, SMUIO", self.plain.files()),
             ("OSSSYS: interrupt handler", self.ih.files()),
             ("MP0: security processor", self.psp.files()),
@@ -192,7 +202,7 @@ impl Fabric {
     /// Whether a register answers: in BACO, only the bus interface, the SMU's mailbox and the register that tells of BACO.
     fn has_power(&self, owner: Owner, offset: RegOffset) -> bool {
         !self.chip_off
-            || matches!(owner, Owner::Nbio | Owner::Smu)
+            || matches!(owner, Owner::Nbio | Owner::Mailbox | Owner::Smu)
             || owner == Owner::Plain && Plain::is_always_on(offset)
     }
 
@@ -208,6 +218,7 @@ impl Fabric {
         }
         match owner {
             Owner::Nbio => self.read_nbio(offset),
+            Owner::Mailbox => self.mailbox.read(offset),
             Owner::Plain => self.plain.read(offset),
             Owner::Ih => self.ih.read(offset),
             Owner::Psp => self.psp.read(offset),
@@ -261,6 +272,13 @@ impl Fabric {
         }
         match owner {
             Owner::Nbio => self.write_nbio(offset, value),
+            Owner::Mailbox => forward(
+                &mut self.mailbox,
+                offset,
+                value,
+                &mut self.effects,
+                Effect::Mailbox,
+            ),
             Owner::Plain => self.plain.write(offset, value, &mut Effects::default()),
             Owner::Ih => forward(&mut self.ih, offset, value, &mut self.effects, Effect::Ih),
             Owner::Psp if !self.inject.psp_hears(offset) => self.psp.write_unheard(offset, value),
@@ -311,6 +329,29 @@ impl Fabric {
             }
             _ => self.nbio.write(offset, value, &mut Effects::default()),
         }
+    }
+
+    /// Reads a byte that can be accessed by itself.
+    pub(super) fn read_lane(&self, byte: u32) -> Option<u8> {
+        Mailbox::lane(byte).map(|shift| self.mailbox.read_lane(shift))
+    }
+
+    /// Writes a byte that can be accessed by itself; tells whether it is one.
+    pub(super) fn write_lane(&mut self, byte: u32, value: u8) -> bool {
+        let Some(shift) = Mailbox::lane(byte) else {
+            return false;
+        };
+        let mut effects = Effects::default();
+        self.mailbox.write_lane(shift, value, &mut effects);
+        for effect in effects.take() {
+            self.effects.push(Effect::Mailbox(effect));
+        }
+        true
+    }
+
+    /// Whether a register belongs to a virtual function whatever the host lets it do: the bus interface and the mailbox.
+    pub(super) fn is_always_a_functions(&self, offset: RegOffset) -> bool {
+        matches!(self.router.owner(offset), Some(Owner::Nbio | Owner::Mailbox))
     }
 
     /// Where an address of the graphics hub leads, if it leads anywhere.
@@ -378,6 +419,7 @@ impl Fabric {
         self.reset_chip();
         self.smu.reset();
         self.nbio.reset();
+        self.mailbox.reset();
         self.chip_off = false;
     }
 
@@ -391,6 +433,7 @@ impl Fabric {
             smu: _,
             gfx,
             sdma,
+            mailbox: _,
             nbio: _,
             plain,
             smn,

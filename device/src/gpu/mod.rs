@@ -14,6 +14,7 @@ mod oracle;
 mod pages;
 mod report;
 mod reset;
+mod sriov;
 mod state;
 
 pub use inject::{ArmedView, EngineName, Fault, HangWhen, InjectError, InterruptPart, Order, ResetFailure};
@@ -23,15 +24,16 @@ pub use oracle::{OracleReport, SnapshotReport};
 pub use pages::{PageTableUpdates, UpdateCounts};
 pub use report::{BlockRegisters, Stats, TableReport, UnmodelledRegister};
 pub use reset::ResetCounts;
+pub use sriov::{SriovState, SriovStats, VfRegisters};
 pub use state::{ContextState, Doing, IndirectState, QueueReport, SdmaState, State};
 
 use std::time::Duration;
 
-use mmio::{Overlap, RegOffset};
+use mmio::{Direction, Overlap, RegOffset};
 use sdma_engine::Engine;
 use thiserror::Error;
 
-use crate::asic::{AsicProfile, Board};
+use crate::asic::{AsicProfile, Board, Personality};
 use crate::event::{Event, Journal, ResetKind};
 use crate::gfx::CommandProcessor;
 use crate::limited::limited;
@@ -42,16 +44,42 @@ use inject::{Late, Presence};
 use loss::Losing;
 use oracle::Oracle;
 use reset::Baco;
+use sriov::HostSide;
 
 /// What a GPU is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct GpuConfig {
     /// The part.
     pub asic: &'static AsicProfile,
+    /// What the function is to its driver: one of the part's personalities.
+    pub personality: &'static Personality,
+    /// What a virtual function's registers do while it runs.
+    pub vf_registers: VfRegisters,
     /// SDMA engines, at least 1 and at most what the part has.
     pub sdma_instances: usize,
     /// The board.
     pub board: Board,
+}
+
+impl GpuConfig {
+    /// The part itself, with so many SDMA engines, on its usual board.
+    pub const fn bare_metal(asic: &'static AsicProfile, sdma_instances: usize) -> Self {
+        Self {
+            asic,
+            personality: &asic.bare_metal,
+            vf_registers: VfRegisters::Open,
+            sdma_instances,
+            board: asic.board(),
+        }
+    }
+
+    /// The same for a virtual function of it.
+    pub const fn virtual_function(asic: &'static AsicProfile, sdma_instances: usize) -> Self {
+        Self {
+            personality: &asic.virtual_function,
+            ..Self::bare_metal(asic, sdma_instances)
+        }
+    }
 }
 
 /// A GPU that cannot be built.
@@ -97,6 +125,8 @@ pub struct Gpu {
     late: Late,
     presence: Presence,
     off_bus: bool,
+    /// A virtual function's.
+    host: Option<HostSide>,
 }
 
 impl Gpu {
@@ -142,6 +172,7 @@ impl Gpu {
             late: Late::default(),
             presence: Presence::default(),
             off_bus: false,
+            host: config.personality.host.map(HostSide::new),
         };
         gpu.boot();
         Ok(gpu)
@@ -193,7 +224,7 @@ impl Gpu {
 
     /// Reads a register of BAR 5.
     pub fn read_register(&mut self, offset: RegOffset) -> u32 {
-        if !self.answers() {
+        if !self.answers() || !self.may_access(offset, Direction::Read) {
             return u32::MAX;
         }
         let value = self.fabric.read(offset);
@@ -207,7 +238,7 @@ impl Gpu {
 
     /// Writes a register of BAR 5.
     pub fn write_register(&mut self, offset: RegOffset, value: u32) {
-        if !self.answers() {
+        if !self.answers() || !self.may_access(offset, Direction::Write(value)) {
             return;
         }
         self.fabric.ledger.write();

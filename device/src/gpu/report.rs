@@ -8,7 +8,7 @@ use sdma_engine::PacketKind;
 use serde::Serialize;
 
 use super::reset::ResetCounts;
-use super::{Gpu, PageTableUpdates};
+use super::{Gpu, PageTableUpdates, SriovStats};
 use crate::ih::IhStats;
 
 /// Counters since the daemon started.
@@ -16,6 +16,8 @@ use crate::ih::IhStats;
 pub struct Stats {
     /// The part.
     pub asic: &'static str,
+    /// What the function is to its driver.
+    pub personality: &'static str,
     /// VRAM in bytes.
     pub vram_size: u64,
     /// Host memory that VRAM takes, in bytes.
@@ -36,6 +38,9 @@ pub struct Stats {
     pub smu_messages: BTreeMap<u32, u64>,
     /// Resets by kind.
     pub resets: ResetCounts,
+    /// What guest and host of a virtual function said to each other; none on bare metal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sriov: Option<SriovStats>,
     /// Distinct registers that the guest touched and that are not modelled.
     pub unmodelled_registers: usize,
     /// Accesses to further such registers, after the list was full.
@@ -160,6 +165,7 @@ impl Gpu {
         let cp = self.cp.stats();
         Stats {
             asic: self.config.asic.name,
+            personality: self.config.personality.name,
             vram_size: self.fabric.memory.vram.size(),
             vram_resident: self.fabric.memory.vram.resident().ok(),
             page_table_updates: self.page_tables,
@@ -185,6 +191,7 @@ impl Gpu {
             psp_commands: self.fabric.psp.commands().clone(),
             smu_messages: self.fabric.smu.messages().clone(),
             resets: self.resets,
+            sriov: self.sriov_stats(),
             unmodelled_registers: self.unmodelled().len(),
             unmodelled_untracked: self
                 .fabric

@@ -22,6 +22,8 @@ pub struct ResetCounts {
     pub mode2: u64,
     /// Ways into BACO.
     pub baco: u64,
+    /// A virtual function, by its host.
+    pub vf: u64,
     /// From the bus: function level reset, DEVICE_RESET, D3hot without No_Soft_Reset.
     pub function: u64,
     /// Of these, DEVICE_RESET.
@@ -56,6 +58,7 @@ impl Gpu {
 
     pub(super) fn reset_now(&mut self, kind: ResetKind) {
         self.resets.function += 1;
+        self.forget_guest();
         match kind {
             ResetKind::Bus => self.resets.bus += 1,
             ResetKind::D3hot => self.resets.d3hot += 1,
@@ -69,6 +72,7 @@ impl Gpu {
     /// The machine around the card has been switched off: nothing of what its guest left in VRAM is there for the next one.
     pub fn power_off(&mut self) {
         self.next_loss = None;
+        self.forget_guest();
         self.reset_goes_wrong(ResetKind::PowerOff);
         self.begin_reset(ResetKind::PowerOff);
         self.finish_loss();
@@ -90,6 +94,12 @@ impl Gpu {
                 self.end_reset(kind);
             }
             ResetKind::BacoEnter => self.enter_baco(),
+            ResetKind::VfFlr => {
+                self.resets.vf += 1;
+                self.begin_reset(kind);
+                self.begin_reset_loss(Some(kind), self.flr_loss());
+                self.cold(kind);
+            }
             _ => {
                 self.resets.mode1 += 1;
                 self.resets.mode1_psp += u64::from(kind == ResetKind::Mode1Psp);
@@ -200,6 +210,7 @@ impl Gpu {
 
     pub(super) fn end_reset(&mut self, kind: ResetKind) {
         self.journal.record(Event::ResetEnd { kind, target: None });
+        self.flr_done(kind);
     }
 
     fn cold(&mut self, kind: ResetKind) {
@@ -242,6 +253,7 @@ impl Gpu {
         if let Err(error) = memory.write(Location::Vram(VramOffset::new(at)), &binary) {
             log::error!(target: "amdgpu::boot", "no room for the discovery binary: {error}");
         }
+        self.publish();
     }
 }
 

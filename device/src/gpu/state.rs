@@ -7,7 +7,7 @@ use sdma_engine::Wait;
 use serde::Serialize;
 
 use super::engines::{SdmaSlot, Turn};
-use super::{ArmedView, Gpu};
+use super::{ArmedView, Gpu, SriovState};
 use crate::event::{EngineName, Hex, LossSummary, ResetKind, ResetSummary};
 use crate::gfx::{HaltReason, QueueState};
 use crate::ih::IhState;
@@ -147,6 +147,9 @@ pub struct State {
     pub interrupts: IhState,
     /// Faults on command that wait for their moment.
     pub faults: Vec<ArmedView>,
+    /// A virtual function and its host; none on bare metal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sriov: Option<SriovState>,
 }
 
 fn micros(time: Duration) -> u64 {
@@ -180,6 +183,7 @@ impl Gpu {
             contexts: self.live_contexts(),
             interrupts: self.fabric.ih.state(),
             faults: self.armed_faults(),
+            sriov: self.sriov_state(),
         }
     }
 

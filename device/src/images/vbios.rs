@@ -5,7 +5,7 @@
 //! `smu_v11_0.c`.
 
 use super::{Image, as_u8, as_u16};
-use crate::asic::AsicProfile;
+use crate::asic::{AsicProfile, Personality};
 
 /// Size of the image and of the ROM BAR in bytes.
 pub const SIZE: usize = 64 << 10;
@@ -23,38 +23,52 @@ const ASIC_INIT: usize = 0x260;
 const INDIRECT_IO: usize = 0x270;
 const FIRMWARE_INFO: usize = 0x280;
 const SMC_DPM_INFO: usize = 0x300;
+const VRAM_USAGE: usize = 0x440;
 
 /// Indices into the master data table.
 const INDEX_SMC_DPM_INFO: usize = 2;
 const INDEX_FIRMWARE_INFO: usize = 4;
+const INDEX_VRAM_USAGE: usize = 11;
 const INDEX_INDIRECT_IO: usize = 23;
 const DATA_TABLES: usize = 35;
 const COMMAND_TABLES: usize = 81;
 
 /// First BIOS scratch register, as a dword index.
 const BIOS_SCRATCH: u32 = 0x4c;
+/// `ATOM_FIRMWARE_CAP_GPU_VIRTUALIZATION`: the driver then does not ask the host whether it is there.
+const GPU_VIRTUALIZATION: u32 = 1 << 1;
+/// `ATOM_VRAM_OPERATION_FLAGS_SHIFT` 30, value 2: what is reserved is what host and guest exchange.
+const USED_FOR_EXCHANGE: u32 = 2 << 30;
 /// `ATOM_OP_EOT`: end of a command table.
 const OPCODE_END: u8 = 0x5b;
 
-/// Builds the image.
-pub fn build(asic: &AsicProfile) -> Vec<u8> {
+/// Builds the image for what the function is.
+pub fn build(asic: &AsicProfile, personality: &Personality) -> Vec<u8> {
     let mut image = Image::new(SIZE);
-    put_rom_frame(&mut image, asic);
+    put_rom_frame(&mut image, personality);
     put_rom_header(&mut image);
     put_command_tables(&mut image);
     put_data_tables(&mut image, asic);
+    if let Some(exchange) = &personality.host {
+        image.put_u32(FIRMWARE_INFO + 0x10, GPU_VIRTUALIZATION);
+        // vram_usagebyfirmware_v2_1: from the beginning of VRAM on.
+        put_table_header(&mut image, VRAM_USAGE, 12, 2, 1);
+        image.put_u32(VRAM_USAGE + 0x4, USED_FOR_EXCHANGE);
+        image.put_u16(VRAM_USAGE + 0x8, exchange.reserved_kib);
+        put_data_table(&mut image, INDEX_VRAM_USAGE, VRAM_USAGE);
+    }
     image.0
 }
 
 /// What the PCI core and `check_atom_bios` look at.
-fn put_rom_frame(image: &mut Image, asic: &AsicProfile) {
+fn put_rom_frame(image: &mut Image, personality: &Personality) {
     image.put(0, &[0x55, 0xaa, blocks()]);
     image.put_u16(0x18, as_u16(PCIR));
     image.put(PCIR, b"PCIR");
-    image.put_u16(PCIR + 0x4, asic.pci.vendor);
-    image.put_u16(PCIR + 0x6, asic.pci.device);
+    image.put_u16(PCIR + 0x4, personality.pci.vendor);
+    image.put_u16(PCIR + 0x6, personality.pci.device);
     image.put_u16(PCIR + 0xa, 24);
-    image.put(PCIR + 0xd, &asic.pci.class.to_le_bytes()[..3]);
+    image.put(PCIR + 0xd, &personality.pci.class.to_le_bytes()[..3]);
     image.put_u16(PCIR + 0x10, u16::from(blocks()));
     image.put_u8(PCIR + 0x15, 0x80); // last image
     image.put_u8(STRING_COUNT, 0);
@@ -91,7 +105,7 @@ fn put_data_tables(image: &mut Image, asic: &AsicProfile) {
         (INDEX_INDIRECT_IO, INDIRECT_IO),
     ];
     for (index, at) in tables {
-        image.put_u16(DATA_TABLE + 4 + 2 * index, as_u16(at));
+        put_data_table(image, index, at);
     }
 
     // atom_smc_dpm_info_v4_9: copied behind the power-play table's own fields; a board without I2C devices has zeros.
@@ -106,6 +120,11 @@ fn put_data_tables(image: &mut Image, asic: &AsicProfile) {
     image.put_u32(FIRMWARE_INFO + 0xc, 100_000); // bootup mclk: 1 GHz
     image.put_u32(FIRMWARE_INFO + 0x18, BIOS_SCRATCH);
     image.put_u32(FIRMWARE_INFO + 0x3c, asic.pptable_id);
+}
+
+/// Enters a table into the master data table.
+fn put_data_table(image: &mut Image, index: usize, at: usize) {
+    image.put_u16(DATA_TABLE + 4 + 2 * index, as_u16(at));
 }
 
 fn put_table_header(image: &mut Image, at: usize, size: usize, format: u8, content: u8) {
@@ -135,7 +154,7 @@ mod tests {
     /// `pci_get_rom_size`: signature, PCIR, length, last-image bit.
     #[test]
     fn the_pci_core_can_size_the_rom() {
-        let image = build(&NAVI21);
+        let image = build(&NAVI21, &NAVI21.bare_metal);
         assert_eq!(&image[..2], [0x55, 0xaa]);
         let pcir = u16_at(&image, 0x18);
         assert_eq!(&image[pcir..pcir + 4], b"PCIR");
@@ -146,7 +165,7 @@ mod tests {
     /// `check_atom_bios` and `amdgpu_atom_parse`.
     #[test]
     fn the_driver_finds_the_atom_header() {
-        let image = build(&NAVI21);
+        let image = build(&NAVI21, &NAVI21.bare_metal);
         assert_eq!(&image[ATI_MAGIC..ATI_MAGIC + 10], b" 761295520");
         let header = u16_at(&image, ROM_HEADER_POINTER);
         assert_eq!(&image[header + 4..header + 8], b"ATOM");
@@ -159,7 +178,7 @@ mod tests {
 
     #[test]
     fn asic_init_ends_at_once() {
-        let image = build(&NAVI21);
+        let image = build(&NAVI21, &NAVI21.bare_metal);
         let command = u16_at(&image, u16_at(&image, ROM_HEADER_POINTER) + 0x1e);
         let asic_init = u16_at(&image, command + 4);
         assert_eq!(image[asic_init + 6], OPCODE_END);
@@ -167,7 +186,7 @@ mod tests {
 
     #[test]
     fn firmware_info_has_clocks_scratch_registers_and_the_power_play_table() {
-        let image = build(&NAVI21);
+        let image = build(&NAVI21, &NAVI21.bare_metal);
         let info = data_table(&image, INDEX_FIRMWARE_INFO);
         assert_eq!(image[info + 2], 3, "SMU 11 takes format revision 3 only");
         let dword = |at: usize| u32::from_le_bytes(image[info + at..info + at + 4].try_into().unwrap());
@@ -176,9 +195,30 @@ mod tests {
         assert_eq!(dword(0x3c), 0x94c);
     }
 
+    /// `amdgpu_atomfirmware_allocate_fb_v2_1`, and `gpu_virtualization` in `amdgpu_atomfirmware_gpu_virtualization_supported`.
+    #[test]
+    fn a_virtual_function_has_room_for_what_it_exchanges_with_its_host() {
+        let image = build(&NAVI21, &NAVI21.virtual_function);
+        let usage = data_table(&image, INDEX_VRAM_USAGE);
+        let dword = |at: usize| u32::from_le_bytes(image[at..at + 4].try_into().unwrap());
+        assert_eq!(image[usage + 2..usage + 4], [2, 1]);
+        assert_eq!(dword(usage + 4), 0x8000_0000);
+        assert_eq!(u16_at(&image, usage + 8), 128);
+        assert_eq!(u16_at(&image, usage + 10), 0);
+        let info = data_table(&image, INDEX_FIRMWARE_INFO);
+        assert_eq!(dword(info + 0x10), 2);
+        assert_eq!(
+            u16_at(&image, u16_at(&image, 0x18) + 6),
+            0x73ae,
+            "the device of PCIR"
+        );
+        let own = build(&NAVI21, &NAVI21.bare_metal);
+        assert_eq!(data_table(&own, INDEX_VRAM_USAGE), 0);
+    }
+
     #[test]
     fn indirect_io_has_a_pointer_and_no_program() {
-        let image = build(&NAVI21);
+        let image = build(&NAVI21, &NAVI21.bare_metal);
         let iio = data_table(&image, INDEX_INDIRECT_IO);
         assert_ne!(iio, 0);
         assert_eq!(image[iio + 4], 0);

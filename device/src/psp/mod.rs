@@ -15,7 +15,8 @@ use command::{COMMAND_BYTES, FRAME_BYTES, NOT_SUPPORTED};
 use gart::{GpuVa, VirtualMemory, Vmid};
 use mmio::{Effects, RegOffset, RegisterBlock, RegisterFile};
 use registers::{
-    C2PMSG_33, C2PMSG_35, C2PMSG_64, C2PMSG_67, C2PMSG_69, C2PMSG_70, C2PMSG_71, C2PMSG_81, RESPONSE, SPECS,
+    C2PMSG_33, C2PMSG_35, C2PMSG_64, C2PMSG_67, C2PMSG_69, C2PMSG_70, C2PMSG_71, C2PMSG_81, C2PMSG_101,
+    C2PMSG_102, C2PMSG_103, RESPONSE, SPECS,
 };
 
 /// What the sign-of-life register reads once the secure OS runs: a version, as on a real board.
@@ -32,8 +33,20 @@ const CMD_MODE1_RESET: u32 = 0x7_0000;
 const CMD_DESTROY_RINGS: u32 = 0x3_0000;
 /// `GFX_CTRL_CMD_ID_INIT_GPCOM_RING`; the bare-metal driver writes it as ring type KM (2) << 16.
 const CMD_INIT_KM_RING: u32 = 0x2_0000;
+/// `GFX_CTRL_CMD_ID_CONSUME_CMD`: a virtual function's write pointer has moved.
+const CMD_CONSUME: u32 = 0x9_0000;
+/// `GFX_CTRL_CMD_ID_DESTROY_GPCOM_RING`
+const CMD_DESTROY_GPCOM_RING: u32 = 0xc_0000;
+/// Size of a virtual function's ring, which it does not tell (6.1 `psp_ring_init`).
+const VF_RING_BYTES: u32 = 0x1000;
 /// `PSP_ERR_UNKNOWN_COMMAND`
 const UNKNOWN_COMMAND: u32 = 0x100;
+/// What a function may have programmed, by number (`enum psp_reg_prog_id`): IH_RB_CNTL and those of the two other rings.
+const IH_RING_CNTL: [RegOffset; 3] = [
+    RegOffset::from_byte(0x4480),
+    RegOffset::from_byte(0x44b0),
+    RegOffset::from_byte(0x44e0),
+];
 const FRAME_DWORDS: u32 = FRAME_BYTES / 4;
 
 /// What a register write asks of the rest of the device.
@@ -50,6 +63,22 @@ pub enum PspEffect {
 pub enum PspRequest {
     /// The RLC and everything behind it is up.
     RlcRunning,
+    /// A register of the interrupt handler is to be written for a function that may not do it itself.
+    ProgramRegister {
+        /// Which.
+        register: RegOffset,
+        /// What.
+        value: u32,
+    },
+}
+
+/// How the driver finds the security processor after a reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BootState {
+    /// In its bootloader, which waits for the secure OS.
+    Bootloader,
+    /// In its secure OS: the host of a virtual function has loaded it.
+    SecureOs,
 }
 
 /// What becomes of a command.
@@ -75,6 +104,15 @@ enum SecureOs {
     Alive,
 }
 
+impl SecureOs {
+    const fn after_reset(boot: BootState) -> Self {
+        match boot {
+            BootState::Bootloader => Self::Absent,
+            BootState::SecureOs => Self::Alive,
+        }
+    }
+}
+
 /// The kernel driver's ring.
 #[derive(Debug, Clone, Copy)]
 struct Ring {
@@ -83,12 +121,15 @@ struct Ring {
     frames: u32,
     /// Next frame to execute.
     read: u32,
+    /// Write pointer in dwords.
+    write: u32,
 }
 
 /// The security processor.
 #[derive(Debug)]
 pub struct Psp {
     file: RegisterFile,
+    boot: BootState,
     secure_os: SecureOs,
     ring: Option<Ring>,
     sessions: BTreeMap<u32, GpuVa>,
@@ -96,23 +137,20 @@ pub struct Psp {
     commands: BTreeMap<&'static str, u64>,
 }
 
-impl Default for Psp {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Psp {
     /// In the state after power-on.
-    pub fn new() -> Self {
-        Self {
+    pub fn new(boot: BootState) -> Self {
+        let mut psp = Self {
             file: RegisterFile::new("", RegOffset::from_byte(0), SPECS),
-            secure_os: SecureOs::Absent,
+            boot,
+            secure_os: SecureOs::after_reset(boot),
             ring: None,
             sessions: BTreeMap::new(),
             next_session: 1,
             commands: BTreeMap::new(),
-        }
+        };
+        psp.reset();
+        psp
     }
 
     /// Commands executed since the start, by name.
@@ -138,6 +176,7 @@ impl Psp {
                     base,
                     frames,
                     read: 0,
+                    write: 0,
                 });
                 self.file.set(C2PMSG_67, 0);
             }
@@ -147,6 +186,36 @@ impl Psp {
             }
         }
         self.file.set(C2PMSG_64, response);
+    }
+
+    /// The same for a virtual function, which tells the write pointer by a command too (6.1 `psp_v11_0_ring_set_wptr`).
+    fn vf_ring_control(&mut self, value: u32, effects: &mut Effects<PspEffect>) {
+        let mut response = RESPONSE;
+        match value {
+            CMD_INIT_KM_RING => {
+                self.ring = Some(Ring {
+                    base: GpuVa::new(self.file.get_pair(C2PMSG_102, C2PMSG_103)),
+                    frames: VF_RING_BYTES / FRAME_BYTES,
+                    read: 0,
+                    write: 0,
+                });
+            }
+            CMD_DESTROY_GPCOM_RING => self.ring = None,
+            CMD_CONSUME => self.kick(self.file.get(C2PMSG_102), effects),
+            _ => {
+                limited!(Warn, target: "amdgpu::psp", "unimplemented: a function's ring control command {value:#x}");
+                response |= UNKNOWN_COMMAND;
+            }
+        }
+        self.file.set(C2PMSG_101, response);
+    }
+
+    /// The write pointer has moved.
+    fn kick(&mut self, write: u32, effects: &mut Effects<PspEffect>) {
+        if let Some(ring) = &mut self.ring {
+            ring.write = write;
+        }
+        effects.push(PspEffect::Kick);
     }
 
     /// Writes a register, and nothing else happens: nobody listens at the mailbox.
@@ -164,7 +233,7 @@ impl Psp {
         let Some(mut ring) = self.ring.filter(|_| self.secure_os == SecureOs::Alive) else {
             return requests;
         };
-        let write = self.file.get(C2PMSG_67) / FRAME_DWORDS % ring.frames;
+        let write = ring.write / FRAME_DWORDS % ring.frames;
         while ring.read != write {
             let mut bytes = [0; FRAME_BYTES as usize];
             let at = ring.base.plus(u64::from(ring.read * FRAME_BYTES));
@@ -226,9 +295,18 @@ impl Psp {
             Command::SetupTmr
             | Command::DestroyTmr
             | Command::LoadIpFirmware { .. }
-            | Command::ProgramRegister { .. }
             | Command::GetFirmwareAttestation
             | Command::BootConfig => {}
+            Command::ProgramRegister { value, register } => match IH_RING_CNTL.get(register as usize) {
+                Some(register) => requests.push(PspRequest::ProgramRegister {
+                    register: *register,
+                    value,
+                }),
+                None => {
+                    limited!(Warn, target: "amdgpu::psp", "guest error: no register {register} to program");
+                    response.status = UNKNOWN_COMMAND;
+                }
+            },
             Command::Unknown { id } => {
                 limited!(Warn, target: "amdgpu::psp", "unimplemented: command {id:#x}, answered as not supported");
                 response.status = NOT_SUPPORTED;
@@ -289,7 +367,8 @@ impl RegisterBlock for Psp {
                 }
             }
             C2PMSG_64 if self.secure_os != SecureOs::Absent => self.ring_control(value, effects),
-            C2PMSG_67 => effects.push(PspEffect::Kick),
+            C2PMSG_67 => self.kick(value, effects),
+            C2PMSG_101 if self.secure_os == SecureOs::Alive => self.vf_ring_control(value, effects),
             _ => {}
         }
     }
@@ -297,6 +376,7 @@ impl RegisterBlock for Psp {
     fn reset(&mut self) {
         let Self {
             file,
+            boot,
             secure_os,
             ring,
             sessions,
@@ -304,7 +384,12 @@ impl RegisterBlock for Psp {
             commands: _,
         } = self;
         file.reset();
-        *secure_os = SecureOs::Absent;
+        *secure_os = SecureOs::after_reset(*boot);
+        if *boot == BootState::SecureOs {
+            file.set(C2PMSG_81, SOS_ALIVE);
+            file.set(C2PMSG_64, RESPONSE);
+            file.set(C2PMSG_101, RESPONSE);
+        }
         *ring = None;
         sessions.clear();
         *next_session = 1;

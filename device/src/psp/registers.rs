@@ -27,7 +27,14 @@ pub const C2PMSG_71: RegOffset = at(0x5821c);
 /// Sign of life of the secure OS.
 pub const C2PMSG_81: RegOffset = at(0x58244);
 
-/// The response flag of C2PMSG_64, and the ready flag of C2PMSG_33 and C2PMSG_35.
+/// Ring control command of a virtual function; bit 31 is the response flag.
+pub const C2PMSG_101: RegOffset = at(0x58294);
+/// A virtual function's ring address, low; afterwards its write pointer in dwords.
+pub const C2PMSG_102: RegOffset = at(0x58298);
+/// A virtual function's ring address, high.
+pub const C2PMSG_103: RegOffset = at(0x5829c);
+
+/// The response flag of C2PMSG_64 and C2PMSG_101, and the ready flag of C2PMSG_33 and C2PMSG_35.
 pub const RESPONSE: u32 = 0x8000_0000;
 
 /// The register table.
@@ -42,7 +49,7 @@ pub static SPECS: &[RegSpec] = &[
     RegSpec::modelled("MP0_SMN_C2PMSG_71", C2PMSG_71),
     RegSpec::modelled("MP0_SMN_C2PMSG_81", C2PMSG_81).write_mask(0),
     // A virtual function's ring; a bare-metal driver leaves them alone.
-    RegSpec::stored("MP0_SMN_C2PMSG_101", at(0x58294)),
-    RegSpec::stored("MP0_SMN_C2PMSG_102", at(0x58298)),
-    RegSpec::stored("MP0_SMN_C2PMSG_103", at(0x5829c)),
+    RegSpec::modelled("MP0_SMN_C2PMSG_101", C2PMSG_101),
+    RegSpec::modelled("MP0_SMN_C2PMSG_102", C2PMSG_102),
+    RegSpec::modelled("MP0_SMN_C2PMSG_103", C2PMSG_103),
 ];

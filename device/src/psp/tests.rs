@@ -20,7 +20,7 @@ struct Driver {
 impl Driver {
     fn new() -> Self {
         Self {
-            psp: Psp::new(),
+            psp: Psp::new(BootState::Bootloader),
             memory: FlatMemory::new(0x1_0000),
             effects: Effects::default(),
             wptr: 0,
@@ -78,7 +78,7 @@ fn the_table_has_no_defects_and_a_reset_restores_it() {
     assert_eq!(RegisterFile::table_defects(SPECS), Vec::<String>::new());
     let mut driver = Driver::with_ring();
     driver.psp.reset();
-    for register in Psp::new().file.registers() {
+    for register in Psp::new(BootState::Bootloader).file.registers() {
         assert_eq!(
             driver.psp.read(register.offset),
             register.spec.reset,

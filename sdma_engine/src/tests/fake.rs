@@ -8,8 +8,8 @@ use gart::{Access, Fault, FaultKind, GpuVa, VirtualMemory, Vmid};
 use mmio::{Effects, RegOffset, RegisterBlock, RegisterBus};
 
 use crate::{
-    Ahead, Budget, Engine, EngineEvent, Gate, HaltAtReset, InvalidateRegisters, NAVI21, SdmaEffect,
-    SdmaRegisters, Step, Verdict, offset,
+    Ahead, Budget, Engine, EngineEvent, Gate, InvalidateRegisters, NAVI21, SdmaEffect, SdmaRegisters,
+    StartedBy, Step, Verdict, offset,
 };
 
 /// What each context sees: addresses 0..this, each context its own bytes.
@@ -284,7 +284,7 @@ impl Gpu {
     pub fn cold() -> Self {
         Self {
             memory: Memory::new(),
-            registers: SdmaRegisters::new(NAVI21[0], HaltAtReset::Set),
+            registers: SdmaRegisters::new(NAVI21[0], StartedBy::Driver),
             engine: Engine::new(INVALIDATE),
             foreign: BTreeMap::new(),
             writes: Vec::new(),

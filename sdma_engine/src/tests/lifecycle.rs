@@ -3,7 +3,7 @@
 use super::fake::{Gpu, PLENTY, RING_BYTES, WPTR};
 use super::packets::*;
 use crate::{
-    Budget, Engine, EngineEvent, HaltAtReset, NAVI21, SdmaEffect, SdmaRegisters, Step, WaitTarget, offset,
+    Budget, Engine, EngineEvent, NAVI21, SdmaEffect, SdmaRegisters, StartedBy, Step, WaitTarget, offset,
 };
 use mmio::{Effects, RegisterBlock};
 
@@ -20,7 +20,7 @@ fn cold_engine_is_halted_and_does_nothing() {
 
 #[test]
 fn virtual_function_starts_unhalted() {
-    let mut registers = SdmaRegisters::new(NAVI21[0], HaltAtReset::Clear);
+    let mut registers = SdmaRegisters::new(NAVI21[0], StartedBy::Host);
     assert!(!registers.queue_config().halted);
     registers.reset();
     assert!(!registers.queue_config().halted);
@@ -273,7 +273,7 @@ fn read_pointer_is_written_back_only_where_it_is_wanted() {
 
 #[test]
 fn microcode_upload_advances_its_address() {
-    let mut registers = SdmaRegisters::new(NAVI21[1], HaltAtReset::Set);
+    let mut registers = SdmaRegisters::new(NAVI21[1], StartedBy::Driver);
     let mut effects = Effects::default();
     let at = NAVI21[1].hypervisor_base;
     registers.write(at, 0, &mut effects);

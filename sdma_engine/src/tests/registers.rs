@@ -3,10 +3,10 @@
 use mmio::{Effects, Fidelity, RegOffset, RegisterBlock, RegisterFile};
 
 use crate::table;
-use crate::{HaltAtReset, NAVI21, SdmaRegisters, offset};
+use crate::{NAVI21, SdmaRegisters, StartedBy, offset};
 
 fn all() -> [SdmaRegisters; 4] {
-    NAVI21.map(|placement| SdmaRegisters::new(placement, HaltAtReset::Set))
+    NAVI21.map(|placement| SdmaRegisters::new(placement, StartedBy::Driver))
 }
 
 #[test]
@@ -51,8 +51,8 @@ fn instances_lie_where_the_driver_looks() {
 
 #[test]
 fn every_register_reads_its_reset_value_and_reset_restores_it() {
-    for halt in [HaltAtReset::Set, HaltAtReset::Clear] {
-        let mut registers = SdmaRegisters::new(NAVI21[0], halt);
+    for starter in [StartedBy::Driver, StartedBy::Host] {
+        let mut registers = SdmaRegisters::new(NAVI21[0], starter);
         let infos: Vec<_> = registers
             .files()
             .iter()
@@ -60,8 +60,9 @@ fn every_register_reads_its_reset_value_and_reset_restores_it() {
             .collect();
         for round in 0..2 {
             for info in &infos {
-                let expected = match (info.name.as_str(), halt) {
-                    ("SDMA0_F32_CNTL", HaltAtReset::Clear) => 0,
+                let expected = match (info.name.as_str(), starter) {
+                    ("SDMA0_F32_CNTL", StartedBy::Host) => 0,
+                    ("SDMA0_CNTL", StartedBy::Host) => info.spec.reset | 1,
                     _ => info.spec.reset,
                 };
                 assert_eq!(
@@ -81,7 +82,7 @@ fn every_register_reads_its_reset_value_and_reset_restores_it() {
 
 #[test]
 fn only_writable_bits_stick() {
-    let mut registers = SdmaRegisters::new(NAVI21[0], HaltAtReset::Set);
+    let mut registers = SdmaRegisters::new(NAVI21[0], StartedBy::Driver);
     let infos: Vec<_> = registers
         .files()
         .iter()
@@ -102,7 +103,7 @@ fn only_writable_bits_stick() {
 
 #[test]
 fn user_queues_are_idle_for_kfd() {
-    let mut registers = SdmaRegisters::new(NAVI21[0], HaltAtReset::Set);
+    let mut registers = SdmaRegisters::new(NAVI21[0], StartedBy::Driver);
     for queue in 0..8 {
         let status = NAVI21[0].base.plus((0x141 + 0x58 * queue) * 4);
         assert_eq!(registers.read(status), 4);
@@ -111,7 +112,7 @@ fn user_queues_are_idle_for_kfd() {
 
 #[test]
 fn soft_reset_keeps_what_the_driver_does_not_write_again() {
-    let mut registers = SdmaRegisters::new(NAVI21[0], HaltAtReset::Set);
+    let mut registers = SdmaRegisters::new(NAVI21[0], StartedBy::Driver);
     let at = |relative: RegOffset| NAVI21[0].base.plus(relative.byte());
     let effects = &mut Effects::default();
     registers.write(at(offset::CNTL), 0xc3, effects);

@@ -122,7 +122,7 @@ impl Driver {
         )?;
         let discovery = discovery::read(&mut guest, kernel)?;
         discovery::select_blocks(&discovery)?;
-        vbios::parse(&images::vbios::build(&NAVI21))?;
+        vbios::parse(&images::vbios::build(&NAVI21, &NAVI21.bare_metal))?;
         expect_cold(&mut guest)?;
 
         let mut gmc = Gmc::new(&mut guest, kernel)?;

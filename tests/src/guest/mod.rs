@@ -139,14 +139,7 @@ impl FakeGuest {
         })?;
         memory.guest.set_bus_master(true);
         Ok(Self {
-            gpu: Gpu::new(
-                GpuConfig {
-                    asic: &NAVI21,
-                    sdma_instances,
-                    board: NAVI21.board(),
-                },
-                memory,
-            )?,
+            gpu: Gpu::new(GpuConfig::bare_metal(&NAVI21, sdma_instances), memory)?,
             cpu,
             now: Duration::ZERO,
             next_vram: 0,

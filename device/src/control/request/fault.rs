@@ -9,12 +9,13 @@ use super::{Fields, RequestError, value};
 use crate::function::GpuFunction;
 use crate::gpu::{EngineName, Fault, InjectError, InterruptPart, Order, ResetFailure};
 use crate::psp::Command;
+use crate::sriov::Request;
 
 /// Reads the fields of one kind of fault.
 type Parse = fn(&mut Fields) -> Result<Fault, RequestError>;
 
 /// Every kind by its name.
-const KINDS: [(&str, Parse); 15] = [
+const KINDS: [(&str, Parse); 19] = [
     ("slow", slow),
     ("corrupt-pte", corrupt_pte),
     ("drop-pte", |_| Ok(Fault::DropPte)),
@@ -35,6 +36,14 @@ const KINDS: [(&str, Parse); 15] = [
         EngineName::Kiq => Err(RequestError::new("engine", "nothing resets the kiq alone")),
         engine => Ok(Fault::QueueResetFail { engine }),
     }),
+    ("host-silent", |fields| {
+        host_request(fields).map(|request| Fault::HostSilent { request })
+    }),
+    ("host-refuses", |fields| {
+        host_request(fields).map(|request| Fault::HostRefuses { request })
+    }),
+    ("host-late", host_late),
+    ("corrupt-pf2vf", |_| Ok(Fault::CorruptPf2Vf)),
     ("off-bus", |_| Ok(Fault::OffBus)),
     ("vm-fault", vm_fault),
 ];
@@ -118,7 +127,7 @@ pub(super) fn list(function: &GpuFunction) -> Result<Value, RequestError> {
 pub(super) fn inject(function: &mut GpuFunction, order: Order) -> Result<u64, RequestError> {
     function.gpu_mut().inject(order).map_err(|error| {
         let field = match error {
-            InjectError::Full => "kind",
+            InjectError::Full | InjectError::NoHost => "kind",
             InjectError::NoEngine(_) | InjectError::NoQueue(_) => "engine",
         };
         RequestError::new(field, error.to_string())
@@ -278,6 +287,31 @@ fn smu_fail(fields: &mut Fields) -> Result<Fault, RequestError> {
         1 => Err(RequestError::new("status", "1 is success")),
         _ => Ok(Fault::SmuFail { message, result }),
     }
+}
+
+/// The name of a message to the host, as `stats` has it.
+fn host_request(fields: &mut Fields) -> Result<Option<Request>, RequestError> {
+    let Some(given) = fields.take("message") else {
+        return Ok(None);
+    };
+    given
+        .as_str()
+        .and_then(Request::from_name)
+        .map(Some)
+        .ok_or_else(|| {
+            let names = Request::NAMED.map(Request::name).join(", ");
+            RequestError::new(
+                "message",
+                format!("{given} is not known, expected one of {names}"),
+            )
+        })
+}
+
+fn host_late(fields: &mut Fields) -> Result<Fault, RequestError> {
+    let request = host_request(fields)?;
+    let delay = time(fields, "ms", Duration::from_millis(1))?
+        .ok_or_else(|| RequestError::new("ms", "missing, expected milliseconds"))?;
+    Ok(Fault::HostLate { request, delay })
 }
 
 fn reset_fail(fields: &mut Fields) -> Result<Fault, RequestError> {

@@ -6,6 +6,7 @@ mod drop_vram;
 mod events;
 mod fault;
 mod fields;
+mod flr;
 mod hang;
 mod look;
 mod oracle;
@@ -15,6 +16,7 @@ pub use drop_vram::{DropVram, When};
 pub use events::Events;
 pub use fault::{Clear, Inject};
 pub use fields::{Fields, RequestError};
+pub use flr::HostFlr;
 pub use hang::Hang;
 pub use look::PageTables;
 pub use oracle::{Oracle, OracleAction};
@@ -52,13 +54,15 @@ pub enum Request {
     Faults,
     /// Faults are disarmed.
     Clear(Clear),
+    /// The host resets a virtual function.
+    Flr(HostFlr),
 }
 
 /// Reads the fields of one kind of request.
 type Parse = fn(&mut Fields) -> Result<Request, RequestError>;
 
 /// Every kind of request by its name.
-const REQUESTS: [(&str, Parse); 11] = [
+const REQUESTS: [(&str, Parse); 12] = [
     ("stats", |_| Ok(Request::Stats)),
     ("state", |_| Ok(Request::State)),
     ("events", |fields| Events::parse(fields).map(Request::Events)),
@@ -74,6 +78,7 @@ const REQUESTS: [(&str, Parse); 11] = [
     ("fault", |fields| Inject::parse(fields).map(Request::Fault)),
     ("faults", |_| Ok(Request::Faults)),
     ("clear", |fields| Clear::parse(fields).map(Request::Clear)),
+    ("flr", |fields| HostFlr::parse(fields).map(Request::Flr)),
 ];
 
 impl Request {
@@ -128,6 +133,7 @@ impl Request {
             Self::Fault(request) => request.answer(function),
             Self::Faults => fault::list(function),
             Self::Clear(request) => request.answer(function),
+            Self::Flr(request) => request.answer(function),
         }
     }
 }
@@ -378,6 +384,16 @@ mod tests {
                 "after",
             ),
             (r#"{"request":"clear","id":"all"}"#, "id"),
+            (r#"{"request":"flr"}"#, "vram"),
+            (r#"{"request":"flr","vram":"poison"}"#, "vram"),
+            (r#"{"request":"flr","vram":"lost","claim":"both"}"#, "claim"),
+            (r#"{"request":"flr","vram":"lost","when":"later"}"#, "when"),
+            (
+                r#"{"request":"fault","kind":"host-silent","message":"PLEASE"}"#,
+                "message",
+            ),
+            (r#"{"request":"fault","kind":"host-late"}"#, "ms"),
+            (r#"{"request":"fault","kind":"corrupt-pf2vf","count":1}"#, "count"),
             (r#"{"request":"faults","kind":"slow"}"#, "line"),
         ] {
             assert_eq!(Request::parse(line).unwrap_err().field, field, "{line}");

@@ -33,6 +33,9 @@ pub enum InjectError {
     /// The device was started without this engine.
     #[error("this device has no {0}")]
     NoEngine(EngineName),
+    /// The function is no virtual one.
+    #[error("this function is the part itself, it has no host: start the device with --personality vf")]
+    NoHost,
     /// Nothing there that could hang.
     #[error("no queue of {0} is mapped at the moment")]
     NoQueue(EngineName),

@@ -7,6 +7,7 @@ use gart::{Access, GpuVa, HubId, Vmid};
 use serde::{Deserialize, Serialize};
 
 pub use crate::event::EngineName;
+use crate::sriov::Request;
 
 /// When an engine hangs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +98,25 @@ pub enum Fault {
         /// Which.
         engine: EngineName,
     },
+    /// The host of a virtual function does nothing about a message and does not answer it.
+    HostSilent {
+        /// Which, or any.
+        request: Option<Request>,
+    },
+    /// It does nothing about it, and answers FAIL.
+    HostRefuses {
+        /// Which, or any.
+        request: Option<Request>,
+    },
+    /// It looks at it late.
+    HostLate {
+        /// Which, or any.
+        request: Option<Request>,
+        /// By how much.
+        delay: Duration,
+    },
+    /// What the host leaves for the guest in VRAM has a wrong checksum.
+    CorruptPf2Vf,
     /// Nobody answers on the bus.
     OffBus,
     /// An access that does not translate is reported.
@@ -134,7 +154,18 @@ pub enum InterruptPart {
 impl Fault {
     /// Whether it lasts from the moment it is armed until it is cleared, rather than to happen a number of times.
     pub const fn lasts(&self) -> bool {
-        matches!(self, Self::OffBus | Self::QueueResetFail { .. })
+        matches!(
+            self,
+            Self::OffBus | Self::QueueResetFail { .. } | Self::CorruptPf2Vf
+        )
+    }
+
+    /// Whether it is the host's who lends a virtual function.
+    pub const fn is_of_a_host(&self) -> bool {
+        matches!(
+            self,
+            Self::HostSilent { .. } | Self::HostRefuses { .. } | Self::HostLate { .. } | Self::CorruptPf2Vf
+        )
     }
 
     /// Its name in requests and events.
@@ -154,6 +185,10 @@ impl Fault {
             Self::SmuFail { .. } => "smu-fail",
             Self::ResetFail { .. } => "reset-fail",
             Self::QueueResetFail { .. } => "queue-reset-fail",
+            Self::HostSilent { .. } => "host-silent",
+            Self::HostRefuses { .. } => "host-refuses",
+            Self::HostLate { .. } => "host-late",
+            Self::CorruptPf2Vf => "corrupt-pf2vf",
             Self::OffBus => "off-bus",
             Self::VmFault { .. } => "vm-fault",
         }
@@ -219,10 +254,21 @@ impl fmt::Display for Fault {
                 ResetFailure::Lies => f.write_str("nothing is reset"),
             },
             Self::QueueResetFail { .. } => f.write_str("a reset of the queue does nothing"),
+            Self::HostSilent { request } => write!(f, "no answer to {}", request_name(*request)),
+            Self::HostRefuses { request } => write!(f, "{} is refused", request_name(*request)),
+            Self::HostLate { request, delay } => {
+                write!(f, "{} {} ms late", request_name(*request), delay.as_millis())
+            }
+            Self::CorruptPf2Vf => f.write_str("the checksum is wrong"),
             Self::OffBus => f.write_str("nobody answers"),
             Self::VmFault { vmid, va, access } => write!(f, "{access:?} at {va} in VMID {vmid}"),
         }
     }
+}
+
+/// What the guest says to the host, or all of it.
+fn request_name(request: Option<Request>) -> &'static str {
+    request.map_or("any message", Request::name)
 }
 
 /// What a hub is called.

@@ -9,12 +9,14 @@
 //! * `packets`: engines: what becomes of a packet
 //! * `interrupts`: what becomes of interrupts, and of the acknowledgements of invalidations
 //! * `processors`: what becomes of commands and messages to the security processor and the management unit
+//! * `host`: what becomes of messages to the host of a virtual function, and of what it leaves in VRAM
 //! * `presence`: what becomes of resets, and whether the part is there
 //!
 //! Nothing here recognises a driver, a client or a test: an opportunity is a packet, an entry, an interrupt or a command like any other.
 
 mod armory;
 mod fault;
+mod host;
 mod interrupts;
 mod packets;
 mod presence;
@@ -24,6 +26,7 @@ mod tests;
 
 pub use armory::{ArmedView, Armory, InjectError, Order};
 pub use fault::{EngineName, Fault, HangWhen, InterruptPart, ResetFailure};
+pub(super) use host::HostVerdict;
 pub(super) use interrupts::{InterruptVerdict, Late};
 pub(super) use presence::Presence;
 
@@ -43,6 +46,9 @@ impl Gpu {
             && index >= self.sdma.len()
         {
             return Err(InjectError::NoEngine(EngineName::Sdma(index)));
+        }
+        if order.fault.is_of_a_host() && !self.has_host() {
+            return Err(InjectError::NoHost);
         }
         let id = match order.fault {
             Fault::Hang {

@@ -148,5 +148,6 @@ impl Gpu {
         self.fabric.gfx.set_queue_reset(QueueKind::Graphics, graphics);
         self.fabric.gfx.set_queue_reset(QueueKind::Compute, compute);
         self.off_bus = self.fabric.inject.any(|fault| matches!(fault, Fault::OffBus));
+        self.update_pf2vf();
     }
 }

@@ -4,7 +4,7 @@ use mmio::RegOffset;
 
 use super::armory::Armory;
 use super::fault::Fault;
-use crate::psp::registers::{C2PMSG_33, C2PMSG_35, C2PMSG_64};
+use crate::psp::registers::{C2PMSG_33, C2PMSG_35, C2PMSG_64, C2PMSG_101};
 use crate::psp::{Command, CommandVerdict};
 use crate::smu;
 
@@ -30,7 +30,7 @@ impl Armory {
 
     /// Whether what is written to this register of the security processor is heard.
     pub(in crate::gpu) fn psp_hears(&mut self, offset: RegOffset) -> bool {
-        if self.is_empty() || !matches!(offset, C2PMSG_33 | C2PMSG_35 | C2PMSG_64) {
+        if self.is_empty() || !matches!(offset, C2PMSG_33 | C2PMSG_35 | C2PMSG_64 | C2PMSG_101) {
             return true;
         }
         let fits = |fault: &Fault| matches!(fault, Fault::PspSilent { command: None }).then_some(());

@@ -1,0 +1,65 @@
+//! The host of a virtual function resets it.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Fields, RequestError, value};
+use crate::function::GpuFunction;
+use crate::gpu::LossMode;
+use crate::sriov::Flr;
+
+/// The host resets the function, or makes up its mind about the next reset that the guest asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostFlr {
+    /// What happens, and what the host says about it.
+    pub flr: Flr,
+    /// Whether the guest is told at once.
+    pub announce: bool,
+}
+
+/// What becomes of VRAM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Fate {
+    Lost,
+    Kept,
+}
+
+/// When it happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum When {
+    /// The guest is told now, and says when.
+    Now,
+    /// When the guest asks for a reset.
+    Asked,
+}
+
+impl HostFlr {
+    pub(super) fn parse(fields: &mut Fields) -> Result<Self, RequestError> {
+        let vram: Fate = fields.required_word("vram", "lost or kept")?;
+        let claim = fields.word("claim", "lost or kept")?.unwrap_or(vram);
+        let when = fields.word("when", "now or asked")?.unwrap_or(When::Now);
+        Ok(Self {
+            flr: Flr {
+                vram: match vram {
+                    Fate::Lost => LossMode::Poison,
+                    Fate::Kept => LossMode::Keep,
+                },
+                claims_lost: claim == Fate::Lost,
+            },
+            announce: when == When::Now,
+        })
+    }
+
+    pub(super) fn answer(self, function: &mut GpuFunction) -> Result<Value, RequestError> {
+        log::info!(target: "amdgpu::sriov", "the host is to reset the function: {self:?}");
+        if function.host_flr(self.flr, self.announce) {
+            value(&self.flr)
+        } else {
+            let message =
+                "this function is the part itself, it has no host: start the device with --personality vf";
+            Err(RequestError::new("request", message))
+        }
+    }
+}
