@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::fetch::{Sources, Suite};
+use crate::personality::Personality;
 use crate::qemu::Accelerator;
 use crate::run::{KernelChoice, Options};
 use crate::scenario::plan::Controls;
@@ -147,6 +148,9 @@ pub struct RunArgs {
     /// Virtual processors
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub cpus: u32,
+    /// What the GPU is to the driver: the part itself, or a virtual function whose host the device process plays
+    #[arg(long, value_enum, default_value_t = Personality::BareMetal)]
+    pub personality: Personality,
     /// Size of the GPU's memory
     #[arg(long, value_name = "SIZE", default_value = "1G")]
     pub vram_size: String,
@@ -311,6 +315,7 @@ impl RunArgs {
             },
             memory: self.memory,
             cpus: self.cpus,
+            personality: self.personality,
             vram_size: self.vram_size.clone(),
             timeout: Duration::from_secs(self.timeout),
             append: self.append.clone(),

@@ -13,6 +13,7 @@ pub mod initramfs;
 pub mod interrupt;
 pub mod kernel;
 pub mod modules;
+pub mod personality;
 pub mod process;
 pub mod progress;
 pub mod qemu;

@@ -14,6 +14,7 @@ use crate::daemon::{self, Daemon};
 use crate::fetch::{Cache, Suite};
 use crate::initramfs;
 use crate::kernel::Kernel;
+use crate::personality::Personality;
 use crate::progress::Progress;
 use crate::qemu::{Accelerator, Gpu, Machine, Qemu};
 use crate::report::{Report, StepReport, Verdict};
@@ -63,6 +64,8 @@ pub struct Options {
     pub memory: u32,
     /// Virtual processors.
     pub cpus: u32,
+    /// What the GPU is to the driver.
+    pub personality: Personality,
     /// Size of the device's memory, as the device process takes it.
     pub vram_size: String,
     /// Limit of every step.
@@ -141,7 +144,8 @@ pub fn prepare(options: &Options, cache: &Cache, progress: &Progress) -> Result<
     } else {
         None
     };
-    let mut daemon_arguments = options.daemon_arguments.clone();
+    let mut daemon_arguments = options.personality.daemon_arguments();
+    daemon_arguments.extend_from_slice(&options.daemon_arguments);
     if daemon.as_deref().is_some_and(daemon::writes_events) {
         daemon_arguments.extend(["--event-log", daemon::EVENT_LOG].map(str::to_owned));
     }

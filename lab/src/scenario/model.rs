@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::condition::{Amount, Matcher, Pattern};
 use super::kernels::{Kernels, Version};
+use crate::personality::Personality;
 
 /// A scenario.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +25,8 @@ pub struct Scenario {
     pub resets: bool,
     /// Lines of the kernel's log that are not held against the driver.
     pub tolerate: Vec<Tolerated>,
+    /// What the GPU may be to the driver.
+    pub personalities: Vec<Personality>,
     /// Which kernels it is for, in the order of the file: the first that fits counts. Empty means all.
     pub applies: Vec<Applies>,
     /// The machine.
@@ -55,8 +58,11 @@ impl Scenario {
         order
     }
 
-    /// Why it does not apply to a kernel, if it does not.
-    pub fn inapplicable(&self, version: &Version) -> Option<String> {
+    /// Why it does not apply to a kernel and to what the GPU is, if it does not.
+    pub fn inapplicable(&self, version: &Version, personality: Personality) -> Option<String> {
+        if !self.personalities.contains(&personality) {
+            return Some(personality.inapplicable().to_owned());
+        }
         if self.applies.is_empty() {
             return None;
         }

@@ -13,6 +13,7 @@ use super::diagnostic::{Diagnostic, Diagnostics, Rejected, did_you_mean};
 use super::kernels::{Kernels, NoKernels};
 use super::model::{Action, Applies, Control, Driver, KnownBug, Machine, Repeat, Scenario, Step, Tolerated};
 use super::reader::{At, Reader, json};
+use crate::personality::Personality;
 use crate::steps;
 
 /// Reads a scenario from the text of a file. Its name is that of the file.
@@ -71,6 +72,7 @@ fn scenario(name: &str, root: &Reader<'_>) -> Scenario {
             .iter()
             .map(|table| tolerate(table, &mut places))
             .collect(),
+        personalities: personalities(root),
         applies: root
             .table("applies")
             .map(|table| applies(&table))
@@ -92,6 +94,25 @@ fn scenario(name: &str, root: &Reader<'_>) -> Scenario {
     root.finish();
     check::check(&scenario, &places, root);
     scenario
+}
+
+/// `personality = "vf"` or a list; the part itself if it is not there.
+fn personalities(root: &Reader<'_>) -> Vec<Personality> {
+    let Some(texts) = root.texts("personality") else {
+        return vec![Personality::BareMetal];
+    };
+    let known = |text: At<&str>| {
+        let found = Personality::from_name(text.value);
+        if found.is_none() {
+            root.error(
+                text.span,
+                format!("`personality` cannot be {:?}", text.value),
+                "expected \"bare-metal\" or \"vf\"",
+            );
+        }
+        found
+    };
+    texts.value.into_iter().filter_map(known).collect()
 }
 
 fn flag(table: &Reader<'_>, key: &'static str) -> bool {

@@ -70,6 +70,16 @@ fn what_must_be_there_is_named() {
 }
 
 #[test]
+fn a_personality_that_is_none_is_named() {
+    let shown = refused("title = 't'\npersonality = ['vf', 'pf']\nstep = [{ guest = 'info' }]");
+    assert!(
+        shown.contains("error: `personality` cannot be \"pf\"\n --> my.toml:2:22"),
+        "{shown}"
+    );
+    assert!(shown.contains("expected \"bare-metal\" or \"vf\""), "{shown}");
+}
+
+#[test]
 fn unknown_keys_are_refused_everywhere() {
     for (rest, words) in [
         (

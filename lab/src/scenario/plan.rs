@@ -2,6 +2,7 @@
 
 use super::kernels::Version;
 use super::model::{Control, Machine, Scenario};
+use crate::personality::Personality;
 
 /// A scenario to run, or one of its controls.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -54,7 +55,12 @@ pub struct Plan<'a> {
 
 /// Plans the boots of one kernel. Scenarios that share a boot come before those that do not; a control never shares one:
 /// what it does to the guest is meant to be bad.
-pub fn plan<'a>(scenarios: &'a [Scenario], controls: Controls, version: &Version) -> Plan<'a> {
+pub fn plan<'a>(
+    scenarios: &'a [Scenario],
+    controls: Controls,
+    version: &Version,
+    personality: Personality,
+) -> Plan<'a> {
     let mut plan = Plan::default();
     let mut alone = Vec::new();
     for scenario in scenarios {
@@ -62,7 +68,7 @@ pub fn plan<'a>(scenarios: &'a [Scenario], controls: Controls, version: &Version
             scenario,
             control: None,
         };
-        if let Some(reason) = scenario.inapplicable(version) {
+        if let Some(reason) = scenario.inapplicable(version, personality) {
             plan.inapplicable.push((job, reason));
             continue;
         }
@@ -111,6 +117,8 @@ mod tests {
     use super::super::parse::parse;
     use super::*;
 
+    const BARE: Personality = Personality::BareMetal;
+
     fn scenario(name: &str, rest: &str) -> Scenario {
         let text = format!("title = \"t\"\nstep = [{{ guest = \"info\" }}]\n{rest}");
         parse(Path::new(name), &text).unwrap_or_else(|error| panic!("{error}"))
@@ -133,7 +141,7 @@ mod tests {
             scenario("b", "share-boot = true"),
             scenario("bigger", big),
         ];
-        let plan = plan(&scenarios, Controls::None, &Version::leading("6.1"));
+        let plan = plan(&scenarios, Controls::None, &Version::leading("6.1"), BARE);
         assert_eq!(
             shown(&plan),
             [vec!["a", "b"], vec!["big", "bigger"], vec!["alone"]]
@@ -151,15 +159,40 @@ mod tests {
             scenario("unnamed", "[applies]\n\"7\" = true"),
         ];
         let version = Version::leading("6.1.192");
-        let reasons: Vec<_> = plan(&scenarios, Controls::None, &version)
+        let reasons: Vec<_> = plan(&scenarios, Controls::None, &version, BARE)
             .inapplicable
             .into_iter()
             .map(|(_, reason)| reason)
             .collect();
         assert_eq!(reasons, ["no such reset", "its [applies] does not name 6.1.192"]);
         assert_eq!(
-            shown(&plan(&scenarios, Controls::None, &Version::leading("7.3"))).len(),
+            shown(&plan(&scenarios, Controls::None, &Version::leading("7.3"), BARE)).len(),
             2
+        );
+    }
+
+    #[test]
+    fn a_scenario_is_for_the_part_itself_unless_it_says_something_else() {
+        let both = "personality = [\"bare-metal\", \"vf\"]\n";
+        let named = |name, personality| {
+            let text = format!("title = \"t\"\n{personality}step = [{{ guest = \"info\" }}]");
+            parse(Path::new(name), &text).unwrap_or_else(|error| panic!("{error}"))
+        };
+        let scenarios = [
+            named("bare", ""),
+            named("vf", "personality = \"vf\"\n"),
+            named("both", both),
+        ];
+        let version = Version::leading("6.12");
+        let names = |personality| {
+            let plan = plan(&scenarios, Controls::None, &version, personality);
+            let runs: Vec<_> = shown(&plan).concat();
+            (runs, plan.inapplicable.len())
+        };
+        assert_eq!(names(BARE), (vec!["bare".to_owned(), "both".to_owned()], 1));
+        assert_eq!(
+            names(Personality::Vf),
+            (vec!["vf".to_owned(), "both".to_owned()], 1)
         );
     }
 
@@ -171,7 +204,7 @@ mod tests {
              [[control]]\nname = \"x\"\nskip = 1\nfails = \"log\"\n\
              [[control]]\nname = \"y\"\nskip = 1\nfails = \"log\"\nkernels = \"7\"",
         )];
-        let on = |controls, version| shown(&plan(&scenarios, controls, &Version::leading(version)));
+        let on = |controls, version| shown(&plan(&scenarios, controls, &Version::leading(version), BARE));
         assert_eq!(on(Controls::None, "7"), [["a"]]);
         assert_eq!(on(Controls::Also, "6.1"), [["a"], ["a, control: x"]]);
         assert_eq!(on(Controls::Only, "7"), [["a, control: x"], ["a, control: y"]]);

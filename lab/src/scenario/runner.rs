@@ -80,7 +80,12 @@ pub fn run(request: &Request, cache: &Cache, progress: &Progress) -> Result<(Pat
         match run::prepare(&options, cache, progress) {
             Ok(prepared) => {
                 let version = Version::leading(&prepared.machine.kernel.version);
-                let plan = plan(&request.scenarios, request.controls, &version);
+                let plan = plan(
+                    &request.scenarios,
+                    request.controls,
+                    &version,
+                    options.personality,
+                );
                 let bench = Bench {
                     prepared: &prepared,
                     options: &options,
