@@ -11,7 +11,7 @@ use gart::GpuVa;
 use mmio::{Fidelity, RegOffset};
 use tests::driver::packet::{pm4, sdma as packet};
 use tests::driver::regs::{gc, mp, nbio, sdma};
-use tests::driver::{Domain, Driver, Kernel, smu};
+use tests::driver::{Domain, Driver, Kernel, mailbox, smu};
 use tests::guest::{Buffer, Failure, FakeGuest, PAGE};
 
 const BEGIN: &str = "<!-- made by tests/tests/reset_table.rs -->\n";
@@ -25,10 +25,12 @@ const FLAG: u64 = 0;
 const OLD: u32 = 0x5afe_5afe;
 const WRITTEN: u32 = 0xbad;
 
+const VF_FLR: &str = "vf-flr";
+
 type Cause = fn(&mut Driver) -> Result<(), Failure>;
 
-/// The columns.
-const RESETS: [(&str, Cause); 13] = [
+/// The columns. Those of the name `vf-...` are of a virtual function.
+const RESETS: [(&str, Cause); 14] = [
     ("mode1-smu", |driver| {
         smu::send(&mut driver.guest, smu::message::MODE1_RESET, 0).map(drop)
     }),
@@ -43,6 +45,14 @@ const RESETS: [(&str, Cause); 13] = [
         smu::send(&mut driver.guest, ENTER_BACO, 0)?;
         driver.guest.step()?;
         smu::send(&mut driver.guest, EXIT_BACO, 0).map(drop)
+    }),
+    (VF_FLR, |driver| {
+        let guest = &mut driver.guest;
+        let (asked, answer) = (
+            mailbox::request::REQ_GPU_RESET_ACCESS,
+            mailbox::event::READY_TO_ACCESS_GPU,
+        );
+        mailbox::ask(guest, asked, answer).map(drop)
     }),
     ("function-level", |driver| reset(driver, ResetKind::FunctionLevel)),
     ("bus", |driver| reset(driver, ResetKind::Bus)),
@@ -188,8 +198,11 @@ fn put_work_in_flight(driver: &mut Driver, page: &Buffer) -> Result<Vec<(String,
 }
 
 /// One column: what became of every row.
-fn column(cause: Cause) -> Result<Vec<(String, String)>, Failure> {
-    let mut driver = Driver::bring_up(Kernel::V7_3, 2)?;
+fn column(name: &str, cause: Cause) -> Result<Vec<(String, String)>, Failure> {
+    let mut driver = match name {
+        VF_FLR => Driver::bring_up_vf(Kernel::V7_3, 2)?,
+        _ => Driver::bring_up(Kernel::V7_3, 2)?,
+    };
     let page = driver.allocate(Domain::Vram, PAGE, PAGE)?;
     let contents = driver.allocate(Domain::Vram, PAGE, PAGE)?;
     driver.guest.write_dwords(&page, 0, &[0; 1024])?;
@@ -266,7 +279,7 @@ fn table() -> Result<String, Failure> {
     let mut lines: Vec<String> = Vec::new();
     for (index, (name, cause)) in RESETS.into_iter().enumerate() {
         text.push_str(&format!(" {name} |"));
-        for (row, (what, became)) in column(cause)?.into_iter().enumerate() {
+        for (row, (what, became)) in column(name, cause)?.into_iter().enumerate() {
             if index == 0 {
                 lines.push(format!("| {what} |"));
             }

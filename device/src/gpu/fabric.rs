@@ -423,7 +423,19 @@ impl Fabric {
         self.chip_off = false;
     }
 
+    /// A virtual function: everything but what is the host's, the management unit and its network.
+    pub(super) fn reset_virtual_function(&mut self) {
+        self.reset_blocks();
+        self.nbio.reset();
+        self.mailbox.reset();
+    }
+
     fn reset_chip(&mut self) {
+        self.reset_blocks();
+        self.smn.reset();
+    }
+
+    fn reset_blocks(&mut self) {
         let Self {
             memory: _,
             gfxhub,
@@ -436,7 +448,7 @@ impl Fabric {
             mailbox: _,
             nbio: _,
             plain,
-            smn,
+            smn: _,
             router: _,
             ledger: _,
             smn_ledger: _,
@@ -457,7 +469,6 @@ impl Fabric {
             registers.reset();
         }
         plain.reset();
-        smn.reset();
         effects.take();
         faults.take();
     }

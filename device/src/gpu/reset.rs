@@ -214,7 +214,11 @@ impl Gpu {
     }
 
     fn cold(&mut self, kind: ResetKind) {
-        self.fabric.reset();
+        if kind == ResetKind::VfFlr {
+            self.fabric.reset_virtual_function();
+        } else {
+            self.fabric.reset();
+        }
         self.baco = Baco::Out;
         self.stop_everything();
         if self.losing.is_none() {

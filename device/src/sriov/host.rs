@@ -201,7 +201,9 @@ impl Host {
         let expected = match request {
             Request::InitAccess | Request::InitData => self.access != Access::Full,
             Request::ReleaseInit | Request::ReleaseFini => self.access == Access::Full,
-            Request::FiniAccess | Request::ResetAccess => self.access == Access::Runtime,
+            Request::FiniAccess => self.access == Access::Runtime,
+            // Also from one that was told of a reset and has work pending (6.1 `xgpu_nv_mailbox_flr_work`): it asks for one more.
+            Request::ResetAccess => self.access != Access::Full,
             Request::ReadyToReset => self.announced.is_some(),
             Request::LogError => true,
             Request::RasPoison | Request::Unknown(_) => false,

@@ -4,6 +4,7 @@ pub mod discovery;
 pub mod gfx;
 pub mod gmc;
 pub mod ih;
+pub mod mailbox;
 pub mod packet;
 pub mod psp;
 pub mod queue;
@@ -18,6 +19,7 @@ pub mod wb;
 use std::time::Duration;
 
 use device::asic::NAVI21;
+use device::gpu::GpuConfig;
 use device::images;
 use gart::GpuVa;
 
@@ -26,6 +28,8 @@ use discovery::Discovery;
 use gfx::Gfx;
 use gmc::Gmc;
 use ih::Ih;
+use mailbox::event::{READY_TO_ACCESS_GPU, REQ_GPU_INIT_DATA_READY};
+use mailbox::request::{REL_GPU_INIT_ACCESS, REQ_GPU_INIT_ACCESS, REQ_GPU_INIT_DATA};
 use psp::Psp;
 use queue::Queue;
 use regs::{mp, nbio};
@@ -124,7 +128,32 @@ impl Driver {
         discovery::select_blocks(&discovery)?;
         vbios::parse(&images::vbios::build(&NAVI21, &NAVI21.bare_metal))?;
         expect_cold(&mut guest)?;
+        Self::sw_init(guest, kernel, discovery)
+    }
 
+    /// The same on a virtual function: the host is asked for it first, and has left the VBIOS in VRAM.
+    ///
+    /// # Errors
+    /// [`Failure`] at the first step that a driver would fail at.
+    pub fn attach_vf(mut guest: FakeGuest, kernel: Kernel) -> Result<Self, Failure> {
+        const VBIOS_BYTES: usize = 64 << 10;
+        const RESERVED: u64 = 128 << 10;
+        expect(
+            "a virtual function",
+            guest.read(nbio::RCC_IOV_FUNC_IDENTIFIER),
+            1_u32,
+        )?;
+        let version = mailbox::ask(&mut guest, REQ_GPU_INIT_DATA, REQ_GPU_INIT_DATA_READY)?;
+        expect("version of the host's data", version, 1_u32)?;
+        mailbox::ask(&mut guest, REQ_GPU_INIT_ACCESS, READY_TO_ACCESS_GPU)?;
+        let discovery = discovery::read(&mut guest, kernel)?;
+        discovery::select_blocks(&discovery)?;
+        vbios::parse(&guest.read_vram(0, VBIOS_BYTES)?)?;
+        guest.allocate_vram(RESERVED, PAGE)?;
+        Self::sw_init(guest, kernel, discovery)
+    }
+
+    fn sw_init(mut guest: FakeGuest, kernel: Kernel, discovery: Discovery) -> Result<Self, Failure> {
         let mut gmc = Gmc::new(&mut guest, kernel)?;
         let mut wb = WriteBack::new(&mut guest, &mut gmc)?;
         let sdma = (0..discovery.sdma_instances())
@@ -157,6 +186,43 @@ impl Driver {
         )?;
         driver.hw_init()?;
         Ok(driver)
+    }
+
+    /// The same for a virtual function. It runs afterwards: the host has the registers back.
+    ///
+    /// # Errors
+    /// [`Failure`] at the first step that a driver would fail at.
+    pub fn bring_up_vf(kernel: Kernel, sdma_instances: usize) -> Result<Self, Failure> {
+        let config = GpuConfig::virtual_function(&NAVI21, sdma_instances);
+        let mut driver = Self::attach_vf(FakeGuest::with(config)?, kernel)?;
+        driver.vf_hw_init()?;
+        mailbox::enable_interrupts(&mut driver.guest);
+        Ok(driver)
+    }
+
+    /// Everything that programs a virtual function that the driver has for itself, and its return to the host: the second half of
+    /// `amdgpu_device_ip_init`, or what comes after a reset in `amdgpu_device_reset_sriov`.
+    ///
+    /// # Errors
+    /// [`Failure`] at the first handshake that fails.
+    pub fn vf_hw_init(&mut self) -> Result<(), Failure> {
+        self.common_hw_init();
+        self.gmc_hw_init()?;
+        self.psp.vf_hw_init(&mut self.guest)?;
+        self.ih_hw_init()?;
+        self.gfx_hw_init()?;
+        let Self { guest, sdma, gfx, .. } = self;
+        for engine in sdma.iter_mut() {
+            engine.resume(guest)?;
+            engine.test_ring(guest)?;
+        }
+        gmc::enable_fault_interrupts(guest);
+        gfx.enable_interrupts(guest);
+        gfx.test_ibs(guest)?;
+        for engine in sdma.iter_mut() {
+            engine.test_ib(guest)?;
+        }
+        mailbox::send(guest, REL_GPU_INIT_ACCESS)
     }
 
     /// Everything that programs the device, in the order of `amdgpu_device_ip_init`.

@@ -38,6 +38,8 @@ pub struct Psp {
     fence: Buffer,
     fence_value: u32,
     tmr: Option<Buffer>,
+    /// Of a virtual function: the write pointer, which cannot be read back.
+    vf_wptr: Option<u32>,
 }
 
 /// The answer to a command.
@@ -64,6 +66,7 @@ impl Psp {
             fence: gmc.vram(guest, PAGE, PAGE)?,
             fence_value: 0,
             tmr: None,
+            vf_wptr: None,
         })
     }
 
@@ -140,6 +143,56 @@ impl Psp {
         )
     }
 
+    /// The same for a virtual function, which finds the secure OS at work, and loads what is left to it.
+    ///
+    /// # Errors
+    /// [`Failure`] at the first handshake or command that fails.
+    pub fn vf_hw_init(&mut self, guest: &mut FakeGuest) -> Result<(), Failure> {
+        const INIT_GPCOM_RING: u32 = 0x2_0000;
+        const DESTROY_GPCOM_RING: u32 = 0xc_0000;
+        guest.write(mp::MP0_C2PMSG_101, DESTROY_GPCOM_RING);
+        guest.poll("old ring stopped", mp::MP0_C2PMSG_101, RESPONSE, RESPONSE)?;
+        guest.write_pair(mp::MP0_C2PMSG_102, mp::MP0_C2PMSG_103, self.ring.mc().get());
+        guest.write(mp::MP0_C2PMSG_101, INIT_GPCOM_RING);
+        guest.poll("ring created", mp::MP0_C2PMSG_101, RESPONSE_MASK, RESPONSE)?;
+        self.vf_wptr = Some(0);
+        let image = self.primary.mc().get();
+        self.must_succeed(
+            guest,
+            "LOAD_TOC",
+            command::LOAD_TOC,
+            &[lo(image), hi(image), 0x800],
+        )?;
+        // CE, PFP, ME, MEC: `amdgpu_virt_fw_load_skip_check`.
+        for kind in [3, 2, 1, 4] {
+            self.must_succeed(
+                guest,
+                "LOAD_IP_FW",
+                command::LOAD_IP_FW,
+                &[lo(image), hi(image), 0x1000, kind],
+            )?;
+        }
+        self.must_succeed(guest, "AUTOLOAD_RLC", command::AUTOLOAD_RLC, &[])?;
+        Ok(())
+    }
+
+    fn wptr(&self, guest: &mut FakeGuest) -> u32 {
+        self.vf_wptr.unwrap_or_else(|| guest.read(mp::MP0_C2PMSG_67))
+    }
+
+    /// `psp_v11_0_ring_set_wptr`.
+    fn set_wptr(&mut self, guest: &mut FakeGuest, wptr: u32) {
+        const CONSUME_CMD: u32 = 0x9_0000;
+        match &mut self.vf_wptr {
+            None => guest.write(mp::MP0_C2PMSG_67, wptr),
+            Some(own) => {
+                *own = wptr;
+                guest.write(mp::MP0_C2PMSG_102, wptr);
+                guest.write(mp::MP0_C2PMSG_101, CONSUME_CMD);
+            }
+        }
+    }
+
     /// `psp_cmd_submit_buf`: one command, its fence, its answer. `body` are the command's own dwords.
     ///
     /// # Errors
@@ -154,7 +207,7 @@ impl Psp {
         guest.store(&self.commands, RESPONSE_AT, 0xdead)?;
 
         self.fence_value += 1;
-        let wptr = guest.read(mp::MP0_C2PMSG_67);
+        let wptr = self.wptr(guest);
         let (buffer, fence) = (self.commands.mc().get(), self.fence.mc().get());
         let frame = [
             lo(buffer),
@@ -167,7 +220,7 @@ impl Psp {
         guest.write_bytes(&self.ring, u64::from(wptr) * 4, &[0; FRAME_DWORDS as usize * 4])?;
         guest.write_dwords(&self.ring, u64::from(wptr) * 4, &frame)?;
         super::gmc::flush_hdp(guest);
-        guest.write(mp::MP0_C2PMSG_67, (wptr + FRAME_DWORDS) % (RING_BYTES / 4));
+        self.set_wptr(guest, (wptr + FRAME_DWORDS) % (RING_BYTES / 4));
         guest.wait_for("PSP fence", &self.fence, 0, self.fence_value)?;
         guest.write(nbio::HDP_READ_CACHE_INVALIDATE, 1);
         Ok(Answer {

@@ -77,11 +77,27 @@ pub mod mp {
     pub const MP0_C2PMSG_70: RegOffset = at(0x58218);
     pub const MP0_C2PMSG_71: RegOffset = at(0x5821c);
     pub const MP0_C2PMSG_81: RegOffset = at(0x58244);
+    pub const MP0_C2PMSG_101: RegOffset = at(0x58294);
+    pub const MP0_C2PMSG_102: RegOffset = at(0x58298);
+    pub const MP0_C2PMSG_103: RegOffset = at(0x5829c);
     pub const MP1_C2PMSG_66: RegOffset = at(0x58a08);
     pub const MP1_C2PMSG_82: RegOffset = at(0x58a48);
     pub const MP1_C2PMSG_90: RegOffset = at(0x58a68);
     /// In the management network, not in BAR 5.
     pub const SMN_MP1_FIRMWARE_FLAGS: u32 = 0x03b1_0024;
+}
+
+/// The mailbox between a virtual function and its host.
+pub mod mailbox {
+    use super::{RegOffset, at};
+
+    pub const TRN_DW0: RegOffset = at(0x3958);
+    pub const RCV_DW0: RegOffset = at(0x3968);
+    pub const INT_CNTL: RegOffset = at(0x397c);
+    /// The byte of the guest's direction.
+    pub const CONTROL_TRN: u32 = 0x3978;
+    /// The byte of the host's.
+    pub const CONTROL_RCV: u32 = 0x3979;
 }
 
 /// Graphics.

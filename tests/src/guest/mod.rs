@@ -122,6 +122,14 @@ impl FakeGuest {
     /// # Errors
     /// [`Failure`] if the device or its memory cannot be made.
     pub fn new(sdma_instances: usize) -> Result<Self, Failure> {
+        Self::with(GpuConfig::bare_metal(&NAVI21, sdma_instances))
+    }
+
+    /// A guest with a device of this configuration.
+    ///
+    /// # Errors
+    /// [`Failure`] if the device or its memory cannot be made.
+    pub fn with(config: GpuConfig) -> Result<Self, Failure> {
         let vram = Vram::new(VRAM_SIZE)?;
         let bar = vram.share().map_err(|_| Failure::Host("VRAM cannot be shared"))?;
         let ram = memory::memory_file(RAM_SIZE)?;
@@ -139,7 +147,7 @@ impl FakeGuest {
         })?;
         memory.guest.set_bus_master(true);
         Ok(Self {
-            gpu: Gpu::new(GpuConfig::bare_metal(&NAVI21, sdma_instances), memory)?,
+            gpu: Gpu::new(config, memory)?,
             cpu,
             now: Duration::ZERO,
             next_vram: 0,
@@ -164,6 +172,41 @@ impl FakeGuest {
     pub fn write(&mut self, register: RegOffset, value: u32) {
         self.gpu.write_register(register, value);
         self.accessed();
+    }
+
+    /// Reads one byte of a register.
+    ///
+    /// # Errors
+    /// [`Failure::Invalid`] if it cannot be read by itself.
+    pub fn read_byte(&mut self, offset: u32) -> Result<u8, Failure> {
+        let value = self.gpu.read_register_byte(offset);
+        self.accessed();
+        value.ok_or(Failure::Invalid("a byte that cannot be read by itself"))
+    }
+
+    /// Writes one byte of a register.
+    ///
+    /// # Errors
+    /// [`Failure::Invalid`] if it cannot be written by itself.
+    pub fn write_byte(&mut self, offset: u32, value: u8) -> Result<(), Failure> {
+        let taken = self.gpu.write_register_byte(offset, value);
+        self.accessed();
+        if taken {
+            Ok(())
+        } else {
+            Err(Failure::Invalid("a byte that cannot be written by itself"))
+        }
+    }
+
+    /// Reads VRAM through BAR 0.
+    ///
+    /// # Errors
+    /// [`Failure::NoMemory`] beyond its end.
+    pub fn read_vram(&self, offset: u64, len: usize) -> Result<Vec<u8>, Failure> {
+        let mut data = vec![0; len];
+        self.cpu
+            .read(Location::Vram(VramOffset::new(offset)), &mut data)?;
+        Ok(data)
     }
 
     /// Writes two registers, the low half first.

@@ -1,0 +1,304 @@
+//! A virtual function and its host, as a driver sees them: coming up, resets by either side, what goes wrong.
+
+use device::asic::NAVI21;
+use device::event::{Event, Record, Side};
+use device::gpu::{EngineName, Fault, GpuConfig, LossMode, Order, VfRegisters};
+use device::sriov::{Access, Flr, Request};
+use tests::driver::mailbox::{self, event, request};
+use tests::driver::regs::{gc, mailbox as regs, mp, nbio, sdma};
+use tests::driver::{Domain, Driver, Kernel, smu};
+use tests::guest::{Failure, FakeGuest, PAGE, expect};
+
+const LOST: Flr = Flr::honest(LossMode::Poison);
+const KEPT: Flr = Flr::honest(LossMode::Keep);
+const OLD: u32 = 0x5afe_5afe;
+/// The host's data and the guest's, in VRAM.
+const PF2VF: u64 = 64 << 10;
+
+fn feature_flags(guest: &FakeGuest) -> Result<u32, Failure> {
+    let bytes = guest.read_vram(PF2VF + 20, 4)?;
+    let bytes = bytes.try_into().map_err(|_| Failure::Invalid("four bytes"))?;
+    Ok(u32::from_le_bytes(bytes))
+}
+
+/// What guest and host said to each other, in order.
+fn said(guest: &mut FakeGuest) -> Vec<(Side, &'static str)> {
+    let said = |record: &Record| match record.event {
+        Event::Mailbox { from, message, .. } => Some((from, message)),
+        _ => None,
+    };
+    let journal = guest.gpu().journal();
+    journal.since(0).filter_map(|record| said(record)).collect()
+}
+
+fn access(guest: &mut FakeGuest) -> Option<Access> {
+    guest.gpu().state().sriov.map(|sriov| sriov.access)
+}
+
+#[test]
+fn every_kernels_driver_brings_it_up() -> Result<(), Failure> {
+    for kernel in Kernel::ALL {
+        let mut driver = Driver::bring_up_vf(kernel, 2)?;
+        assert_eq!(access(&mut driver.guest), Some(Access::Runtime));
+        assert_eq!(
+            said(&mut driver.guest),
+            [
+                (Side::Guest, "REQ_GPU_INIT_DATA"),
+                (Side::Host, "REQ_GPU_INIT_DATA_READY"),
+                (Side::Guest, "REQ_GPU_INIT_ACCESS"),
+                (Side::Host, "READY_TO_ACCESS_GPU"),
+                (Side::Guest, "REL_GPU_INIT_ACCESS"),
+            ]
+        );
+    }
+    Ok(())
+}
+
+/// As all kernels do it after the host's notice with nothing to do: ready, reset, access, everything anew.
+fn recover_from_notice(driver: &mut Driver) -> Result<(), Failure> {
+    let guest = &mut driver.guest;
+    expect("notice", mailbox::peek(guest), event::FLR_NOTIFICATION)?;
+    mailbox::send(guest, request::READY_TO_RESET)?;
+    mailbox::wait(guest, event::FLR_NOTIFICATION_CMPL)?;
+    mailbox::ask(guest, request::REQ_GPU_INIT_ACCESS, event::READY_TO_ACCESS_GPU)?;
+    driver.guest.forget_interrupts();
+    driver.vf_hw_init()
+}
+
+#[test]
+fn a_reset_that_the_host_announces_loses_vram_or_keeps_it_and_says_which() -> Result<(), Failure> {
+    for (flr, found, flag) in [
+        (LOST, device::gpu::POISON, 4),
+        (KEPT, OLD, 0),
+        (
+            Flr {
+                vram: LossMode::Keep,
+                claims_lost: true,
+            },
+            OLD,
+            4,
+        ),
+        (
+            Flr {
+                vram: LossMode::Poison,
+                claims_lost: false,
+            },
+            device::gpu::POISON,
+            0,
+        ),
+    ] {
+        let mut driver = Driver::bring_up_vf(Kernel::V6_12, 2)?;
+        let buffer = driver.allocate(Domain::Vram, PAGE, PAGE)?;
+        driver.guest.store(&buffer, 0, OLD)?;
+        let before = driver.guest.messages();
+        assert!(driver.guest.gpu().host_flr(flr, true));
+        driver.guest.step()?;
+        assert!(
+            driver.guest.messages() > before,
+            "the notice comes with an interrupt"
+        );
+        recover_from_notice(&mut driver)?;
+        assert_eq!(driver.guest.load(&buffer, 0)?, found, "{flr:?}");
+        assert_eq!(feature_flags(&driver.guest)?, flag, "{flr:?}");
+        assert_eq!(driver.guest.gpu().stats().resets.vf, 1);
+        assert_eq!(access(&mut driver.guest), Some(Access::Runtime));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_reset_that_the_guest_asks_for_is_the_one_that_was_announced() -> Result<(), Failure> {
+    let mut driver = Driver::bring_up_vf(Kernel::V7_3, 1)?;
+    let buffer = driver.allocate(Domain::Vram, PAGE, PAGE)?;
+    driver.guest.store(&buffer, 0, OLD)?;
+    driver.guest.gpu().host_flr(KEPT, true);
+    let guest = &mut driver.guest;
+    guest.mask_interrupts(true);
+    mailbox::ask(guest, request::REQ_GPU_RESET_ACCESS, event::READY_TO_ACCESS_GPU)?;
+    guest.forget_interrupts();
+    guest.mask_interrupts(false);
+    driver.vf_hw_init()?;
+    assert_eq!(driver.guest.load(&buffer, 0)?, OLD);
+    assert_eq!(driver.guest.gpu().stats().resets.vf, 1);
+    Ok(())
+}
+
+#[test]
+fn the_driver_can_go_and_come_again() -> Result<(), Failure> {
+    let mut driver = Driver::bring_up_vf(Kernel::V6_1, 1)?;
+    for _ in 0..3 {
+        let guest = &mut driver.guest;
+        mailbox::ask(guest, request::REQ_GPU_FINI_ACCESS, event::READY_TO_ACCESS_GPU)?;
+        mailbox::send(guest, request::REL_GPU_FINI_ACCESS)?;
+        assert_eq!(access(guest), Some(Access::None));
+        mailbox::ask(guest, request::REQ_GPU_INIT_DATA, event::REQ_GPU_INIT_DATA_READY)?;
+        mailbox::ask(guest, request::REQ_GPU_INIT_ACCESS, event::READY_TO_ACCESS_GPU)?;
+        mailbox::send(guest, request::REL_GPU_INIT_ACCESS)?;
+    }
+    let stats = driver.guest.gpu().stats().sriov;
+    assert_eq!(stats.map(|stats| stats.out_of_order), Some(0));
+    Ok(())
+}
+
+#[test]
+fn a_host_that_is_silent_late_or_refuses_is_that_and_nothing_else() -> Result<(), Failure> {
+    let order = |fault| Order {
+        fault,
+        after: 0,
+        count: Some(1),
+    };
+    let request = Some(Request::ResetAccess);
+    let mut driver = Driver::bring_up_vf(Kernel::V6_12, 1)?;
+    let guest = &mut driver.guest;
+    guest.mask_interrupts(true);
+
+    let armed = guest.gpu().inject(order(Fault::HostSilent { request }));
+    assert!(armed.is_ok());
+    mailbox::send(guest, request::REQ_GPU_RESET_ACCESS)?;
+    assert!(mailbox::wait(guest, event::READY_TO_ACCESS_GPU).is_err());
+    assert_eq!(guest.gpu().stats().resets.vf, 0);
+
+    let armed = guest.gpu().inject(order(Fault::HostRefuses { request }));
+    assert!(armed.is_ok());
+    mailbox::ask(guest, request::REQ_GPU_RESET_ACCESS, event::FAIL)?;
+    assert_eq!(guest.gpu().stats().resets.vf, 0);
+
+    let delay = std::time::Duration::from_secs(2);
+    let armed = guest.gpu().inject(order(Fault::HostLate { request, delay }));
+    assert!(armed.is_ok());
+    mailbox::send(guest, request::REQ_GPU_RESET_ACCESS)?;
+    for _ in 0..100 {
+        guest.step()?;
+    }
+    expect("too early", mailbox::peek(guest), 0_u32)?;
+    mailbox::wait(guest, event::READY_TO_ACCESS_GPU)?;
+    assert_eq!(guest.gpu().stats().resets.vf, 1);
+    Ok(())
+}
+
+#[test]
+fn faults_of_a_host_need_one() -> Result<(), Failure> {
+    let mut guest = FakeGuest::new(1)?;
+    let order = Order {
+        fault: Fault::CorruptPf2Vf,
+        after: 0,
+        count: None,
+    };
+    assert!(guest.gpu().inject(order).is_err());
+    assert!(!guest.gpu().host_flr(LOST, true));
+    assert!(guest.gpu().stats().sriov.is_none() && guest.gpu().state().sriov.is_none());
+    Ok(())
+}
+
+#[test]
+fn damage_of_the_hosts_data_comes_and_goes_with_its_fault() -> Result<(), Failure> {
+    let mut driver = Driver::bring_up_vf(Kernel::V6_12, 1)?;
+    let good = driver.guest.read_vram(PF2VF, 1024)?;
+    let order = Order {
+        fault: Fault::CorruptPf2Vf,
+        after: 0,
+        count: None,
+    };
+    assert!(driver.guest.gpu().inject(order).is_ok());
+    assert_ne!(driver.guest.read_vram(PF2VF, 1024)?, good);
+    driver.guest.gpu().clear_faults(None);
+    assert_eq!(driver.guest.read_vram(PF2VF, 1024)?, good);
+    Ok(())
+}
+
+/// A message that nobody ends: the host does not wait for ever.
+#[test]
+fn a_guest_that_keeps_its_valid_bit_is_answered_all_the_same() -> Result<(), Failure> {
+    let mut driver = Driver::bring_up_vf(Kernel::V6_12, 1)?;
+    let guest = &mut driver.guest;
+    guest.mask_interrupts(true);
+    guest.write(regs::TRN_DW0, request::REQ_GPU_FINI_ACCESS);
+    guest.write_byte(regs::CONTROL_TRN, 1)?;
+    expect("not at once", mailbox::peek(guest), 0_u32)?;
+    mailbox::wait(guest, event::READY_TO_ACCESS_GPU)
+}
+
+#[test]
+fn a_function_resets_nothing_but_itself() -> Result<(), Failure> {
+    let mut driver = Driver::bring_up_vf(Kernel::V6_12, 1)?;
+    let buffer = driver.allocate(Domain::Vram, PAGE, PAGE)?;
+    let guest = &mut driver.guest;
+    guest.store(&buffer, 0, OLD)?;
+    smu::send(guest, smu::message::MODE1_RESET, 0)?;
+    guest.write(mp::MP0_C2PMSG_64, 0x7_0000);
+    for _ in 0..100 {
+        guest.step()?;
+    }
+    assert_eq!(guest.load(&buffer, 0)?, OLD);
+    assert_eq!(guest.gpu().stats().resets.mode1, 0);
+    Ok(())
+}
+
+#[test]
+fn registers_of_a_function_that_runs_are_counted_and_can_be_blocked() -> Result<(), Failure> {
+    for (vf_registers, found) in [(VfRegisters::Open, 0), (VfRegisters::Blocked, u32::MAX)] {
+        let config = GpuConfig {
+            vf_registers,
+            ..GpuConfig::virtual_function(&NAVI21, 1)
+        };
+        let mut driver = Driver::attach_vf(FakeGuest::with(config)?, Kernel::V6_12)?;
+        driver.vf_hw_init()?;
+        let guest = &mut driver.guest;
+        assert_eq!(guest.read(gc::GRBM_STATUS), found);
+        assert_ne!(guest.read(nbio::RCC_CONFIG_MEMSIZE), u32::MAX);
+        guest.write(sdma::F32_CNTL, 1);
+        let stats = guest
+            .gpu()
+            .stats()
+            .sriov
+            .ok_or(Failure::Invalid("no statistics"))?;
+        assert_eq!((stats.foreign_reads, stats.foreign_writes), (1, 1));
+        let names: Vec<_> = stats
+            .foreign_registers
+            .iter()
+            .map(|(name, ..)| name.as_str())
+            .collect();
+        assert!(names.contains(&"GRBM_STATUS"), "{names:?}");
+        // The way through the KIQ stays: what engines reach is not what the CPU reaches.
+        mailbox::ask(guest, request::REQ_GPU_FINI_ACCESS, event::READY_TO_ACCESS_GPU)?;
+        assert_eq!(
+            guest.read(gc::GRBM_STATUS),
+            0,
+            "the function is the driver's again"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_hung_engine_is_free_after_a_reset_of_the_function() -> Result<(), Failure> {
+    let mut driver = Driver::bring_up_vf(Kernel::V7_3, 1)?;
+    let hang = Order {
+        fault: Fault::Hang {
+            engine: EngineName::Sdma(0),
+            when: device::gpu::HangWhen::Now,
+        },
+        after: 0,
+        count: Some(1),
+    };
+    assert!(driver.guest.gpu().inject(hang).is_ok());
+    let guest = &mut driver.guest;
+    guest.mask_interrupts(true);
+    mailbox::ask(guest, request::REQ_GPU_RESET_ACCESS, event::READY_TO_ACCESS_GPU)?;
+    guest.forget_interrupts();
+    guest.mask_interrupts(false);
+    driver.vf_hw_init()
+}
+
+#[test]
+fn a_bus_reset_makes_the_host_forget_the_guest() -> Result<(), Failure> {
+    let mut driver = Driver::bring_up_vf(Kernel::V6_12, 1)?;
+    driver.guest.gpu().host_flr(KEPT, true);
+    driver.guest.reset_function();
+    assert_eq!(access(&mut driver.guest), Some(Access::None));
+    let state = driver.guest.gpu().state().sriov;
+    assert!(state.is_some_and(|state| state.announced.is_none() && state.claims_lost));
+    let guest = driver.guest;
+    // What it allocated is its own business: a fresh driver comes up on the same function.
+    Driver::attach_vf(guest, Kernel::V6_12)?.vf_hw_init()
+}
