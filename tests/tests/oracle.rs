@@ -532,6 +532,27 @@ fn a_table_in_the_place_of_a_lost_one_is_a_table() -> Outcome {
     comes_back(&mut story)
 }
 
+#[test]
+fn after_a_snapshot_what_came_back_before_it_does_not_count() -> Outcome {
+    let mut story = Story::new()?;
+    reset(&mut story.driver)?;
+    story.copy_back(1)?;
+    story.driver.guest.gpu().take_snapshot();
+    let report = story.compare();
+    let tables = story.shadows.len() as u64;
+    let user = story.present(&report)?.tables;
+    assert_eq!((user.kept, user.copied, user.lost), (tables - 1, 0, 1));
+    assert_eq!((report.recovery.by, report.recovery.lost), (By::None, true));
+    story.copy_back(0)?;
+    story.work()?;
+    assert_eq!(story.compare().recovery.by, By::ShadowCopies);
+    story.driver.guest.gpu().take_snapshot();
+    let report = story.compare();
+    assert_eq!(counts(story.present(&report)?), [ENTRIES, 0, 0, 0, 0, 0]);
+    assert_eq!((report.recovery.by, report.recovery.lost), (By::None, false));
+    comes_back(&mut story)
+}
+
 /// The time of the packet that made all spaces in use whole, and that of the last packet that counted.
 fn whole(report: &OracleReport) -> (Option<u64>, Option<u64>) {
     (report.recovery.whole_us, report.recovery.last_us)

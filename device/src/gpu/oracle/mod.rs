@@ -204,9 +204,10 @@ impl Oracle {
         counts.poisoned > 0 || counts.missing > 0 && !back
     }
 
-    fn begin_generation<M: PhysicalMemory>(&mut self, memory: &M, moment: Moment) {
-        let looked_at = self.snapshot(memory, moment, false);
-        self.tables.begin_generation();
+    /// Takes a look at every space as in [`snapshot`](Self::snapshot), and counts from now on what brings tables back.
+    fn start_over<M: PhysicalMemory>(&mut self, memory: &M, moment: Moment, always: bool) {
+        let looked_at = self.snapshot(memory, moment, always);
+        self.tables.start_over();
         // Only now: a table that took a lost one's place has just been dropped with that, and is taken up as what it is.
         self.take_up_tables(&looked_at);
         self.restored = Restored::default();
@@ -321,7 +322,7 @@ impl Gpu {
         self.observe_use();
         let moment = self.moment();
         let Self { oracle, fabric, .. } = self;
-        oracle.begin_generation(&fabric.memory, moment);
+        oracle.start_over(&fabric.memory, moment, false);
         self.journal.begin_generation();
     }
 
@@ -357,13 +358,13 @@ impl Gpu {
             .context_set(memory, vmid, context, fb_offset, generation);
     }
 
-    /// Keeps what page tables map at this moment, whatever state they are in, as what later ones are compared with.
+    /// Keeps what page tables map at this moment, whatever state they are in, as what later ones are compared with. What brought tables
+    /// back until now does not count any more.
     pub fn take_snapshot(&mut self) -> SnapshotReport {
         self.observe_use();
         let moment = self.moment();
         let Self { oracle, fabric, .. } = self;
-        let looked_at = oracle.snapshot(&fabric.memory, moment, true);
-        oracle.take_up_tables(&looked_at);
+        oracle.start_over(&fabric.memory, moment, true);
         SnapshotReport::new(oracle, moment)
     }
 

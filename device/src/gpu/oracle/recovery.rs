@@ -13,10 +13,10 @@ use super::spaces::{Space, SpaceId, Spaces};
 use super::tables::{State, TableIndex};
 use super::{Oracle, micros};
 
-/// Packets since the present generation began.
+/// Packets since the present generation began, or since the last snapshot that was asked for.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Recovery {
-    /// When the generation began, in microseconds since the daemon started.
+    /// When that was, in microseconds since the daemon started.
     pub(super) since_us: u64,
     /// Whether contents of VRAM were lost since.
     pub(super) lost: bool,

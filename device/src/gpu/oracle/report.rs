@@ -174,7 +174,7 @@ impl From<Counts> for Classes {
     }
 }
 
-/// A space's tables, by how they stand since the present generation began.
+/// A space's tables, by how they stand since the present generation began, or since a snapshot that was asked for in it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Tables {
     /// Not lost.
@@ -228,7 +228,7 @@ pub struct EntryReport {
     pub target: String,
 }
 
-/// How tables came back since the present generation began.
+/// How tables came back since the present generation began, or since a snapshot that was asked for in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct RecoveryReport {
     /// The generation.
@@ -241,7 +241,8 @@ pub struct RecoveryReport {
     pub shadow_copies: ShadowCopies,
     /// Entries written again.
     pub rewritten: Rewritten,
-    /// When the generation began, in microseconds since the daemon started.
+    /// Since when packets are counted, in microseconds since the daemon started: when the generation began, or when a snapshot was asked
+    /// for in it.
     pub since_us: u64,
     /// When the first packet had been executed.
     pub first_us: Option<u64>,

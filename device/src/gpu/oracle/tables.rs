@@ -12,7 +12,7 @@ use super::spaces::SpaceId;
 /// Tables that are known at a time: those of 128 GiB of 4 KiB pages.
 pub(super) const LIMIT: usize = 1 << 16;
 
-/// How a table stands since the present generation began.
+/// How a table stands since the present generation began, or since the last snapshot that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     /// It was not lost.
@@ -94,8 +94,8 @@ impl TableIndex {
         }
     }
 
-    /// A generation begins: what was lost and did not come back is still lost.
-    pub(super) fn begin_generation(&mut self) {
+    /// Counting starts over: what was lost and did not come back is still lost.
+    pub(super) fn start_over(&mut self) {
         self.tables.retain(|_, known| known.state != State::Recycled);
         for known in self.tables.values_mut() {
             if known.state != State::Lost {
@@ -159,7 +159,7 @@ mod tests {
         index.insert(0x2000, &table(0x2000), other);
         let states: Vec<_> = index.all().map(|known| known.state).collect();
         assert_eq!(states, [State::Lost, State::Recycled, State::Kept]);
-        index.begin_generation();
+        index.start_over();
         let states: Vec<_> = index.all().map(|known| known.state).collect();
         assert_eq!(states, [State::Lost, State::Kept]);
     }
