@@ -123,7 +123,7 @@ pub const REQUESTS: &str = "Requests, with their fields (docs/control.md):\n  \
     fault        Something goes wrong: --kind KIND [--after N] [--count N], and fields of the kind\n  \
     faults       Faults that are armed\n  \
     clear        No fault happens any more: [--id N]\n  \
-    flr          The host resets a virtual function: --vram lost|kept [--claim lost|kept] [--when now|asked]";
+    flr          The host resets a virtual function: --vram lost|kept [--claim lost|kept] [--when now|asked] [--patience_ms N]";
 
 const EXIT_STATUS: &str = "Exit status: 0 ended by a signal, or by --once; 1 failed; 2 wrong options.\n\
     Signals: SIGINT and SIGTERM end the daemon, SIGUSR1 logs what the guest touched that is not modelled.";

@@ -176,10 +176,10 @@ impl GpuFunction {
     }
 
     /// The host of a virtual function announces a reset of it, or makes up its mind about the next one that the guest asks for. Gives
-    /// whether there is a host.
-    pub fn host_flr(&mut self, flr: Flr, announce: bool) -> bool {
+    /// whether there is a host; see [`Gpu::host_flr`].
+    pub fn host_flr(&mut self, flr: Flr, announce: bool, patience: Option<Duration>) -> bool {
         self.tick();
-        let done = self.gpu.host_flr(flr, announce);
+        let done = self.gpu.host_flr(flr, announce, patience);
         self.deliver();
         done
     }

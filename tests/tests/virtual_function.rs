@@ -31,6 +31,17 @@ fn said(guest: &mut FakeGuest) -> Vec<(Side, &'static str)> {
     journal.since(0).filter_map(|record| said(record)).collect()
 }
 
+/// Arms a fault: so many times, or until it is cleared.
+fn arm(guest: &mut FakeGuest, fault: Fault, count: Option<u64>) -> Result<(), Failure> {
+    let order = Order {
+        fault,
+        after: 0,
+        count,
+    };
+    let armed = guest.gpu().inject(order).map(drop);
+    armed.map_err(|_| Failure::Invalid("the fault cannot be armed"))
+}
+
 fn access(guest: &mut FakeGuest) -> Option<Access> {
     guest.gpu().state().sriov.map(|sriov| sriov.access)
 }
@@ -91,7 +102,7 @@ fn a_reset_that_the_host_announces_loses_vram_or_keeps_it_and_says_which() -> Re
         let buffer = driver.allocate(Domain::Vram, PAGE, PAGE)?;
         driver.guest.store(&buffer, 0, OLD)?;
         let before = driver.guest.messages();
-        assert!(driver.guest.gpu().host_flr(flr, true));
+        assert!(driver.guest.gpu().host_flr(flr, true, None));
         driver.guest.step()?;
         assert!(
             driver.guest.messages() > before,
@@ -111,7 +122,7 @@ fn a_reset_that_the_guest_asks_for_is_the_one_that_was_announced() -> Result<(),
     let mut driver = Driver::bring_up_vf(Kernel::V7_3, 1)?;
     let buffer = driver.allocate(Domain::Vram, PAGE, PAGE)?;
     driver.guest.store(&buffer, 0, OLD)?;
-    driver.guest.gpu().host_flr(KEPT, true);
+    driver.guest.gpu().host_flr(KEPT, true, None);
     let guest = &mut driver.guest;
     guest.mask_interrupts(true);
     mailbox::ask(guest, request::REQ_GPU_RESET_ACCESS, event::READY_TO_ACCESS_GPU)?;
@@ -121,6 +132,22 @@ fn a_reset_that_the_guest_asks_for_is_the_one_that_was_announced() -> Result<(),
     assert_eq!(driver.guest.load(&buffer, 0)?, OLD);
     assert_eq!(driver.guest.gpu().stats().resets.vf, 1);
     Ok(())
+}
+
+/// A guest that never answers, as one of 6.12 and later with work pending.
+#[test]
+fn a_host_without_patience_resets_a_guest_that_is_not_ready() -> Result<(), Failure> {
+    let mut driver = Driver::bring_up_vf(Kernel::V6_12, 1)?;
+    let guest = &mut driver.guest;
+    guest.mask_interrupts(true);
+    let patience = Some(std::time::Duration::from_millis(50));
+    guest.gpu().host_flr(LOST, true, patience);
+    mailbox::wait(guest, event::FLR_NOTIFICATION_CMPL)?;
+    assert_eq!(guest.gpu().stats().resets.vf, 1);
+    guest.forget_interrupts();
+    guest.mask_interrupts(false);
+    mailbox::ask(guest, request::REQ_GPU_RESET_ACCESS, event::READY_TO_ACCESS_GPU)?;
+    driver.vf_hw_init()
 }
 
 #[test]
@@ -142,30 +169,22 @@ fn the_driver_can_go_and_come_again() -> Result<(), Failure> {
 
 #[test]
 fn a_host_that_is_silent_late_or_refuses_is_that_and_nothing_else() -> Result<(), Failure> {
-    let order = |fault| Order {
-        fault,
-        after: 0,
-        count: Some(1),
-    };
     let request = Some(Request::ResetAccess);
     let mut driver = Driver::bring_up_vf(Kernel::V6_12, 1)?;
     let guest = &mut driver.guest;
     guest.mask_interrupts(true);
 
-    guest.gpu().inject(order(Fault::HostSilent { request })).unwrap();
+    arm(guest, Fault::HostSilent { request }, Some(1))?;
     mailbox::send(guest, request::REQ_GPU_RESET_ACCESS)?;
     assert!(mailbox::wait(guest, event::READY_TO_ACCESS_GPU).is_err());
     assert_eq!(guest.gpu().stats().resets.vf, 0);
 
-    guest.gpu().inject(order(Fault::HostRefuses { request })).unwrap();
+    arm(guest, Fault::HostRefuses { request }, Some(1))?;
     mailbox::ask(guest, request::REQ_GPU_RESET_ACCESS, event::FAIL)?;
     assert_eq!(guest.gpu().stats().resets.vf, 0);
 
     let delay = std::time::Duration::from_secs(2);
-    guest
-        .gpu()
-        .inject(order(Fault::HostLate { request, delay }))
-        .unwrap();
+    arm(guest, Fault::HostLate { request, delay }, Some(1))?;
     mailbox::send(guest, request::REQ_GPU_RESET_ACCESS)?;
     for _ in 0..100 {
         guest.step()?;
@@ -179,13 +198,10 @@ fn a_host_that_is_silent_late_or_refuses_is_that_and_nothing_else() -> Result<()
 #[test]
 fn faults_of_a_host_need_one() -> Result<(), Failure> {
     let mut guest = FakeGuest::new(1)?;
-    let order = Order {
-        fault: Fault::CorruptPf2Vf,
-        after: 0,
-        count: None,
-    };
-    guest.gpu().inject(order).unwrap_err();
-    assert!(!guest.gpu().host_flr(LOST, true));
+    assert!(
+        arm(&mut guest, Fault::CorruptPf2Vf, None).is_err_and(|error| error.to_string().contains("armed"))
+    );
+    assert!(!guest.gpu().host_flr(LOST, true, None));
     assert!(guest.gpu().stats().sriov.is_none() && guest.gpu().state().sriov.is_none());
     Ok(())
 }
@@ -194,12 +210,7 @@ fn faults_of_a_host_need_one() -> Result<(), Failure> {
 fn damage_of_the_hosts_data_comes_and_goes_with_its_fault() -> Result<(), Failure> {
     let mut driver = Driver::bring_up_vf(Kernel::V6_12, 1)?;
     let good = driver.guest.read_vram(PF2VF, 1024)?;
-    let order = Order {
-        fault: Fault::CorruptPf2Vf,
-        after: 0,
-        count: None,
-    };
-    driver.guest.gpu().inject(order).unwrap();
+    arm(&mut driver.guest, Fault::CorruptPf2Vf, None)?;
     assert_ne!(driver.guest.read_vram(PF2VF, 1024)?, good);
     driver.guest.gpu().clear_faults(None);
     assert_eq!(driver.guest.read_vram(PF2VF, 1024)?, good);
@@ -273,15 +284,11 @@ fn registers_of_a_function_that_runs_are_counted_and_can_be_blocked() -> Result<
 #[test]
 fn a_hung_engine_is_free_after_a_reset_of_the_function() -> Result<(), Failure> {
     let mut driver = Driver::bring_up_vf(Kernel::V7_3, 1)?;
-    let hang = Order {
-        fault: Fault::Hang {
-            engine: EngineName::Sdma(0),
-            when: device::gpu::HangWhen::Now,
-        },
-        after: 0,
-        count: Some(1),
+    let hang = Fault::Hang {
+        engine: EngineName::Sdma(0),
+        when: device::gpu::HangWhen::Now,
     };
-    driver.guest.gpu().inject(hang).unwrap();
+    arm(&mut driver.guest, hang, Some(1))?;
     let guest = &mut driver.guest;
     guest.mask_interrupts(true);
     mailbox::ask(guest, request::REQ_GPU_RESET_ACCESS, event::READY_TO_ACCESS_GPU)?;
@@ -293,7 +300,7 @@ fn a_hung_engine_is_free_after_a_reset_of_the_function() -> Result<(), Failure> 
 #[test]
 fn a_bus_reset_makes_the_host_forget_the_guest() -> Result<(), Failure> {
     let mut driver = Driver::bring_up_vf(Kernel::V6_12, 1)?;
-    driver.guest.gpu().host_flr(KEPT, true);
+    driver.guest.gpu().host_flr(KEPT, true, None);
     driver.guest.reset_function();
     assert_eq!(access(&mut driver.guest), Some(Access::None));
     let state = driver.guest.gpu().state().sriov;

@@ -53,6 +53,8 @@ pub(super) struct HostSide {
     taken: Option<(Message, Duration)>,
     /// A message that the host is late with.
     late: Option<(Message, Duration)>,
+    /// When the host no longer waits for the guest with the reset that it has announced.
+    patience: Option<Duration>,
     /// What becomes of VRAM in the reset that has been asked for.
     flr: Flr,
     /// What lies in VRAM for the guest is damaged.
@@ -104,6 +106,7 @@ impl HostSide {
             host: Host::new(),
             taken: None,
             late: None,
+            patience: None,
             flr: Flr::honest(LossMode::Poison),
             damaged: false,
             foreign: Ledger::default(),
@@ -183,6 +186,11 @@ impl Gpu {
         if let Some((message, _)) = side.late.take_if(|(_, until)| *until <= now) {
             self.hear(message, Answer::Proceed);
         }
+        let Some(side) = &mut self.host else { return };
+        if side.patience.take_if(|until| *until <= now).is_some() {
+            let effects = side.host.lose_patience();
+            self.do_for_host(effects);
+        }
     }
 
     /// When it has something to do.
@@ -191,7 +199,11 @@ impl Gpu {
             return Turn::None;
         };
         let times = [side.taken, side.late].into_iter().flatten();
-        times.map(|(_, until)| until).min().map_or(Turn::None, Turn::At)
+        times
+            .map(|(_, until)| until)
+            .chain(side.patience)
+            .min()
+            .map_or(Turn::None, Turn::At)
     }
 
     /// The host looks at the message that it has taken.
@@ -238,6 +250,7 @@ impl Gpu {
                 HostEffect::Reset(flr) => {
                     if let Some(side) = &mut self.host {
                         side.flr = flr;
+                        side.patience = None;
                     }
                     // The data says what will have happened, even if nothing does.
                     self.publish();
@@ -317,15 +330,17 @@ impl Gpu {
             side.host.forget();
             side.taken = None;
             side.late = None;
+            side.patience = None;
         }
     }
 
     /// The host announces a reset of the function, or, without telling anybody, makes up its mind about the next one that the guest asks
-    /// for. Gives whether there is a host.
-    pub fn host_flr(&mut self, flr: Flr, announce: bool) -> bool {
+    /// for. With patience, what was announced happens after that time, whether the guest is ready or not. Gives whether there is a host.
+    pub fn host_flr(&mut self, flr: Flr, announce: bool, patience: Option<Duration>) -> bool {
         let Some(side) = &mut self.host else {
             return false;
         };
+        side.patience = patience.map(|time| self.now.saturating_add(time));
         if announce {
             let effects = side.host.announce(flr);
             self.do_for_host(effects);

@@ -227,6 +227,14 @@ impl Host {
         self.announced = Some(flr);
     }
 
+    /// The guest has had its time: what was announced happens now, ready or not.
+    pub fn lose_patience(&mut self) -> Vec<HostEffect> {
+        if self.announced.is_none() || self.waiting.is_some() {
+            return Vec::new();
+        }
+        self.begin_flr(Waiting::ForCompletion)
+    }
+
     fn begin_flr(&mut self, waiting: Waiting) -> Vec<HostEffect> {
         // A driver that asks again while a reset is under way gets that one's end.
         if self.waiting.replace(waiting).is_some() {
@@ -374,6 +382,18 @@ mod tests {
             [HostEffect::Reset(LOST)],
             "the next one is the usual one"
         );
+    }
+
+    #[test]
+    fn a_host_that_loses_its_patience_resets_once() {
+        let mut host = running();
+        assert_eq!(host.lose_patience(), [], "nothing was announced");
+        host.announce(KEPT);
+        assert_eq!(host.lose_patience(), [HostEffect::Reset(KEPT)]);
+        assert_eq!(host.lose_patience(), [], "it happens already");
+        assert_eq!(host.flr_done(), [HostEffect::Tell(Notice::FlrDone)]);
+        say(&mut host, Request::ResetAccess);
+        assert_eq!(host.view().out_of_order, 0, "its jobs were lost with that reset");
     }
 
     #[test]

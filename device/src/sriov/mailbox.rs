@@ -241,8 +241,8 @@ mod tests {
     fn a_message_is_sent_by_its_valid_bit_and_settled_when_that_falls() {
         let mut guest = Guest::new();
         assert_eq!(guest.byte(TRN, 0), [], "nothing was valid");
-        for (index, dword) in (0..).zip([6, 0, 2, 9]) {
-            guest.dword(TRN_DW0.plus(4 * index), dword);
+        for (byte, dword) in (0..).step_by(4).zip([6, 0, 2, 9]) {
+            guest.dword(TRN_DW0.plus(byte), dword);
         }
         assert_eq!(guest.byte(TRN, 1), [MailboxEffect::Sent]);
         assert_eq!(guest.mailbox.message(), [6, 0, 2, 9]);

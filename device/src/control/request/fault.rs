@@ -175,7 +175,11 @@ fn bits(fields: &mut Fields, name: &'static str) -> Result<Option<u64>, RequestE
 }
 
 /// A time in a unit that is longer than a microsecond or that.
-fn time(fields: &mut Fields, name: &'static str, unit: Duration) -> Result<Option<Duration>, RequestError> {
+pub(super) fn time(
+    fields: &mut Fields,
+    name: &'static str,
+    unit: Duration,
+) -> Result<Option<Duration>, RequestError> {
     const LONGEST: Duration = Duration::from_secs(3600);
     let Some(number) = fields.number(name, "time units")? else {
         return Ok(None);

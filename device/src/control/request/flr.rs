@@ -1,8 +1,11 @@
 //! The host of a virtual function resets it.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::fault::time;
 use super::{Fields, RequestError, value};
 use crate::function::GpuFunction;
 use crate::gpu::LossMode;
@@ -15,6 +18,8 @@ pub struct HostFlr {
     pub flr: Flr,
     /// Whether the guest is told at once.
     pub announce: bool,
+    /// How long the host waits until the guest is ready; for ever if none.
+    pub patience: Option<Duration>,
 }
 
 /// What becomes of VRAM.
@@ -40,6 +45,11 @@ impl HostFlr {
         let vram: Fate = fields.required_word("vram", "lost or kept")?;
         let claim = fields.word("claim", "lost or kept")?.unwrap_or(vram);
         let when = fields.word("when", "now or asked")?.unwrap_or(When::Now);
+        let patience = time(fields, "patience_ms", Duration::from_millis(1))?;
+        if patience.is_some() && when == When::Asked {
+            let message = "nothing is announced, so that there is nothing to wait for";
+            return Err(RequestError::new("patience_ms", message));
+        }
         Ok(Self {
             flr: Flr {
                 vram: match vram {
@@ -49,12 +59,13 @@ impl HostFlr {
                 claims_lost: claim == Fate::Lost,
             },
             announce: when == When::Now,
+            patience,
         })
     }
 
     pub(super) fn answer(self, function: &mut GpuFunction) -> Result<Value, RequestError> {
         log::info!(target: "amdgpu::sriov", "the host is to reset the function: {self:?}");
-        if function.host_flr(self.flr, self.announce) {
+        if function.host_flr(self.flr, self.announce, self.patience) {
             value(&self.flr)
         } else {
             let message =

@@ -389,6 +389,10 @@ mod tests {
             (r#"{"request":"flr","vram":"lost","claim":"both"}"#, "claim"),
             (r#"{"request":"flr","vram":"lost","when":"later"}"#, "when"),
             (
+                r#"{"request":"flr","vram":"lost","when":"asked","patience_ms":5}"#,
+                "patience_ms",
+            ),
+            (
                 r#"{"request":"fault","kind":"host-silent","message":"PLEASE"}"#,
                 "message",
             ),
