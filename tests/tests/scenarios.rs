@@ -1,6 +1,6 @@
 //! Scenarios in guests with unmodified kernels: those that the others stand on, with their controls, and one that has to fail.
 //!
-//! All scenarios and all controls on three kernels take longer than a test run should; `.ci/run` has them.
+//! All scenarios and all controls on three kernels take longer than a test run should: `.ci/scenarios`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
