@@ -469,18 +469,21 @@ fn a_reset_can_lie() -> Story {
 
 #[test]
 fn a_queue_reset_that_fails_leaves_the_hang_to_mode1() -> Story {
-    let mut driver = driver()?;
-    inject(&mut driver, Fault::QueueResetFail { engine: SDMA0 }, 0, None)?;
-    hang(&mut driver, SDMA0, HangWhen::Now)?;
-    let (engine, guest) = driver.engine(0)?;
-    guest.write(engine.at(reg::FREEZE), FREEZE);
-    guest.run_until_idle()?;
-    expect("FREEZE", guest.read(engine.at(reg::FREEZE)), FREEZE)?;
-    engine.soft_reset(guest);
-    stays_away(restart(&mut driver, 0))?;
-    driver.mode1_reset(ResetMethod::Mode1Smu)?;
-    driver.hw_init()?;
-    works(&mut driver, 0)
+    for engine in [Some(SDMA0), None] {
+        let mut driver = driver()?;
+        inject(&mut driver, Fault::QueueResetFail { engine }, 0, None)?;
+        hang(&mut driver, SDMA0, HangWhen::Now)?;
+        let (engine, guest) = driver.engine(0)?;
+        guest.write(engine.at(reg::FREEZE), FREEZE);
+        guest.run_until_idle()?;
+        expect("FREEZE", guest.read(engine.at(reg::FREEZE)), FREEZE)?;
+        engine.soft_reset(guest);
+        stays_away(restart(&mut driver, 0))?;
+        driver.mode1_reset(ResetMethod::Mode1Smu)?;
+        driver.hw_init()?;
+        works(&mut driver, 0)?;
+    }
+    Ok(())
 }
 
 #[test]

@@ -32,10 +32,7 @@ const KINDS: [(&str, Parse); 19] = [
     }),
     ("smu-fail", smu_fail),
     ("reset-fail", reset_fail),
-    ("queue-reset-fail", |fields| match engine(fields)? {
-        EngineName::Kiq => Err(RequestError::new("engine", "nothing resets the kiq alone")),
-        engine => Ok(Fault::QueueResetFail { engine }),
-    }),
+    ("queue-reset-fail", queue_reset_fail),
     ("host-silent", |fields| {
         host_request(fields).map(|request| Fault::HostSilent { request })
     }),
@@ -141,12 +138,14 @@ fn names() -> String {
 /// The engine that a request names.
 pub(super) fn engine(fields: &mut Fields) -> Result<EngineName, RequestError> {
     let expected = EngineName::EXPECTED;
-    let Some(given) = fields.take("engine") else {
-        return Err(RequestError::new(
-            "engine",
-            format!("missing, expected {expected}"),
-        ));
-    };
+    let given = fields
+        .take("engine")
+        .ok_or_else(|| RequestError::new("engine", format!("missing, expected {expected}")))?;
+    engine_named(&given)
+}
+
+fn engine_named(given: &Value) -> Result<EngineName, RequestError> {
+    let expected = EngineName::EXPECTED;
     given
         .as_str()
         .and_then(EngineName::parse)
@@ -316,6 +315,13 @@ fn host_late(fields: &mut Fields) -> Result<Fault, RequestError> {
     let delay = time(fields, "ms", Duration::from_millis(1))?
         .ok_or_else(|| RequestError::new("ms", "missing, expected milliseconds"))?;
     Ok(Fault::HostLate { request, delay })
+}
+
+fn queue_reset_fail(fields: &mut Fields) -> Result<Fault, RequestError> {
+    match fields.take("engine").as_ref().map(engine_named).transpose()? {
+        Some(EngineName::Kiq) => Err(RequestError::new("engine", "nothing resets the kiq alone")),
+        engine => Ok(Fault::QueueResetFail { engine }),
+    }
 }
 
 fn reset_fail(fields: &mut Fields) -> Result<Fault, RequestError> {

@@ -248,6 +248,13 @@ mod tests {
             count: None,
         };
         assert_eq!(corrupt, Ok(Request::Fault(Inject { order })));
+        let queues = Request::parse(r#"{"request":"fault","kind":"queue-reset-fail"}"#);
+        let order = Order {
+            fault: Fault::QueueResetFail { engine: None },
+            after: 0,
+            count: None,
+        };
+        assert_eq!(queues, Ok(Request::Fault(Inject { order })));
         assert_eq!(
             Request::parse(r#"{"request":"clear","id":4}"#),
             Ok(Request::Clear(Clear { id: Some(4) }))

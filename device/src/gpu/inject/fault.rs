@@ -95,8 +95,8 @@ pub enum Fault {
     },
     /// A reset of only this engine's queues does nothing.
     QueueResetFail {
-        /// Which.
-        engine: EngineName,
+        /// Which, or any.
+        engine: Option<EngineName>,
     },
     /// The host of a virtual function does nothing about a message and does not answer it.
     HostSilent {
@@ -168,6 +168,14 @@ impl Fault {
         )
     }
 
+    /// Whether a reset of only this engine's queues does nothing because of it.
+    pub fn spoils_queue_reset(&self, which: EngineName) -> bool {
+        match self {
+            Self::QueueResetFail { engine } => engine.is_none_or(|engine| engine == which),
+            _ => false,
+        }
+    }
+
     /// Its name in requests and events.
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -197,9 +205,8 @@ impl Fault {
     /// Its engine, if it concerns only one.
     pub const fn engine(&self) -> Option<EngineName> {
         match self {
-            Self::Hang { engine, .. } | Self::Slow { engine, .. } | Self::QueueResetFail { engine } => {
-                Some(*engine)
-            }
+            Self::Hang { engine, .. } | Self::Slow { engine, .. } => Some(*engine),
+            Self::QueueResetFail { engine } => *engine,
             _ => None,
         }
     }

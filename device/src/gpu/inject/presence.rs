@@ -49,10 +49,7 @@ impl Armory {
     }
 
     fn queue_reset_fails(&mut self, engine: EngineName, detail: impl FnOnce() -> String) -> bool {
-        let fits = |fault: &Fault| match fault {
-            Fault::QueueResetFail { engine: faulty } => (*faulty == engine).then_some(()),
-            _ => None,
-        };
+        let fits = |fault: &Fault| fault.spoils_queue_reset(engine).then_some(());
         self.fire(fits, detail).is_some()
     }
 }
@@ -137,9 +134,7 @@ impl Gpu {
     /// Takes over which faults last.
     pub(super) fn update_presence(&mut self) {
         let inject = &self.fabric.inject;
-        let works = |which: EngineName| {
-            !inject.any(|fault| matches!(fault, Fault::QueueResetFail { engine } if *engine == which))
-        };
+        let works = |which: EngineName| !inject.any(|fault| fault.spoils_queue_reset(which));
         for (index, registers) in self.fabric.sdma.iter_mut().enumerate() {
             registers.set_freeze_works(works(EngineName::Sdma(index)));
         }
