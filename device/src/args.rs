@@ -1,6 +1,6 @@
 //! Command line of the daemon, and the checked configuration that comes of it.
 //!
-//! This file uses nothing of the rest of the crate but [`crate::asic`], so that man pages can be made from it.
+//! This file uses nothing of the rest of the crate but [`crate::asic`] and [`crate::sriov`], so that man pages can be made from it.
 
 use std::path::PathBuf;
 
@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use thiserror::Error;
 
 use crate::asic::{AsicProfile, Board, NAVI21, Personality};
+use crate::sriov::Indirect;
 
 const MIN_VRAM: u64 = 256 << 20;
 const MAX_VRAM: u64 = 64 << 30;
@@ -39,6 +40,11 @@ pub struct Args {
     /// Otherwise such accesses are only counted.
     #[arg(long)]
     pub block_vf_registers: bool,
+
+    /// Registers that the host tells a virtual function's driver not to write itself while it starts: "ih" by the security processor,
+    /// "mmhub" and "gc" by the RLC.
+    #[arg(long, value_name = "BLOCK", value_delimiter = ',', value_parser = ["ih", "mmhub", "gc"])]
+    pub vf_indirect: Vec<String>,
 
     /// Size of VRAM: a power of two from 256M to 64G. Memory that the guest never touches is not allocated.
     #[arg(long, value_name = "SIZE", default_value = "1G")]
@@ -199,6 +205,8 @@ pub struct Config {
     pub personality: &'static Personality,
     /// Whether registers that are not a virtual function's answer while it runs.
     pub block_vf_registers: bool,
+    /// Registers that its driver is told to leave to others while it starts.
+    pub vf_indirect: Indirect,
     /// Bytes of VRAM.
     pub vram_size: u64,
     /// SDMA engines.
@@ -241,6 +249,7 @@ impl TryFrom<Args> for Config {
             asic,
             personality: personality(asic, &args.personality)?,
             block_vf_registers: args.block_vf_registers,
+            vf_indirect: indirect(&args.vf_indirect),
             vram_size,
             sdma_instances: args.sdma_instances,
             board: Board {
@@ -267,6 +276,15 @@ fn profile(name: &str) -> Result<&'static AsicProfile, ConfigError> {
             name: name.to_owned(),
             known: known.map(|asic| asic.name).join(", "),
         })
+}
+
+fn indirect(blocks: &[String]) -> Indirect {
+    let has = |name| blocks.iter().any(|block| block == name);
+    Indirect {
+        interrupt_handler: has("ih"),
+        mmhub: has("mmhub"),
+        graphics: has("gc"),
+    }
 }
 
 fn personality(asic: &'static AsicProfile, name: &str) -> Result<&'static Personality, ConfigError> {
@@ -391,6 +409,9 @@ mod tests {
         let vf = config(&["--personality", "vf"]).unwrap();
         assert_eq!(vf.personality.pci.device, 0x73ae);
         assert!(vf.personality.host.is_some() && !vf.block_vf_registers);
+        assert_eq!(vf.vf_indirect, Indirect::default());
+        let indirect = config(&["--vf-indirect", "ih,gc"]).unwrap().vf_indirect;
+        assert!(indirect.interrupt_handler && indirect.graphics && !indirect.mmhub);
     }
 
     #[test]

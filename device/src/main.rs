@@ -11,7 +11,7 @@ use device::args::{Args, Command, Config};
 use device::control::{ControlSocket, client};
 use device::event::EventLog;
 use device::function::GpuFunction;
-use device::gpu::{GpuConfig, VfRegisters};
+use device::gpu::{GpuConfig, VfConfig, VfRegisters};
 use device::transport::vfio_user::{Listener, Options, Server};
 use device::transport::{Mailbox, StopHandle};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
@@ -71,10 +71,13 @@ const fn gpu_config(config: &Config) -> GpuConfig {
     GpuConfig {
         asic: config.asic,
         personality: config.personality,
-        vf_registers: if config.block_vf_registers {
-            VfRegisters::Blocked
-        } else {
-            VfRegisters::Open
+        vf: VfConfig {
+            registers: if config.block_vf_registers {
+                VfRegisters::Blocked
+            } else {
+                VfRegisters::Open
+            },
+            indirect: config.vf_indirect,
         },
         sdma_instances: config.sdma_instances,
         board: config.board,

@@ -2,7 +2,7 @@
 
 use device::asic::NAVI21;
 use device::event::{Event, Record, Side};
-use device::gpu::{EngineName, Fault, GpuConfig, LossMode, Order, VfRegisters};
+use device::gpu::{EngineName, Fault, GpuConfig, LossMode, Order, VfConfig, VfRegisters};
 use device::sriov::{Access, Flr, Request};
 use tests::driver::mailbox::{self, event, request};
 use tests::driver::regs::{gc, mailbox as regs, mp, nbio, sdma};
@@ -247,9 +247,12 @@ fn a_function_resets_nothing_but_itself() -> Result<(), Failure> {
 
 #[test]
 fn registers_of_a_function_that_runs_are_counted_and_can_be_blocked() -> Result<(), Failure> {
-    for (vf_registers, found) in [(VfRegisters::Open, 0), (VfRegisters::Blocked, u32::MAX)] {
+    for (registers, found) in [(VfRegisters::Open, 0), (VfRegisters::Blocked, u32::MAX)] {
         let config = GpuConfig {
-            vf_registers,
+            vf: VfConfig {
+                registers,
+                ..VfConfig::default()
+            },
             ..GpuConfig::virtual_function(&NAVI21, 1)
         };
         let mut driver = Driver::attach_vf(FakeGuest::with(config)?, Kernel::V6_12)?;

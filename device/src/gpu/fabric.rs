@@ -82,7 +82,7 @@ impl Fabric {
         let GpuConfig {
             asic,
             personality,
-            vf_registers: _,
+            vf: _,
             sdma_instances,
             board,
         } = *config;

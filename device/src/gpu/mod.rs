@@ -24,7 +24,7 @@ pub use oracle::{OracleReport, SnapshotReport};
 pub use pages::{PageTableUpdates, UpdateCounts};
 pub use report::{BlockRegisters, Stats, TableReport, UnmodelledRegister};
 pub use reset::ResetCounts;
-pub use sriov::{SriovState, SriovStats, VfRegisters};
+pub use sriov::{SriovState, SriovStats, VfConfig, VfRegisters};
 pub use state::{ContextState, Doing, IndirectState, QueueReport, SdmaState, State};
 
 use std::time::Duration;
@@ -38,6 +38,7 @@ use crate::event::{Event, Journal, ResetKind};
 use crate::gfx::CommandProcessor;
 use crate::limited::limited;
 use crate::memory::DeviceMemory;
+use crate::sriov::Indirect;
 use engines::{SdmaSlot, Turn};
 use fabric::{Effect, Fabric};
 use inject::{Late, Presence};
@@ -53,8 +54,8 @@ pub struct GpuConfig {
     pub asic: &'static AsicProfile,
     /// What the function is to its driver: one of the part's personalities.
     pub personality: &'static Personality,
-    /// What a virtual function's registers do while it runs.
-    pub vf_registers: VfRegisters,
+    /// A virtual function's registers.
+    pub vf: VfConfig,
     /// SDMA engines, at least 1 and at most what the part has.
     pub sdma_instances: usize,
     /// The board.
@@ -67,7 +68,14 @@ impl GpuConfig {
         Self {
             asic,
             personality: &asic.bare_metal,
-            vf_registers: VfRegisters::Open,
+            vf: VfConfig {
+                registers: VfRegisters::Open,
+                indirect: Indirect {
+                    interrupt_handler: false,
+                    mmhub: false,
+                    graphics: false,
+                },
+            },
             sdma_instances,
             board: asic.board(),
         }
@@ -172,7 +180,10 @@ impl Gpu {
             late: Late::default(),
             presence: Presence::default(),
             off_bus: false,
-            host: config.personality.host.map(HostSide::new),
+            host: config
+                .personality
+                .host
+                .map(|exchange| HostSide::new(exchange, config.vf.indirect)),
         };
         gpu.boot();
         Ok(gpu)

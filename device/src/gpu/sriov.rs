@@ -18,8 +18,8 @@ use crate::images::vbios;
 use crate::limited::limited;
 use crate::sriov::exchange::{self, AREA};
 use crate::sriov::{
-    Access, Answer, Exchange, Flr, Host, HostEffect, HostView, MailboxEffect, MailboxInterrupt, Message,
-    Notice, Vf2Pf,
+    Access, Answer, Exchange, Flr, Host, HostEffect, HostView, Indirect, MailboxEffect, MailboxInterrupt,
+    Message, Notice, Vf2Pf,
 };
 
 /// How long the host leaves a guest alone that does not take its valid bit back. It takes microseconds; a reset in the middle of it would
@@ -42,6 +42,15 @@ pub enum VfRegisters {
     Open,
     /// They read as all ones and drop writes.
     Blocked,
+}
+
+/// How a virtual function's registers are reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct VfConfig {
+    /// What becomes of accesses that are not a function's while it runs.
+    pub registers: VfRegisters,
+    /// What the driver is told to leave to others while it starts.
+    pub indirect: Indirect,
 }
 
 /// The host, and what it has not got round to.
@@ -100,10 +109,10 @@ pub struct SriovState {
 }
 
 impl HostSide {
-    pub(super) fn new(exchange: Exchange) -> Self {
+    pub(super) fn new(exchange: Exchange, indirect: Indirect) -> Self {
         Self {
             exchange,
-            host: Host::new(),
+            host: Host::new(indirect),
             taken: None,
             late: None,
             patience: None,
@@ -151,7 +160,7 @@ impl Gpu {
             let name = self.fabric.name(offset);
             limited!(Info, target: "amdgpu::sriov", "guest error: {direction:x?} of {name} ({offset}) while the function runs");
         }
-        self.config.vf_registers == VfRegisters::Open
+        self.config.vf.registers == VfRegisters::Open
     }
 
     pub(super) fn apply_mailbox(&mut self, effect: MailboxEffect) {

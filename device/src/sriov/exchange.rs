@@ -44,18 +44,38 @@ impl Exchange {
 pub struct Features {
     /// A reset of the function loses its VRAM.
     pub flr_vram_lost: bool,
+    /// How the guest has to reach registers while it has the function for itself.
+    pub indirect: Indirect,
+}
+
+/// Registers that the guest is not to write itself while it has the function for itself (`reg_access_flags`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Indirect {
+    /// The interrupt handler's: by PROG_REG of the security processor.
+    pub interrupt_handler: bool,
+    /// MMHUB's: by the RLC.
+    pub mmhub: bool,
+    /// Graphics': by the RLC.
+    pub graphics: bool,
+}
+
+impl Indirect {
+    const fn flags(self) -> u32 {
+        self.interrupt_handler as u32 | (self.mmhub as u32) << 1 | (self.graphics as u32) << 2
+    }
 }
 
 /// The host's area. With `valid` false its checksum is wrong.
 pub fn pf2vf(features: Features, exchange: &Exchange, valid: bool) -> [u8; AREA] {
     let mut area = [0; AREA];
     let flags = if features.flr_vram_lost { FLR_VRAM_LOST } else { 0 };
-    let fields: [(usize, u32); 5] = [
+    let fields: [(usize, u32); 6] = [
         (0, 1024), // size
         (4, PF2VF_VERSION),
         (20, flags),
         (88, exchange.interval_ms),
         (92, 0x7f21), // uuid, low: any number that is not 0
+        (104, features.indirect.flags()),
     ];
     for (at, value) in fields {
         put(&mut area, at, value);
@@ -130,7 +150,18 @@ impl Vf2Pf {
 mod tests {
     use super::*;
 
-    const LOST: Features = Features { flr_vram_lost: true };
+    const KEPT: Features = Features {
+        flr_vram_lost: false,
+        indirect: Indirect {
+            interrupt_handler: false,
+            mmhub: false,
+            graphics: false,
+        },
+    };
+    const LOST: Features = Features {
+        flr_vram_lost: true,
+        ..KEPT
+    };
 
     /// `amdgpu_virt_read_pf2vf_data`: the driver adds up all bytes and takes those of the checksum off again.
     fn as_the_driver_checks(area: &[u8; AREA]) -> bool {
@@ -141,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_hosts_area_passes_the_drivers_check_unless_it_is_to_fail() {
-        for features in [LOST, Features { flr_vram_lost: false }] {
+        for features in [LOST, KEPT] {
             assert!(as_the_driver_checks(&pf2vf(features, &Exchange::USUAL, true)));
             assert!(!as_the_driver_checks(&pf2vf(features, &Exchange::USUAL, false)));
         }
@@ -153,8 +184,28 @@ mod tests {
         assert_eq!((dword(&area, 0), dword(&area, 4)), (1024, 2));
         assert_eq!(dword(&area, 20), 4);
         assert_eq!(dword(&area, 88), 2000);
-        let kept = pf2vf(Features { flr_vram_lost: false }, &Exchange::USUAL, true);
-        assert_eq!(dword(&kept, 20), 0);
+        assert_eq!(dword(&pf2vf(KEPT, &Exchange::USUAL, true), 20), 0);
+        for (indirect, flags) in [
+            (Indirect::default(), 0),
+            (
+                Indirect {
+                    interrupt_handler: true,
+                    ..Indirect::default()
+                },
+                1,
+            ),
+            (
+                Indirect {
+                    interrupt_handler: true,
+                    mmhub: true,
+                    graphics: true,
+                },
+                7,
+            ),
+        ] {
+            let area = pf2vf(Features { indirect, ..LOST }, &Exchange::USUAL, true);
+            assert_eq!(dword(&area, 104), flags);
+        }
     }
 
     #[test]

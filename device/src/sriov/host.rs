@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::exchange::Features;
+use super::exchange::{Features, Indirect};
 use super::message::{Message, Notice, Request};
 use crate::gpu::LossMode;
 use crate::limited::limited;
@@ -100,6 +100,7 @@ pub struct HostView {
 /// The host of one virtual function.
 #[derive(Debug, Clone)]
 pub struct Host {
+    indirect: Indirect,
     access: Access,
     usual: Flr,
     announced: Option<Flr>,
@@ -110,17 +111,12 @@ pub struct Host {
     out_of_order: u64,
 }
 
-impl Default for Host {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Host {
     /// A host whose resets lose VRAM, and that says so.
-    pub const fn new() -> Self {
+    pub const fn new(indirect: Indirect) -> Self {
         let usual = Flr::honest(LossMode::Poison);
         Self {
+            indirect,
             access: Access::None,
             usual,
             announced: None,
@@ -141,6 +137,7 @@ impl Host {
     pub const fn features(&self) -> Features {
         Features {
             flr_vram_lost: self.claims_lost,
+            indirect: self.indirect,
         }
     }
 
@@ -261,6 +258,7 @@ impl Host {
     /// The function was reset from the bus, or the machine around it was switched off: what was said before counts no longer.
     pub fn forget(&mut self) {
         let Self {
+            indirect: _,
             access,
             usual,
             announced,
@@ -301,7 +299,7 @@ mod tests {
 
     /// A host whose guest has come up, as all three kernels do it.
     fn running() -> Host {
-        let mut host = Host::new();
+        let mut host = Host::new(Indirect::default());
         for request in [Request::InitData, Request::InitAccess, Request::ReleaseInit] {
             say(&mut host, request);
         }
@@ -311,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_driver_that_starts_gets_data_then_the_function_then_leaves_it() {
-        let mut host = Host::new();
+        let mut host = Host::new(Indirect::default());
         assert_eq!(
             say(&mut host, Request::InitData),
             [HostEffect::Publish, HostEffect::Tell(Notice::InitDataReady)]
@@ -427,7 +425,7 @@ mod tests {
     fn whatever_comes_out_of_order_is_counted_and_never_fatal() {
         for first in Request::NAMED.into_iter().chain([Request::Unknown(77)]) {
             for second in Request::NAMED {
-                let mut host = Host::new();
+                let mut host = Host::new(Indirect::default());
                 say(&mut host, first);
                 say(&mut host, second);
                 host.flr_done();
@@ -435,7 +433,7 @@ mod tests {
                 assert_eq!(told, 2);
             }
         }
-        let mut host = Host::new();
+        let mut host = Host::new(Indirect::default());
         say(&mut host, Request::ReleaseInit);
         say(&mut host, Request::Unknown(0));
         assert_eq!(host.view().out_of_order, 2);
