@@ -50,7 +50,7 @@ pub(super) struct Reset {
 /// What the device did, as it is gathered event by event.
 #[derive(Debug, Default)]
 pub(super) struct Device {
-    /// Resets in row 0, losses in row 1, faults in row 2.
+    /// Resets in row 0, losses in row 1, faults and messages in row 2.
     pub(super) events: Vec<Item>,
     /// Per engine: what stood still, and its fences.
     pub(super) engines: BTreeMap<String, Engine>,
@@ -135,6 +135,7 @@ impl Device {
                     engine.close(at, "waits");
                 }
             }
+            "mailbox" => self.mailbox(at, row, event, &detail),
             "interrupt" => self.interrupts.push((at, 1.0, row)),
             "engine-halted" => self.stopped(at, row, event, "hung", "halted", event.text("reason")),
             "engine-waits" => self.stopped(at, row, event, "waits", "waits", event.text("target")),
@@ -279,6 +280,22 @@ impl Device {
                     row,
                 ),
             );
+        }
+    }
+
+    /// What guest and host of a virtual function say to each other; that a reset is announced is a moment of its own.
+    fn mailbox(&mut self, at: f64, row: usize, event: &DeviceEvent, detail: &str) {
+        let from = event.text("from").unwrap_or("somebody");
+        let message = event.text("message").unwrap_or("something");
+        let fate = event.text("fate");
+        let class = if fate.is_some() { "bad" } else { "neutral" };
+        let label = match fate {
+            Some(fate) => format!("{from}: {message}, {fate}"),
+            None => format!("{from}: {message}"),
+        };
+        self.events.push(Item::instant(at, 2, class, &label, detail, row));
+        if message == "FLR_NOTIFICATION" || fate.is_some() {
+            self.moment(at, row, class, &label);
         }
     }
 
@@ -485,6 +502,7 @@ fn reset_name(event: &DeviceEvent) -> (String, bool) {
         "mode2" => ("MODE2 reset", true),
         "baco-enter" => ("entry into BACO", true),
         "baco-exit" => ("exit from BACO", true),
+        "vf-flr" => ("reset of the function by its host", true),
         "function-level" => ("function level reset", true),
         "bus" => ("bus reset", true),
         "d3hot" => ("stay in D3hot", true),

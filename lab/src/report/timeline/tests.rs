@@ -275,6 +275,37 @@ fn the_reset_of_a_gpu_that_is_plugged_in_is_no_view() {
 }
 
 #[test]
+fn what_guest_and_host_say_is_on_the_time_line() {
+    let mut evidence = Evidence::default();
+    let mut text = "{\"us\":0,\"event\":\"started\",\"unix_us\":1000000}\n".to_owned();
+    for (us, rest) in [
+        (
+            1000,
+            "\"event\":\"mailbox\",\"from\":\"host\",\"message\":\"FLR_NOTIFICATION\"",
+        ),
+        (
+            2000,
+            "\"event\":\"mailbox\",\"from\":\"guest\",\"message\":\"REQ_GPU_RESET_ACCESS\",\"fate\":\"refused\"",
+        ),
+        (3000, "\"event\":\"reset-begin\",\"kind\":\"vf-flr\""),
+        (4000, "\"event\":\"reset-end\",\"kind\":\"vf-flr\""),
+    ] {
+        let _ = writeln!(text, "{{\"us\":{us},{rest}}}");
+    }
+    evidence.device_events(&text);
+    let timeline = Timeline::new(&evidence, &[]);
+    let items: Vec<_> = timeline.lanes.iter().flat_map(|lane| &lane.items).collect();
+    let shown = |label: &str| items.iter().any(|item| item.label == label);
+    assert!(shown("host: FLR_NOTIFICATION"));
+    assert!(shown("guest: REQ_GPU_RESET_ACCESS, refused"));
+    let sentence = &timeline.story.sentence;
+    assert!(
+        sentence.contains("went through a reset of the function by its host"),
+        "{sentence}"
+    );
+}
+
+#[test]
 fn a_hung_engine_stays_hung_until_a_reset_takes_it() {
     let mut evidence = Evidence::default();
     let mut text = "{\"us\":0,\"event\":\"started\",\"unix_us\":1000000}\n".to_owned();
