@@ -227,6 +227,10 @@ impl Bench<'_> {
                 && let Some(again) = unit.group.jobs.get(outcomes.len() + done.len() - 1..)
                 && let Some(last) = done.pop()
             {
+                progress.note(&format!(
+                    "{:21}once more: the host let a thread of the guest or its device wait {:.0} ms for a processor",
+                    "", last.host_wait_ms
+                ));
                 earlier = last.earlier;
                 earlier.push(Attempt {
                     folder: last.folder,
