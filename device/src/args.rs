@@ -125,7 +125,7 @@ pub const REQUESTS: &str = "Requests, with their fields (docs/control.md):\n  \
     unmodelled   Registers that the guest touched and that are not modelled\n  \
     oracle       What page tables mapped before a loss, and map now: --action snapshot|compare\n  \
     drop-vram    VRAM is lost: --mode keep|zero|poison [--offset BYTES] [--length BYTES] [--when now|next-reset]\n  \
-    hang         An engine stands still: --engine NAME [--when now|packet|page-table-update] [--count N]\n  \
+    hang         An engine stands still: --engine NAME [--when now|packet|command-buffer|page-table-update] [--count N]\n  \
     fault        Something goes wrong: --kind KIND [--after N] [--count N], and fields of the kind\n  \
     faults       Faults that are armed\n  \
     clear        No fault happens any more: [--id N]\n  \

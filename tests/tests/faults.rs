@@ -187,6 +187,24 @@ fn nothing_hangs_that_is_not_there() -> Story {
 }
 
 #[test]
+fn a_hang_at_a_command_buffer_shows_in_the_test_of_one_and_not_of_the_ring() -> Story {
+    let mut driver = driver()?;
+    hang(&mut driver, SDMA0, HangWhen::CommandBuffer)?;
+    hang(&mut driver, EngineName::Compute, HangWhen::CommandBuffer)?;
+    let (engine, guest) = driver.engine(0)?;
+    engine.test_ring(guest)?;
+    stays_away(engine.test_ib(guest))?;
+    expect("IDLE", guest.read(engine.at(reg::STATUS_REG)) & IDLE, 0_u32)?;
+    let (queue, guest) = driver.compute(2)?;
+    queue.test_ring(guest)?;
+    stays_away(queue.test_ib(guest))?;
+    let (queue, guest) = driver.compute(3)?;
+    queue.test_ib(guest)?;
+    assert_eq!(fired(&mut driver).len(), 2);
+    works(&mut driver, 1)
+}
+
+#[test]
 fn a_hang_in_a_page_table_update_leaves_it_half_done() -> Story {
     let mut driver = driver()?;
     let (mut vm, ib, data, _) = user(&mut driver)?;

@@ -3,7 +3,7 @@
 use gart::{Fault, VirtualMemory};
 
 use super::cp::{Bench, CommandProcessor, Scratch};
-use super::gate::{QueueGate, QueueVerdict};
+use super::gate::{QueueAhead, QueueGate, QueueVerdict};
 use super::pm4::Header;
 use super::state::Queue;
 use super::{CpEvent, HaltReason, QueueSetup, QueueState};
@@ -58,8 +58,11 @@ impl CommandProcessor {
             self.stop_illegal(queue, bench, header);
             return Fetch::Again;
         }
-        let delayed = std::mem::take(&mut queue.delay_over);
-        match bench.bus.queue_verdict(queue.id, delayed) {
+        let ahead = QueueAhead {
+            delayed: std::mem::take(&mut queue.delay_over),
+            enters: header.enters(),
+        };
+        match bench.bus.queue_verdict(queue.id, ahead) {
             QueueVerdict::Proceed => {}
             QueueVerdict::Hang => {
                 queue.state = QueueState::Halted(HaltReason::Hung);

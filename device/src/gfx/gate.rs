@@ -14,10 +14,19 @@ pub enum QueueVerdict {
     Delay(u64),
 }
 
+/// A packet that a queue is about to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QueueAhead {
+    /// It has been put off before.
+    pub delayed: bool,
+    /// It enters an indirect buffer.
+    pub enters: bool,
+}
+
 /// What the command processor asks before each packet. Part of the bus.
 pub trait QueueGate {
-    /// Decides about a packet; `delayed` if it has been put off before.
-    fn queue_verdict(&mut self, _queue: QueueId, _delayed: bool) -> QueueVerdict {
+    /// Decides about a packet.
+    fn queue_verdict(&mut self, _queue: QueueId, _ahead: QueueAhead) -> QueueVerdict {
         QueueVerdict::Proceed
     }
 }

@@ -67,7 +67,7 @@ pub use event::{
     IH_SOURCE_PRIV_INSTR, IH_SOURCE_PRIV_REG, LONG_WAIT,
 };
 pub use exchange::{Budget, CpCommand, CpConfig, CpStep, QueueChange};
-pub use gate::{QueueGate, QueueVerdict};
+pub use gate::{QueueAhead, QueueGate, QueueVerdict};
 pub use queue::{HqdImage, QueueId, QueueKind, QueueSetup};
 pub use registers::{GfxEffect, GfxRegisters, RlcgRequest};
 pub use spec::GfxLayout;

@@ -18,23 +18,20 @@ impl Hang {
     pub(super) fn parse(fields: &mut Fields) -> Result<Self, RequestError> {
         let engine = engine(fields)?;
         let when = fields
-            .word("when", "now, packet or page-table-update")?
+            .word("when", "now, packet, command-buffer or page-table-update")?
             .unwrap_or(HangWhen::Now);
         if when == HangWhen::PageTableUpdate && !matches!(engine, EngineName::Sdma(_)) {
             let message = format!("{engine} writes no page tables, only SDMA engines do");
             return Err(RequestError::new("when", message));
         }
-        let nth = fields.number("count", "packets or updates")?;
+        let nth = fields.number("count", "packets, command buffers or updates")?;
         let nth = match (when, nth) {
             (HangWhen::Now, Some(_)) => {
-                let message = "counts packets or updates, so it needs when: packet or page-table-update";
+                let message = "counts, so it needs when: packet, command-buffer or page-table-update";
                 return Err(RequestError::new("count", message));
             }
             (_, Some(0)) => {
-                return Err(RequestError::new(
-                    "count",
-                    "0 is no packet or update, expected 1 or more",
-                ));
+                return Err(RequestError::new("count", "0 is none, expected 1 or more"));
             }
             (_, nth) => nth.unwrap_or(1),
         };

@@ -48,6 +48,15 @@ impl Header {
         }
     }
 
+    /// Whether it enters an indirect buffer.
+    pub const fn enters(self) -> bool {
+        self.kind() == 3
+            && matches!(
+                self.opcode(),
+                opcode::INDIRECT_BUFFER | opcode::INDIRECT_BUFFER_CNST
+            )
+    }
+
     /// Whether the body has to be fetched to know what the packet does.
     pub const fn needs_body(self) -> bool {
         self.kind() == 3 && matches!(opcode::effect(self.opcode()), Some(Effect::Executed))

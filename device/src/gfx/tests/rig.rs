@@ -102,10 +102,10 @@ impl Bus {
 }
 
 impl QueueGate for Bus {
-    fn queue_verdict(&mut self, queue: QueueId, delayed: bool) -> QueueVerdict {
+    fn queue_verdict(&mut self, queue: QueueId, ahead: QueueAhead) -> QueueVerdict {
         match self.verdict {
             // A device delays a packet once.
-            Some((of, QueueVerdict::Delay(_))) if of == queue && delayed => QueueVerdict::Proceed,
+            Some((of, QueueVerdict::Delay(_))) if of == queue && ahead.delayed => QueueVerdict::Proceed,
             Some((of, verdict)) if of == queue => verdict,
             _ => QueueVerdict::Proceed,
         }

@@ -17,6 +17,8 @@ pub enum HangWhen {
     Now,
     /// In front of a packet.
     Packet,
+    /// In front of a command buffer.
+    CommandBuffer,
     /// In the middle of a page-table update: the first half of its entries is written.
     PageTableUpdate,
 }
@@ -219,6 +221,7 @@ impl fmt::Display for Fault {
             Self::Hang { when, .. } => f.write_str(match when {
                 HangWhen::Now => "now",
                 HangWhen::Packet => "in front of a packet",
+                HangWhen::CommandBuffer => "in front of a command buffer",
                 HangWhen::PageTableUpdate => "in the middle of a page-table update",
             }),
             Self::Slow { delay, .. } => write!(f, "each packet {} us late", delay.as_micros()),

@@ -5,7 +5,7 @@ use sdma_engine::{Ahead, Gate, Packet, Verdict};
 
 use super::armory::Armory;
 use super::fault::{EngineName, Fault, HangWhen};
-use crate::gfx::{QueueGate, QueueId, QueueVerdict};
+use crate::gfx::{QueueAhead, QueueGate, QueueId, QueueVerdict};
 use crate::gpu::bus::EngineBus;
 use crate::gpu::fabric::Fabric;
 
@@ -19,6 +19,8 @@ pub(super) struct Facts {
     pub(super) engine: EngineName,
     /// It has been put off before.
     pub(super) delayed: bool,
+    /// It enters an indirect buffer.
+    pub(super) enters: bool,
     /// Entries that it writes into page tables in VRAM.
     pub(super) entries: u64,
     /// It copies from system memory into VRAM.
@@ -34,6 +36,7 @@ impl Armory {
         let Facts {
             engine,
             delayed,
+            enters,
             entries,
             uploads,
             to,
@@ -41,7 +44,7 @@ impl Armory {
         if !delayed && let Some(delay) = self.delay(engine) {
             return Verdict::Delay(delay);
         }
-        if self.hangs(engine) {
+        if self.hangs(engine, enters) {
             return Verdict::Hang;
         }
         // One entry has no middle.
@@ -83,11 +86,13 @@ impl Armory {
     }
 
     /// What becomes of a queue of the command processor.
-    pub(super) fn queue(&mut self, engine: EngineName, delayed: bool) -> QueueVerdict {
-        if !delayed && let Some(delay) = self.delay(engine) {
+    pub(super) fn queue(&mut self, engine: EngineName, ahead: QueueAhead) -> QueueVerdict {
+        if !ahead.delayed
+            && let Some(delay) = self.delay(engine)
+        {
             return QueueVerdict::Delay(u64::try_from(delay.as_nanos() / TICK).unwrap_or(u64::MAX));
         }
-        match self.hangs(engine) {
+        match self.hangs(engine, ahead.enters) {
             true => QueueVerdict::Hang,
             false => QueueVerdict::Proceed,
         }
@@ -105,8 +110,15 @@ impl Armory {
         )
     }
 
-    fn hangs(&mut self, engine: EngineName) -> bool {
-        let fits = |fault: &Fault| hang(fault, engine, HangWhen::Packet);
+    fn hangs(&mut self, engine: EngineName, enters: bool) -> bool {
+        let fits = |fault: &Fault| {
+            let buffer = if enters {
+                hang(fault, engine, HangWhen::CommandBuffer)
+            } else {
+                None
+            };
+            buffer.or_else(|| hang(fault, engine, HangWhen::Packet))
+        };
         self.fire(fits, || "stands still".to_owned()).is_some()
     }
 }
@@ -140,6 +152,7 @@ impl Fabric {
         let mut facts = Facts {
             engine,
             delayed: ahead.delayed,
+            enters: matches!(ahead.packet, Packet::Indirect(_)),
             entries: 0,
             uploads: false,
             to,
@@ -176,11 +189,11 @@ impl Gate for EngineBus<'_> {
 
 impl QueueGate for EngineBus<'_> {
     #[inline]
-    fn queue_verdict(&mut self, queue: QueueId, delayed: bool) -> QueueVerdict {
+    fn queue_verdict(&mut self, queue: QueueId, ahead: QueueAhead) -> QueueVerdict {
         if self.fabric.inject.is_empty() {
             return QueueVerdict::Proceed;
         }
         let engine = self.fabric.engine_of(queue);
-        self.fabric.inject.queue(engine, delayed)
+        self.fabric.inject.queue(engine, ahead)
     }
 }

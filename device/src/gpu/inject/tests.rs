@@ -8,7 +8,7 @@ use sdma_engine::Verdict;
 use super::packets::Facts;
 use super::*;
 use crate::event::Event;
-use crate::gfx::QueueVerdict;
+use crate::gfx::{QueueAhead, QueueVerdict};
 
 const SDMA0: EngineName = EngineName::Sdma(0);
 
@@ -29,6 +29,7 @@ fn plain(engine: EngineName) -> Facts {
     Facts {
         engine,
         delayed: false,
+        enters: false,
         entries: 0,
         uploads: false,
         to: GpuVa::new(0x1000),
@@ -95,12 +96,47 @@ fn a_hang_in_an_update_counts_updates_that_have_a_middle() {
 }
 
 #[test]
+fn a_hang_at_a_command_buffer_lets_other_packets_pass() {
+    let mut armory = armory(&[hang(SDMA0, HangWhen::CommandBuffer, 2)]);
+    let indirect = Facts {
+        enters: true,
+        ..plain(SDMA0)
+    };
+    assert_eq!(verdicts(&mut armory, &plain(SDMA0), 3), [P; 3]);
+    assert_eq!(armory.packet(&indirect), P, "the first of two");
+    assert_eq!(verdicts(&mut armory, &plain(SDMA0), 3), [P; 3]);
+    assert_eq!(armory.packet(&indirect), Verdict::Hang);
+    armory
+        .arm(hang(EngineName::Gfx, HangWhen::CommandBuffer, 1))
+        .unwrap();
+    let enters = QueueAhead {
+        enters: true,
+        ..QueueAhead::default()
+    };
+    let queue = |armory: &mut Armory, ahead| armory.queue(EngineName::Gfx, ahead);
+    assert_eq!(queue(&mut armory, QueueAhead::default()), QueueVerdict::Proceed);
+    assert_eq!(queue(&mut armory, enters), QueueVerdict::Hang);
+}
+
+#[test]
 fn a_queue_hangs_by_the_name_of_its_engine() {
     let mut armory = armory(&[hang(EngineName::Gfx, HangWhen::Packet, 1)]);
-    assert_eq!(armory.queue(EngineName::Compute, false), QueueVerdict::Proceed);
-    assert_eq!(armory.queue(EngineName::Kiq, false), QueueVerdict::Proceed);
-    assert_eq!(armory.queue(EngineName::Gfx, false), QueueVerdict::Hang);
-    assert_eq!(armory.queue(EngineName::Gfx, false), QueueVerdict::Proceed);
+    assert_eq!(
+        armory.queue(EngineName::Compute, QueueAhead::default()),
+        QueueVerdict::Proceed
+    );
+    assert_eq!(
+        armory.queue(EngineName::Kiq, QueueAhead::default()),
+        QueueVerdict::Proceed
+    );
+    assert_eq!(
+        armory.queue(EngineName::Gfx, QueueAhead::default()),
+        QueueVerdict::Hang
+    );
+    assert_eq!(
+        armory.queue(EngineName::Gfx, QueueAhead::default()),
+        QueueVerdict::Proceed
+    );
 }
 
 #[test]
@@ -150,7 +186,10 @@ fn a_slow_engine_delays_each_packet_once_and_hangs_as_well() {
     armory.clear(None);
     let engine = EngineName::Compute;
     armory.arm(order(Fault::Slow { engine, delay }, 0, None)).unwrap();
-    assert_eq!(armory.queue(engine, false), QueueVerdict::Delay(200_000));
+    assert_eq!(
+        armory.queue(engine, QueueAhead::default()),
+        QueueVerdict::Delay(200_000)
+    );
 }
 
 #[test]
