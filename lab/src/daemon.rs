@@ -163,77 +163,45 @@ impl Daemon {
 
     /// Sends a request and gives the answer.
     pub fn send(&self, request: &Value) -> Result<Value, DaemonError> {
-        let name = name(request);
-        let exchange = || -> io::Result<Value> {
-            let stream = self.tell(request)?;
+        self.send_and_stay(request).map(|(answer, _)| answer)
+    }
+
+    /// The same, and stays connected for as long as the connection is kept.
+    pub fn send_and_stay(&self, request: &Value) -> Result<(Value, Connection), DaemonError> {
+        let name = request
+            .get("request")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
+        let exchange = || -> io::Result<(Value, Connection)> {
+            let path = format!("/proc/self/fd/{}/{CONTROL_SOCKET}", self.folder.as_raw_fd());
+            let mut stream = UnixStream::connect(path)?;
+            stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+            stream.set_write_timeout(Some(ANSWER_LIMIT))?;
+            stream.write_all(format!("{request}\n").as_bytes())?;
             let mut line = String::new();
-            BufReader::new(stream.take(LONGEST_ANSWER)).read_line(&mut line)?;
-            Ok(serde_json::from_str(&line)?)
+            BufReader::new((&stream).take(LONGEST_ANSWER)).read_line(&mut line)?;
+            Ok((serde_json::from_str(&line)?, Connection(stream)))
         };
-        let answer = exchange().map_err(|source| DaemonError::Unanswered {
+        let (answer, connection) = exchange().map_err(|source| DaemonError::Unanswered {
             request: name.clone(),
             source,
         })?;
         if answer.get("ok").and_then(Value::as_bool) == Some(true) {
-            Ok(answer)
+            Ok((answer, connection))
         } else {
             Err(DaemonError::Refused {
                 request: name,
                 answer: answer.to_string(),
             })
         }
-    }
-
-    /// Sends a request whose answers come for as long as somebody is there, and waits until the first has come.
-    pub fn follow(&self, request: &Value) -> Result<Follower, DaemonError> {
-        let name = name(request);
-        let first = || -> io::Result<(UnixStream, Value)> {
-            let stream = self.tell(request)?;
-            let mut line = String::new();
-            BufReader::new((&stream).take(LONGEST_ANSWER)).read_line(&mut line)?;
-            Ok((stream, serde_json::from_str(&line)?))
-        };
-        let (stream, answer) = first().map_err(|source| DaemonError::Unanswered {
-            request: name.clone(),
-            source,
-        })?;
-        // Only a refusal is a reply; what is followed is not.
-        if answer.get("ok").is_none() {
-            Ok(Follower { _stream: stream })
-        } else {
-            Err(DaemonError::Refused {
-                request: name,
-                answer: answer.to_string(),
-            })
-        }
-    }
-
-    fn tell(&self, request: &Value) -> io::Result<UnixStream> {
-        let path = format!("/proc/self/fd/{}/{CONTROL_SOCKET}", self.folder.as_raw_fd());
-        let mut stream = UnixStream::connect(path)?;
-        stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-        stream.set_write_timeout(Some(ANSWER_LIMIT))?;
-        stream.write_all(format!("{request}\n").as_bytes())?;
-        Ok(stream)
     }
 }
 
-/// A connection that stays until it is dropped.
+/// A connection to the control socket that is open until this goes.
 #[derive(Debug)]
-pub struct Follower {
-    _stream: UnixStream,
-}
-
-fn name(request: &Value) -> String {
-    let name = request.get("request").and_then(Value::as_str);
-    name.unwrap_or_default().to_owned()
-}
-
-/// Whether a request is one whose answers never end.
-pub fn follows(request: &Value) -> bool {
-    request.get("request").and_then(Value::as_str) == Some("events")
-        && request.get("follow").and_then(Value::as_bool) == Some(true)
-}
+#[expect(dead_code, reason = "it is only there to be open")]
+pub struct Connection(UnixStream);
 
 #[cfg(test)]
 mod tests {
@@ -278,31 +246,27 @@ mod tests {
     }
 
     #[test]
-    fn who_follows_stays_connected_until_it_is_dropped() {
+    fn who_stays_is_connected_until_the_connection_goes() {
         use std::os::unix::net::UnixListener;
         let folder = tempfile::tempdir().unwrap();
         let program = stub(folder.path(), ": > gpu.sock; sleep 60");
         let listener = UnixListener::bind(folder.path().join(CONTROL_SOCKET)).unwrap();
-        let server = std::thread::spawn(move || {
-            for (line, stays) in [("{\"seq\":0}\n", true), ("{\"ok\":false}\n", false)] {
-                let (stream, _) = listener.accept().unwrap();
-                let mut request = String::new();
-                BufReader::new(&stream).read_line(&mut request).unwrap();
-                (&stream).write_all(line.as_bytes()).unwrap();
-                stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-                let ended = (&stream).read(&mut [0]).is_ok_and(|count| count == 0);
-                assert_eq!(ended, !stays, "{line}");
-            }
-        });
         let daemon = Daemon::start(&program, folder.path(), "1G", &[]).unwrap();
-        let request = serde_json::json!({ "request": "events", "follow": true });
-        assert!(follows(&request));
-        assert!(!follows(&serde_json::json!({ "request": "events" })));
-        let follower = daemon.follow(&request).unwrap();
-        let refused = daemon.follow(&request).unwrap_err();
-        assert!(matches!(refused, DaemonError::Refused { .. }), "{refused}");
-        server.join().unwrap();
-        drop(follower);
+        let server = std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            let mut reader = BufReader::new(stream);
+            reader.read_line(&mut String::new()).unwrap();
+            reader.get_mut().write_all(b"{\"ok\":true}\n").unwrap();
+            reader
+        });
+        let request = serde_json::json!({ "request": "stats" });
+        let (_, connection) = daemon.send_and_stay(&request).unwrap();
+        let mut reader = server.join().unwrap();
+        reader.get_mut().set_nonblocking(true).unwrap();
+        let waits = reader.read_line(&mut String::new()).unwrap_err();
+        assert_eq!(waits.kind(), io::ErrorKind::WouldBlock);
+        drop(connection);
+        assert_eq!(reader.read_line(&mut String::new()).unwrap(), 0);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::outcome::{Outcome, StepOutcome};
 use super::plan::Job;
 use super::timing;
 use crate::console::unix_us;
-use crate::daemon::{self, Daemon, Follower};
+use crate::daemon::{self, Connection};
 use crate::progress::{Progress, Running};
 use crate::run::chain;
 use crate::session::{Reply, Session, SessionError};
@@ -52,8 +52,8 @@ struct Course {
     probes: usize,
     not_sabotaged: Option<String>,
     fault: Option<u64>,
-    /// Those who follow the device's events until the end.
-    followers: Vec<Follower>,
+    /// Connections that stay until the end.
+    connections: Vec<Connection>,
 }
 
 /// A step to do, and whether it is a control's sabotage.
@@ -224,9 +224,12 @@ impl<'a> Boot<'a> {
                 self.seen = mark;
                 self.order(words, limit, &running).map_err(|error| chain(&error))
             }
-            Action::Device(request) => {
+            Action::Device {
+                request,
+                keep_connection,
+            } => {
                 self.seen = mark;
-                self.request(planned, &Value::Object(request.clone()), course)
+                self.request(planned, &Value::Object(request.clone()), *keep_connection, course)
             }
             Action::WaitEvent(matcher) => {
                 self.wait_event(|event| matcher.matches(&event.fields), &title, limit, &running)
@@ -280,15 +283,16 @@ impl<'a> Boot<'a> {
         &self,
         planned: &Planned,
         request: &Value,
+        keep_connection: bool,
         course: &mut Course,
     ) -> Result<Option<String>, String> {
-        if daemon::follows(request) {
-            return Ok(self.follow(request, course).err());
-        }
-        let answer = match self.ask(request) {
-            Ok(answer) => answer,
+        let (answer, connection) = match self.ask_and_stay(request) {
+            Ok(answered) => answered,
             Err(error) => return Ok(Some(error)),
         };
+        course
+            .connections
+            .extend(Some(connection).filter(|_| keep_connection));
         if request.get("request") == Some(&json!("oracle"))
             && request.get("action") == Some(&json!("compare"))
         {
@@ -306,24 +310,21 @@ impl<'a> Boot<'a> {
 
     /// The `result` of the device's answer.
     fn ask(&self, request: &Value) -> Result<Value, String> {
-        let answer = self
-            .daemon()?
-            .send(&versioned(request))
-            .map_err(|error| chain(&error))?;
-        Ok(answer.get("result").cloned().unwrap_or(Value::Null))
+        self.ask_and_stay(request).map(|(answer, _)| answer)
     }
 
-    /// Somebody who follows the events and never reads them. There is no answer.
-    fn follow(&self, request: &Value, course: &mut Course) -> Result<(), String> {
-        let follower = self.daemon()?.follow(&versioned(request));
-        course.followers.push(follower.map_err(|error| chain(&error))?);
-        Ok(())
-    }
-
-    fn daemon(&self) -> Result<&Daemon, String> {
-        self.session
+    fn ask_and_stay(&self, request: &Value) -> Result<(Value, Connection), String> {
+        let daemon = self
+            .session
             .daemon()
-            .ok_or_else(|| "there is no device process to ask".to_owned())
+            .ok_or_else(|| "there is no device process to ask".to_owned())?;
+        let mut request = request.clone();
+        if let Some(fields) = request.as_object_mut() {
+            fields.insert("v".to_owned(), daemon::PROTOCOL.into());
+        }
+        let (answer, connection) = daemon.send_and_stay(&request).map_err(|error| chain(&error))?;
+        let result = answer.get("result").cloned().unwrap_or(Value::Null);
+        Ok((result, connection))
     }
 
     /// Orders something; gives the reason if the guest says that it failed, an error if the guest cannot go on.
@@ -450,14 +451,6 @@ impl<'a> Boot<'a> {
             .to_vec();
         evidence.flaw = flaw;
     }
-}
-
-fn versioned(request: &Value) -> Value {
-    let mut request = request.clone();
-    if let Some(fields) = request.as_object_mut() {
-        fields.insert("v".to_owned(), daemon::PROTOCOL.into());
-    }
-    request
 }
 
 fn running_seconds(began_unix_us: u64) -> f64 {

@@ -193,7 +193,12 @@ pub enum Action {
         probes: usize,
     },
     /// A request to the device.
-    Device(Map<String, Value>),
+    Device {
+        /// Its fields.
+        request: Map<String, Value>,
+        /// Whether the connection that it is made at stays open until the end.
+        keep_connection: bool,
+    },
     /// Wait until the device reports an event.
     WaitEvent(Matcher),
     /// Wait until the kernel says something.
@@ -205,7 +210,9 @@ impl Action {
     pub fn name(&self) -> &str {
         match self {
             Self::Guest { words, .. } => words.split_whitespace().next().unwrap_or_default(),
-            Self::Device(request) => request.get("request").and_then(Value::as_str).unwrap_or_default(),
+            Self::Device { request, .. } => {
+                request.get("request").and_then(Value::as_str).unwrap_or_default()
+            }
             Self::WaitEvent(_) => "wait-event",
             Self::WaitDmesg(_) => "wait-dmesg",
         }
@@ -216,7 +223,7 @@ impl std::fmt::Display for Action {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Guest { words, .. } => f.write_str(words),
-            Self::Device(request) => {
+            Self::Device { request, .. } => {
                 write!(f, "device: {}", self.name())?;
                 for (name, value) in request.iter().filter(|(name, _)| *name != "request") {
                     match value {

@@ -319,7 +319,10 @@ fn step(table: &Reader<'_>, places: &mut check::Places) -> Step {
     places.label(table, label.as_ref());
     Step {
         label: label.map(|label| label.value.to_owned()),
-        action: actions.into_iter().next().unwrap_or(Action::Device(Map::new())),
+        action: actions.into_iter().next().unwrap_or(Action::Device {
+            request: Map::new(),
+            keep_connection: false,
+        }),
         kernels,
         expect_failure,
         timeout,
@@ -329,6 +332,7 @@ fn step(table: &Reader<'_>, places: &mut check::Places) -> Step {
 /// What the guest or the device is told.
 fn actions(table: &Reader<'_>) -> Vec<Action> {
     let mut actions = Vec::new();
+    let keep_connection = flag(table, "keep-connection");
     if let Some(words) = table.text("guest") {
         match steps::guest_order(words.value) {
             Ok(probes) => actions.push(Action::Guest {
@@ -350,7 +354,12 @@ fn actions(table: &Reader<'_>) -> Vec<Action> {
             .into_iter()
             .filter_map(|(key, value)| Some((key.value.to_owned(), json_at(table, value)?)))
             .collect();
-        actions.push(Action::Device(fields));
+        actions.push(Action::Device {
+            request: fields,
+            keep_connection,
+        });
+    } else if keep_connection {
+        table.missing("device", "the request whose connection is kept");
     }
     actions
 }

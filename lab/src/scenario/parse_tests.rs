@@ -209,6 +209,10 @@ fn wrong_values_are_refused_with_what_was_expected() {
             "`guest or device` is missing in control",
         ),
         (
+            "[[step]]\nguest = 'info'\nkeep-connection = true",
+            "`device` is missing in step",
+        ),
+        (
             "[[control]]\nname = 'x'\nfails = 'log'",
             "`guest, device or skip` is missing in control",
         ),
