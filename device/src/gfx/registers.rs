@@ -283,6 +283,10 @@ impl GfxRegisters {
             Role::RlcgTrigger if new & 1 != 0 => {
                 let command = self.role_value(Role::RlcgCommand);
                 self.update(role, |_| 0);
+                if f::RLCG_SELECTING.contains(&(command >> 28)) {
+                    let selection = self.role_value(Role::RlcgSelection);
+                    self.update(Role::GfxCntl, |_| selection);
+                }
                 effects.push(GfxEffect::Rlcg(RlcgRequest {
                     register: RegOffset::from_dword(command & f::RLCG_PENDING),
                     command: (command >> 28) as u8,

@@ -50,6 +50,9 @@ pub const WPTR_POLL_EN: u32 = 1 << 31;
 pub const SCHEDULER_VALID: u32 = 1 << 7;
 /// Bits of SCRATCH_REG1 that RLCG clears when it has done an access.
 pub const RLCG_PENDING: u32 = 0x000f_ffff;
+/// Commands of an RLCG access (bits 31:28) before which it selects what SCRATCH_REG2 says: write and read of graphics. With the older
+/// form of a write the driver selects by itself, too (6.12 `amdgpu_virt_rlcg_reg_rw`).
+pub const RLCG_SELECTING: [u32; 2] = [0, 1];
 
 /// CP_HQD_PQ_DOORBELL_CONTROL.DOORBELL_EN, the same in CP_RB_DOORBELL_CONTROL.
 pub const DOORBELL_EN: u32 = 1 << 30;

@@ -46,6 +46,8 @@ pub enum Role {
     RlcgData,
     /// SCRATCH_REG1, address and command of the RLCG access.
     RlcgCommand,
+    /// SCRATCH_REG2, what GRBM_GFX_CNTL is to select for it.
+    RlcgSelection,
     /// RLC_SPARE_INT_0, trigger of the RLCG access.
     RlcgTrigger,
     /// GRBM_STATUS: busy while a queue hangs.
@@ -140,6 +142,7 @@ static NAVI21_ROLES: &[(RegOffset, Role)] = &[
     (at(0xc76c), Role::ComputeQueueReset),
     (at(0x30100), Role::RlcgData),
     (at(0x30104), Role::RlcgCommand),
+    (at(0x30108), Role::RlcgSelection),
     (at(0x3b000), Role::RlcCntl),
     (at(0x3b090), Role::ClockLow),
     (at(0x3b094), Role::ClockHigh),

@@ -40,7 +40,7 @@ fn every_role_is_a_modelled_register_of_the_tables_with_the_name_it_stands_for()
             .iter()
             .find(|info| info.offset == *offset)
             .unwrap_or_else(|| panic!("{role:?}"));
-        let plain = matches!(role, Role::RlcgData | Role::RlcgCommand);
+        let plain = matches!(role, Role::RlcgData | Role::RlcgCommand | Role::RlcgSelection);
         assert!(
             plain || info.spec.fidelity == Fidelity::Modelled,
             "{} is {role:?}",
@@ -187,6 +187,19 @@ fn an_rlcg_access_is_left_to_the_device_and_then_acknowledged() {
     );
     rig.bus.gfx.finish_rlcg(None);
     assert_eq!(rig.bus.read_mmio(SCRATCH_REG0 + 4) & 0xf_ffff, 0);
+}
+
+/// From 6.12 on the driver leaves the selection to the RLC, but for the older form of a write.
+#[test]
+fn an_rlcg_access_selects_what_it_is_told_to() {
+    const GRBM_GFX_CNTL: u32 = 0x8088;
+    for (command, selected) in [(0, 0x0d), (0x1000_0000, 0x0d), (0x8000_0000, 0)] {
+        let mut rig = Rig::new();
+        rig.mmio(SCRATCH_REG0 + 8, 0x0d);
+        rig.mmio(SCRATCH_REG0 + 4, command | 0x2000);
+        rig.mmio(0x3b294, 1);
+        assert_eq!(rig.bus.read_mmio(GRBM_GFX_CNTL), selected, "{command:#x}");
+    }
 }
 
 #[test]
