@@ -364,7 +364,9 @@ impl<'a> Client<'a> {
         self.small_vram.buffer.unmap_at(new)?;
         self.small_vram.buffer.map_at(old)?;
         self.small_vram.address = old;
-        Ok(())
+        // Mapping returns before SDMA has written the entries. A job through them comes after that, so that who looks at the
+        // tables next sees all of them.
+        self.copy_naming_all()
     }
 
     /// The context that submissions go to.
