@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::daemon::{Daemon, GPU_SOCKET};
+use crate::host::Watch;
 use crate::progress::Progress;
 use crate::qemu::{self, Gpu, Machine, Qemu};
 use crate::qmp::{Qmp, QmpError};
@@ -62,6 +63,24 @@ pub enum CheckpointError {
     Qmp(#[from] QmpError),
 }
 
+/// A guest that was not saved.
+#[derive(Debug)]
+pub struct NotTaken {
+    /// Why.
+    pub error: CheckpointError,
+    /// The longest that a thread of the guest had waited for the host by then.
+    pub waited: Duration,
+}
+
+impl From<CheckpointError> for NotTaken {
+    fn from(error: CheckpointError) -> Self {
+        Self {
+            error,
+            waited: Duration::ZERO,
+        }
+    }
+}
+
 /// A saved guest. Its file goes when this value is dropped; the console's log stays.
 #[derive(Debug)]
 pub struct Checkpoint {
@@ -79,7 +98,7 @@ impl Checkpoint {
         folder: &Path,
         limit: Duration,
         progress: &Progress,
-    ) -> Result<Self, CheckpointError> {
+    ) -> Result<Self, NotTaken> {
         let machine = Machine {
             gpu: Gpu::Slot {
                 room: room(vram_size)?,
@@ -96,22 +115,35 @@ impl Checkpoint {
         })?;
         let checkpoint = Self { machine, folder };
         let running = progress.start("boot up to the GPU, for all scenarios");
-        let result = checkpoint.fill(qemu, module, limit, &running);
-        match &result {
-            Ok(()) => running.done(""),
-            Err(_) => running.failed(),
+        let mut session = match Session::start(qemu, &checkpoint.machine, None, &checkpoint.folder) {
+            Ok(session) => session,
+            Err(error) => {
+                running.failed();
+                return Err(CheckpointError::from(error).into());
+            }
+        };
+        let watch = Watch::start(session.processes());
+        let result = checkpoint.fill(&mut session, module, limit, &running);
+        let waited = watch.end().longest();
+        match result {
+            Ok(()) => {
+                running.done("");
+                Ok(checkpoint)
+            }
+            Err(error) => {
+                running.failed();
+                Err(NotTaken { error, waited })
+            }
         }
-        result.map(|()| checkpoint)
     }
 
     fn fill(
         &self,
-        qemu: &Qemu,
+        session: &mut Session,
         module: Option<&str>,
         limit: Duration,
         running: &crate::progress::Running,
     ) -> Result<(), CheckpointError> {
-        let mut session = Session::start(qemu, &self.machine, None, &self.folder)?;
         session.wait_ready(limit, running)?;
         if let Some(parameters) = module {
             let order = format!("load amdgpu {parameters}");

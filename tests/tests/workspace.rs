@@ -137,3 +137,55 @@ fn no_source_file_outgrows_its_room() {
         }
     }
 }
+
+/// The pages that scenarios name.
+fn findings_of_scenarios() -> BTreeSet<String> {
+    fs::read_dir(root().join("lab/scenarios"))
+        .unwrap()
+        .flatten()
+        .flat_map(|entry| {
+            let text = fs::read_to_string(entry.path()).unwrap();
+            let named = text.lines().filter_map(|line| line.strip_prefix("finding = "));
+            named
+                .map(|name| name.trim_matches('"').to_owned())
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+#[test]
+fn findings_are_in_their_index_and_those_of_scenarios_exist() {
+    let folder = root().join("docs/findings");
+    let index = fs::read_to_string(folder.join("README.md")).unwrap();
+    let pages: BTreeSet<_> = fs::read_dir(&folder)
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .filter(|name| name != "README.md")
+        .collect();
+    for page in &pages {
+        let text = fs::read_to_string(folder.join(page)).unwrap();
+        let number = page.split('-').next().unwrap().trim_start_matches('0');
+        assert!(text.starts_with(&format!("# {number}. ")), "{page}: its title");
+        assert_eq!(
+            index.matches(&format!("]({page})")).count(),
+            1,
+            "{page} in the index"
+        );
+        let title = text.lines().next().unwrap().trim_start_matches("# ");
+        let short = title.split(" (").next().unwrap();
+        let listed = index.lines().any(|line| {
+            line.contains(&format!("]({page})")) && line.contains(&short.chars().take(40).collect::<String>())
+        });
+        assert!(listed, "{page}: its line in the index has another title");
+    }
+    let named = findings_of_scenarios();
+    assert!(!named.is_empty());
+    for name in named {
+        let page = name.strip_prefix("docs/findings/").unwrap();
+        assert!(
+            pages.contains(page),
+            "a scenario names {name}, which is not there"
+        );
+    }
+}

@@ -12,7 +12,7 @@ use super::kernels::Version;
 use super::model::{Driver, Machine, Scenario};
 use super::outcome::{Attempt, Cell, OF_BOOT, OF_RUN, Outcome};
 use super::plan::{Controls, Group, Job, Plan, plan};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::console::unix_us;
 use crate::fetch::Cache;
 use crate::host::{TOO_LONG, Waits, Watch};
@@ -158,24 +158,7 @@ impl Bench<'_> {
                 continue;
             }
             tried.push(machine);
-            let folder = self
-                .prepared
-                .folder
-                .join(format!("checkpoint-{}", checkpoints.len() + 1));
-            let module = match &machine.driver {
-                Driver::Loaded { parameters } => Some(parameters.as_str()),
-                Driver::Absent => None,
-            };
-            let taken = Checkpoint::take(
-                &self.prepared.qemu,
-                &self.machine(machine),
-                self.vram_size(machine),
-                module,
-                &folder,
-                self.options.timeout,
-                progress,
-            );
-            match taken {
+            match self.checkpoint(machine, checkpoints.len() + 1, progress) {
                 Ok(checkpoint) => checkpoints.push((machine, checkpoint)),
                 Err(error) => progress.note(&format!(
                     "no checkpoint: {}; every guest boots from the start",
@@ -184,6 +167,47 @@ impl Bench<'_> {
             }
         }
         checkpoints
+    }
+
+    /// Like everything else it is tried again if the host was too busy: a kernel that gets no processor while it measures its timer panics.
+    fn checkpoint(
+        &self,
+        machine: &Machine,
+        number: usize,
+        progress: &Progress,
+    ) -> Result<Checkpoint, CheckpointError> {
+        let module = match &machine.driver {
+            Driver::Loaded { parameters } => Some(parameters.as_str()),
+            Driver::Absent => None,
+        };
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let name = if tries == 1 {
+                format!("checkpoint-{number}")
+            } else {
+                format!("checkpoint-{number}-{tries}")
+            };
+            let taken = Checkpoint::take(
+                &self.prepared.qemu,
+                &self.machine(machine),
+                self.vram_size(machine),
+                module,
+                &self.prepared.folder.join(name),
+                self.options.timeout,
+                progress,
+            );
+            match taken {
+                Ok(checkpoint) => return Ok(checkpoint),
+                Err(not) if tries < MOST_ATTEMPTS && not.waited > TOO_LONG => progress.note(&format!(
+                    "{:21}once more, for the guest waited {:.0} ms for a processor: {}",
+                    "",
+                    not.waited.as_secs_f64() * 1e3,
+                    run::chain(&not.error)
+                )),
+                Err(not) => return Err(not.error),
+            }
+        }
     }
 
     /// Several guests at a time. The outcomes come in the order of the plan.
