@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 /// How long an answer may take. A command that takes longer is one that is asked about (`query-migrate`).
-const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+const ANSWER_LIMIT: Duration = Duration::from_secs(120);
 /// How long QEMU may take until it listens.
-const START_LIMIT: Duration = Duration::from_secs(15);
+const START_LIMIT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Why a command has no good answer.
@@ -152,7 +152,18 @@ impl Qmp {
 
     fn read_line(&mut self) -> io::Result<Value> {
         let mut line = String::new();
-        if self.stream.read_line(&mut line)? == 0 {
+        let read = self
+            .stream
+            .read_line(&mut line)
+            .map_err(|source| match source.kind() {
+                // What a socket says when its time limit has passed.
+                io::ErrorKind::WouldBlock => {
+                    let limit = ANSWER_LIMIT.as_secs();
+                    io::Error::new(io::ErrorKind::TimedOut, format!("nothing within {limit} s"))
+                }
+                _ => source,
+            })?;
+        if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(serde_json::from_str(&line)?)

@@ -304,12 +304,15 @@ impl Bench<'_> {
         if interrupt::requested() {
             return (unknown("interrupted".to_owned(), Waits::default()), &[]);
         }
+        // There is no guest yet to be watched; what this process waits for tells as much of the host.
+        let watch = Watch::start(vec![std::process::id()]);
         let session = fs::create_dir_all(&folder)
             .with_context(|| format!("making the folder {}", folder.display()))
             .and_then(|()| self.start(&folder, machine, unit.checkpoint));
+        let waits = watch.end();
         let (start, session) = match session {
             Ok(session) => session,
-            Err(error) => return (unknown(format!("{error:#}"), Waits::default()), &[]),
+            Err(error) => return (unknown(format!("{error:#}"), waits), &[]),
         };
         let processes = session.processes();
         let watch = Watch::start(processes.clone());
