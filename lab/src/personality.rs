@@ -39,6 +39,14 @@ impl Personality {
         }
     }
 
+    /// Whom a scenario is for that is for this one alone, and how to run it.
+    pub const fn audience(self) -> &'static str {
+        match self {
+            Self::BareMetal => "for the part itself: --personality bare-metal",
+            Self::Vf => "for a virtual function: --personality vf",
+        }
+    }
+
     /// Why a scenario that is not for it does not apply.
     pub const fn inapplicable(self) -> &'static str {
         match self {

@@ -24,6 +24,7 @@ pub fn outcome(
         suite: "suite".to_owned(),
         control: None,
         verdict,
+        elsewhere: None,
         reasons: Vec::new(),
         began_unix_us: BEGAN,
         seconds,
@@ -111,6 +112,30 @@ pub fn outcomes() -> Vec<Outcome> {
         control(outcome("mode1-poison", MODE1, NEW, not, 0.0, "")),
         unknown,
     ]
+}
+
+/// The same with two scenarios that are for another kind of GPU, one of them with a control.
+pub fn with_others() -> Vec<Outcome> {
+    let other = |scenario: &str, control: Option<&str>| Outcome {
+        control: control.map(str::to_owned),
+        elsewhere: Some("for a virtual function: --personality vf".to_owned()),
+        ..outcome(
+            scenario,
+            "A function that is reset",
+            "6.1.0-56-amd64",
+            Cell::NotApplicable {
+                reason: "it is about a virtual function".to_owned(),
+            },
+            0.0,
+            "",
+        )
+    };
+    let others = [
+        other("vf-flr", None),
+        other("vf-flr", Some("no reset")),
+        other("vf-hang", None),
+    ];
+    others.into_iter().chain(outcomes()).collect()
 }
 
 /// The folder of a boot: a real console, and the events of a device as they are written.

@@ -1,5 +1,7 @@
 //! Outcomes as a matrix: scenarios down, kernels across.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::scenario::outcome::{Cell, Outcome};
 
 /// The outcomes of a run, arranged.
@@ -25,11 +27,11 @@ pub struct Row<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// Arranges outcomes.
+    /// Arranges outcomes, but for those of scenarios that are for another kind of GPU: [`elsewhere`] counts them.
     pub fn new(outcomes: &'a [Outcome]) -> Self {
         let mut kernels: Vec<&str> = Vec::new();
         let mut names: Vec<&str> = Vec::new();
-        for outcome in outcomes {
+        for outcome in outcomes.iter().filter(|outcome| outcome.elsewhere.is_none()) {
             if !kernels.contains(&kernel(outcome)) {
                 kernels.push(kernel(outcome));
             }
@@ -142,10 +144,26 @@ pub fn tries(outcome: &Outcome) -> Vec<String> {
     tries.collect()
 }
 
-/// How many there are of each, in one line: `3 pass, 1 fail`.
+/// What the table leaves out, a line for each kind of GPU: `11 scenarios are for a virtual function: --personality vf`.
+pub fn elsewhere(outcomes: &[Outcome]) -> Vec<String> {
+    let mut left_out: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for outcome in outcomes {
+        if let Some(audience) = &outcome.elsewhere {
+            left_out.entry(audience).or_default().insert(&outcome.scenario);
+        }
+    }
+    let line = |(audience, scenarios): (&str, BTreeSet<&str>)| match scenarios.len() {
+        1 => format!("1 scenario is {audience}"),
+        count => format!("{count} scenarios are {audience}"),
+    };
+    left_out.into_iter().map(line).collect()
+}
+
+/// How many there are of each in the table, in one line: `3 pass, 1 fail`.
 pub fn counts(outcomes: &[Outcome]) -> String {
     let count = |wanted: fn(&Cell) -> bool, one: &str, many: &str| {
-        let count = outcomes.iter().filter(|outcome| wanted(&outcome.verdict)).count();
+        let here = outcomes.iter().filter(|outcome| outcome.elsewhere.is_none());
+        let count = here.filter(|outcome| wanted(&outcome.verdict)).count();
         match count {
             0 => None,
             1 => Some(format!("1 {one}")),

@@ -152,6 +152,7 @@ impl Report {
                 Verdict::Fail => Cell::Fail,
                 Verdict::Unknown => Cell::Unknown,
             },
+            elsewhere: None,
             reasons: self.reasons.clone(),
             began_unix_us: 0,
             seconds: self.seconds,

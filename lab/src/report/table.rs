@@ -55,6 +55,9 @@ pub fn text(outcomes: &[Outcome], colour: bool) -> String {
         matrix::counts(outcomes),
         duration(seconds)
     );
+    for line in matrix::elsewhere(outcomes) {
+        let _ = writeln!(text, "{line}");
+    }
     // What matters most comes last: there the eye is when a command has ended.
     let mut before = None;
     for outcome in by_weight(outcomes) {
@@ -125,6 +128,7 @@ fn times(row: &Row<'_>) -> Vec<(&'static str, Vec<String>)> {
 fn by_weight(outcomes: &[Outcome]) -> Vec<&Outcome> {
     let mut sorted: Vec<_> = outcomes
         .iter()
+        .filter(|outcome| outcome.elsewhere.is_none())
         .filter(|outcome| outcome.verdict != Cell::Pass || !outcome.earlier.is_empty())
         .collect();
     sorted.sort_by_key(|outcome| matrix::weight(&outcome.verdict));
@@ -160,6 +164,9 @@ pub fn markdown(outcomes: &[Outcome]) -> String {
         }
     }
     let _ = writeln!(text, "\n{}", matrix::counts(outcomes));
+    for line in matrix::elsewhere(outcomes) {
+        let _ = writeln!(text, "\n{}", escape_markdown(&line));
+    }
     for outcome in by_weight(outcomes).into_iter().rev() {
         let _ = writeln!(
             text,
@@ -288,6 +295,23 @@ FAIL  mode1-poison on 6.12.117+deb13-amd64
   logs in /runs/6.12/mode1 poison
 "
         );
+    }
+
+    #[test]
+    fn scenarios_for_another_kind_of_gpu_are_counted_below_the_table() {
+        let table = text(&fixture::with_others(), false);
+        let plain = text(&fixture::outcomes(), false);
+        assert_eq!(
+            table,
+            plain.replacen(
+                " of scenarios\n",
+                " of scenarios\n2 scenarios are for a virtual function: --personality vf\n",
+                1
+            )
+        );
+        let pasted = markdown(&fixture::with_others());
+        assert!(!pasted.contains("vf-flr"), "{pasted}");
+        assert!(pasted.contains("\n2 scenarios are for a virtual function: --personality vf\n"));
     }
 
     #[test]

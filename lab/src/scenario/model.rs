@@ -58,6 +58,12 @@ impl Scenario {
         order
     }
 
+    /// Whom it is for instead, if it is for none of this kind of GPU.
+    pub fn elsewhere(&self, personality: Personality) -> Option<&'static str> {
+        let first = self.personalities.first()?;
+        (!self.personalities.contains(&personality)).then_some(first.audience())
+    }
+
     /// Why it does not apply to a kernel and to what the GPU is, if it does not.
     pub fn inapplicable(&self, version: &Version, personality: Personality) -> Option<String> {
         if !self.personalities.contains(&personality) {

@@ -34,6 +34,9 @@ pub struct Outcome {
     /// The answer.
     #[serde(flatten)]
     pub verdict: Cell,
+    /// Whom it is for instead, if it is for another kind of GPU than that of the run: left out of tables, and counted below them.
+    #[serde(default)]
+    pub elsewhere: Option<String>,
     /// Why it is not a pass.
     pub reasons: Vec<String>,
     /// Start, in microseconds of the host's clock since 1970.
@@ -94,6 +97,7 @@ impl Outcome {
             suite: String::new(),
             control: None,
             verdict: Cell::Unknown,
+            elsewhere: None,
             reasons: Vec::new(),
             began_unix_us: 0,
             seconds: 0.0,

@@ -120,11 +120,17 @@ pub fn run(request: &Request, cache: &Cache, progress: &Progress) -> Result<(Pat
 
 impl Bench<'_> {
     fn kernel(&self, plan: Plan<'_>, request: &Request, progress: &Progress, outcomes: &mut Vec<Outcome>) {
-        outcomes.extend(plan.inapplicable.iter().map(|(job, reason)| Outcome {
-            verdict: Cell::NotApplicable {
-                reason: reason.clone(),
-            },
-            ..self.outcome(job)
+        outcomes.extend(plan.inapplicable.iter().map(|(job, reason)| {
+            Outcome {
+                verdict: Cell::NotApplicable {
+                    reason: reason.clone(),
+                },
+                elsewhere: job
+                    .scenario
+                    .elsewhere(self.options.personality)
+                    .map(str::to_owned),
+                ..self.outcome(job)
+            }
         }));
         let checkpoints = if request.cold {
             Vec::new()

@@ -56,6 +56,9 @@ pub fn index(outcomes: &[Outcome], folder: &Path) -> String {
         body.push_str("</tr>\n");
     }
     body.push_str("</tbody></table></div>\n");
+    for line in matrix::elsewhere(outcomes) {
+        let _ = writeln!(body, "<p>{}</p>", escape(&line));
+    }
     let bad: Vec<_> = outcomes
         .iter()
         .filter(|outcome| !matches!(outcome.verdict, Cell::Pass | Cell::NotApplicable { .. }))

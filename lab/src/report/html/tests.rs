@@ -110,6 +110,16 @@ fn the_index_links_to_each_scenario_of_each_boot() {
 }
 
 #[test]
+fn the_index_counts_scenarios_for_another_kind_of_gpu_below_its_table() {
+    let index = index(&fixture::with_others(), Path::new("/runs"));
+    assert!(
+        index.contains("</table></div>\n<p>2 scenarios are for a virtual function: --personality vf</p>\n"),
+        "{index}"
+    );
+    assert!(!index.contains("vf-flr"));
+}
+
+#[test]
 fn several_scenarios_of_one_boot_each_have_their_place() {
     let mut outcomes = fixture::mode1_outcomes();
     let mut second = outcomes[0].clone();
