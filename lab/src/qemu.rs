@@ -17,6 +17,10 @@ const PROGRAM: &str = "qemu-system-x86_64";
 pub const QMP_SOCKET: &str = "qmp.sock";
 const ROOT_PORT: &str = "pcie-root-port,id=port0,chassis=1";
 
+/// How long QEMU waits for the device process before it takes the connection for dead, in milliseconds. It waits for 5 s by itself, which a
+/// busy host can keep either of them from running; the guest then sees a part that has fallen off the bus.
+const REPLY_LIMIT_MS: u32 = 60_000;
+
 /// The GPU as `-device` and `device_add` take it.
 pub fn gpu_device(socket: &str) -> serde_json::Value {
     serde_json::json!({
@@ -24,6 +28,7 @@ pub fn gpu_device(socket: &str) -> serde_json::Value {
         "id": "gpu",
         "bus": "port0",
         "socket": { "type": "unix", "path": socket },
+        "x-msg-timeout": REPLY_LIMIT_MS,
     })
 }
 
