@@ -10,6 +10,7 @@ const GUEST_STEPS: &[(&str, Probes)] = &[
     ("client-hang", Probes::None),
     ("client-open", Probes::None),
     ("client-release", Probes::None),
+    ("client-remap", Probes::None),
     ("client-resume", Probes::None),
     ("client-state", Probes::None),
     ("client-submit", Probes::None),

@@ -155,6 +155,7 @@ impl Client<'_> {
             Order::Use { new_context } => self.again(*new_context),
             Order::Verify => self.verify(),
             Order::Resume => self.resume(),
+            Order::Remap => self.remap(),
             Order::Hang { engine, how } => self.hang(*engine, *how),
             Order::Submit { engine } => self.submit_copy(*engine),
             Order::Release => self.release(),

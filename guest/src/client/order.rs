@@ -24,6 +24,8 @@ pub enum Order {
     Verify,
     /// One submission of a new context, and no more.
     Resume,
+    /// Map something elsewhere and back, and wait for nothing.
+    Remap,
     /// Submit something that never ends.
     Hang {
         /// Where.
@@ -103,6 +105,7 @@ impl Order {
             },
             "verify" => Self::Verify,
             "resume" => Self::Resume,
+            "remap" => Self::Remap,
             "hang" => Self::Hang {
                 engine: arguments.engine()?,
                 how: match arguments.take("how") {
@@ -289,6 +292,7 @@ mod tests {
             ("use maybe", "maybe"),
             ("state lost=-1", "-1"),
             ("resume new", "new"),
+            ("remap twice", "twice"),
         ] {
             assert!(Order::parse(line).unwrap_err().contains(named), "{line}");
         }

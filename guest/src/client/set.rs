@@ -14,6 +14,8 @@ use crate::pattern::{Pattern, compare};
 const PAGE_BYTES: usize = 0x1000;
 /// What one entry of the last but one level of page tables covers.
 const BLOCK: u64 = 2 << 20;
+/// Where nothing is mapped for long.
+const ELSEWHERE: u64 = FIRST_ADDRESS + 12 * GIB + 5 * PAGE;
 /// A submission that takes longer is lost.
 const LIMIT: Duration = Duration::from_secs(20);
 /// Size of a packet as the kernel chooses it for moves of buffers.
@@ -324,10 +326,22 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
+    /// A buffer at another address, and back: two mappings taken away and two made. Nothing is submitted, so that what there is to flush is left to the
+    /// next jobs.
+    pub(super) fn remap(&mut self) -> Result<(), String> {
+        let buffer = &self.small_vram.buffer;
+        let (here, there) = (self.small_vram.address, ELSEWHERE);
+        buffer.unmap_at(here)?;
+        buffer.map_at(there)?;
+        buffer.unmap_at(there)?;
+        buffer.map_at(here)?;
+        Ok(())
+    }
+
     /// The same buffer at another address, after its first one was taken away, with another buffer at the old place.
     fn moved(&mut self) -> Result<(), String> {
         let old = self.small_vram.address;
-        let new = FIRST_ADDRESS + 12 * GIB + 5 * PAGE;
+        let new = ELSEWHERE;
         self.small_vram.buffer.unmap_at(old)?;
         self.small_vram.buffer.map_at(new)?;
         let stranger = Placed {
