@@ -119,3 +119,67 @@ impl RegSpec {
         format!("{prefix}{}", self.name.replace("{}", &index.to_string()))
     }
 }
+
+/// Joins two tables into one of `N` rows, ascending by offset: what parts have in common, and what one of them has of its own.
+///
+/// # Panics
+/// While the program is compiled, if `N` is not the number of rows.
+#[must_use]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated while compiling, where nothing else works and an index out of range is an error message"
+)]
+pub const fn merge<const N: usize>(common: &[RegSpec], own: &[RegSpec]) -> [RegSpec; N] {
+    assert!(common.len() + own.len() == N, "N is not the number of rows");
+    let mut rows = [RegSpec::constant("", RegOffset::from_byte(0), 0); N];
+    let mut count = 0;
+    while count < N {
+        // Sorted by insertion: a table is a few hundred rows, and nearly in order.
+        let row = if count < common.len() {
+            common[count]
+        } else {
+            own[count - common.len()]
+        };
+        let mut at = count;
+        while at > 0 && rows[at - 1].offset.byte() > row.offset.byte() {
+            rows[at] = rows[at - 1];
+            at -= 1;
+        }
+        rows[at] = row;
+        count += 1;
+    }
+    rows
+}
+
+/// A table of this name from two others: [`merge`] without counting rows.
+#[macro_export]
+macro_rules! merged {
+    ($(#[$attribute:meta])* $visibility:vis static $name:ident = $common:expr, $own:expr;) => {
+        $(#[$attribute])*
+        $visibility static $name: &[$crate::RegSpec] =
+            &$crate::merge::<{ $common.len() + $own.len() }>($common, $own);
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMMON: &[RegSpec] = &[
+        RegSpec::stored("A", RegOffset::from_byte(0x0)),
+        RegSpec::stored("C{}", RegOffset::from_byte(0x8)).array(2, 8),
+    ];
+    const OWN: &[RegSpec] = &[
+        RegSpec::stored("D", RegOffset::from_byte(0xc)),
+        RegSpec::stored("B", RegOffset::from_byte(0x4)),
+    ];
+    merged! {
+        static ALL = COMMON, OWN;
+    }
+
+    #[test]
+    fn merged_tables_have_all_rows_by_offset() {
+        let names: Vec<_> = ALL.iter().map(|spec| spec.name).collect();
+        assert_eq!(names, ["A", "B", "C{}", "D"]);
+    }
+}
