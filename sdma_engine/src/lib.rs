@@ -29,9 +29,9 @@ pub use packet::{
     PollRegMem, PollTarget, PtePde, Retries, SrbmWrite, Timestamp, VmInvalidation, WriteLinear,
 };
 pub use queue::{EngineStatus, IbStatus, QueueConfig, WptrShadow};
-pub use registers::{NAVI21, Placement, SdmaEffect, SdmaRegisters, StartedBy};
+pub use registers::{NAVI12, NAVI21, Placement, SdmaEffect, SdmaRegisters, StartedBy};
 pub use stats::{PageTableStats, Stats};
-pub use table::offset;
+pub use table::{Generation, SDMA_5_0, SDMA_5_2, offset};
 
 /// The unit of the intervals in POLL_REGMEM, ATOMIC and RB_WPTR_POLL_CNTL. Hardware's is not documented; a microsecond keeps the
 /// driver's usual 4 and 10 short beside a job and long beside a poll.

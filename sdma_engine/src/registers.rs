@@ -11,7 +11,7 @@ use crate::fields::{
     Cntl, ContextStatus, Doorbell, DoorbellOffset, F32Cntl, Freeze, IbCntl, RbCntl, RbWptrPollCntl,
     Status1Reg, Status2Reg, Status3Reg, StatusReg,
 };
-use crate::table::{self, offset};
+use crate::table::{self, Generation, SDMA_5_0, SDMA_5_2, offset};
 use crate::{EngineStatus, POLL_UNIT, QueueConfig, WptrShadow};
 
 /// What a register write asks of the device. The instance is the one whose register was written.
@@ -28,6 +28,8 @@ pub enum SdmaEffect {
 pub struct Placement {
     /// Prefix of the register names.
     pub prefix: &'static str,
+    /// Which registers there are.
+    pub generation: &'static Generation,
     /// What the `mmSDMA0_...` offsets below 0x400 dwords are relative to.
     pub base: RegOffset,
     /// Where the instance's UCODE_ADDR lies.
@@ -38,23 +40,39 @@ pub struct Placement {
 pub const NAVI21: [Placement; 4] = [
     Placement {
         prefix: "SDMA0_",
+        generation: &SDMA_5_2,
         base: RegOffset::from_dword(0x1260),
         hypervisor_base: RegOffset::from_dword(0xa000 + 0x5880),
     },
     Placement {
         prefix: "SDMA1_",
+        generation: &SDMA_5_2,
         base: RegOffset::from_dword(0x1260 + 0x600),
         hypervisor_base: RegOffset::from_dword(0xa000 + 0x58a0),
     },
     Placement {
         prefix: "SDMA2_",
+        generation: &SDMA_5_2,
         base: RegOffset::from_dword(0x1c000),
         hypervisor_base: RegOffset::from_dword(0xa000 + 0x58c0),
     },
     Placement {
         prefix: "SDMA3_",
+        generation: &SDMA_5_2,
         base: RegOffset::from_dword(0x1c000 + 0x400),
         hypervisor_base: RegOffset::from_dword(0xa000 + 0x58e0),
+    },
+];
+
+/// The two instances of Navi12, from the bases in `sdma_v5_0_get_reg_offset` (6.1 `sdma_v5_0.c`) and segments 0 and 1 of GC.
+pub const NAVI12: [Placement; 2] = [
+    Placement {
+        generation: &SDMA_5_0,
+        ..NAVI21[0]
+    },
+    Placement {
+        generation: &SDMA_5_0,
+        ..NAVI21[1]
     },
 ];
 
@@ -64,7 +82,7 @@ pub enum StartedBy {
     /// The driver: F32_CNTL.HALT is set, and CNTL.TRAP_ENABLE is not.
     Driver,
     /// The host of a virtual function has: the driver touches neither bit (6.1, 6.12 `sdma_v5_2_enable`,
-    /// `sdma_v5_2_set_trap_irq_state`).
+    /// `sdma_v5_2_set_trap_irq_state`, and those of `sdma_v5_0.c`).
     Host,
 }
 
@@ -89,14 +107,15 @@ impl SdmaRegisters {
     pub fn new(placement: Placement, started_by: StartedBy) -> Self {
         let Placement {
             prefix,
+            generation,
             base,
             hypervisor_base,
         } = placement;
         let mut registers = Self {
-            main: RegisterFile::new(prefix, base, table::MAIN),
-            page: RegisterFile::new(prefix, base, table::PAGE),
-            rlc: RegisterFile::new(prefix, base, table::RLC),
-            hypervisor: RegisterFile::new(prefix, hypervisor_base, table::HYP),
+            main: RegisterFile::new(prefix, base, generation.main),
+            page: RegisterFile::new(prefix, base, generation.page),
+            rlc: RegisterFile::new(prefix, base, generation.rlc),
+            hypervisor: RegisterFile::new(prefix, hypervisor_base, generation.hypervisor),
             started_by,
             rptr_generation: 0,
             stop_generation: 0,

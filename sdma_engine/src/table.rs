@@ -1,10 +1,40 @@
 //! The registers of one SDMA instance as data.
 //!
-//! Names, offsets, masks and reset values are those of `gc_10_3_0_{offset,sh_mask,default}.h`; `dw` counts dwords from the
-//! instance's base as those headers do. Rows exist for every register that `sdma_v5_2.c` touches or dumps in Linux 6.1, 6.12 and 7.3,
-//! and that `amdgpu_amdkfd_gfx_v10_3.c` touches for user queues.
+//! Names, offsets, masks and reset values are those of `gc_10_1_0_{offset,sh_mask,default}.h` (SDMA 5.0) and
+//! `gc_10_3_0_{offset,sh_mask,default}.h` (SDMA 5.2); `dw` counts dwords from the instance's base as those headers do. Rows exist for
+//! every register that `sdma_v5_0.c` and `sdma_v5_2.c` touch or dump in Linux 6.1, 6.12 and 7.3, and that `amdgpu_amdkfd_gfx_v10.c` and
+//! `amdgpu_amdkfd_gfx_v10_3.c` touch for user queues. Offsets and fields with behaviour are the same in both generations.
 
-use mmio::{RegOffset, RegSpec};
+use mmio::{RegOffset, RegSpec, merged};
+
+/// The registers of one generation of the engine.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Generation {
+    /// The public registers and those of the kernel queue.
+    pub(crate) main: &'static [RegSpec],
+    /// The page queue.
+    pub(crate) page: &'static [RegSpec],
+    /// User queues.
+    pub(crate) rlc: &'static [RegSpec],
+    /// The hypervisor's registers.
+    pub(crate) hypervisor: &'static [RegSpec],
+}
+
+/// SDMA 5.0: GC 10.1.
+pub static SDMA_5_0: Generation = Generation {
+    main: MAIN_5_0,
+    page: PAGE_5_0,
+    rlc: RLC_5_0,
+    hypervisor: HYP,
+};
+
+/// SDMA 5.2: GC 10.3.
+pub static SDMA_5_2: Generation = Generation {
+    main: MAIN_5_2,
+    page: PAGE_5_2,
+    rlc: RLC_5_2,
+    hypervisor: HYP,
+};
 
 const fn dw(dword: u32) -> RegOffset {
     RegOffset::from_dword(dword)
@@ -96,16 +126,11 @@ pub(crate) const STATUS3_IDLE: u32 = 0x03f0_0000;
 /// GFX_CONTEXT_STATUS at rest: SELECTED and IDLE.
 pub(crate) const CONTEXT_IDLE: u32 = 0x0000_0005;
 
-/// The engine's public registers and those of its kernel queue.
-pub(crate) static MAIN: &[RegSpec] = &[
-    RegSpec::stored("GLOBAL_TIMESTAMP_LO", dw(0x0f)),
-    RegSpec::stored("GLOBAL_TIMESTAMP_HI", dw(0x10)),
+/// The engine's public registers and those of its kernel queue, as far as the generations have them in common.
+const MAIN: &[RegSpec] = &[
     RegSpec::stored("POWER_CNTL", dw(0x1a)).reset(0x4000_0050),
     RegSpec::stored("CLK_CTRL", dw(0x1b)).reset(0x0000_0100),
     RegSpec::modelled("CNTL", offset::CNTL).reset(0x0000_00c2),
-    RegSpec::stored("CHICKEN_BITS", dw(0x1d)).reset(0x03ef_0107),
-    RegSpec::stored("GB_ADDR_CONFIG", dw(0x1e)).reset(0x0000_0444),
-    RegSpec::stored("GB_ADDR_CONFIG_READ", dw(0x1f)).reset(0x0000_0444),
     RegSpec::modelled("RB_RPTR_FETCH_HI", offset::RB_RPTR_FETCH_HI).write_mask(0),
     RegSpec::stored("SEM_WAIT_FAIL_TIMER_CNTL", dw(0x21)),
     RegSpec::modelled("RB_RPTR_FETCH", offset::RB_RPTR_FETCH).write_mask(0),
@@ -141,8 +166,6 @@ pub(crate) static MAIN: &[RegSpec] = &[
     RegSpec::constant("UTCL1_WR_XNACK0", dw(0x45), 0),
     RegSpec::constant("UTCL1_WR_XNACK1", dw(0x46), 0),
     RegSpec::stored("UTCL1_TIMEOUT", dw(0x47)),
-    RegSpec::stored("UTCL1_PAGE", dw(0x48)).reset(0x010c_ec00),
-    RegSpec::stored("CHICKEN_BITS_2", dw(0x4b)).reset(0x0010_0007),
     RegSpec::modelled("STATUS3_REG", offset::STATUS3_REG)
         .reset(STATUS3_IDLE)
         .write_mask(0),
@@ -160,7 +183,6 @@ pub(crate) static MAIN: &[RegSpec] = &[
     RegSpec::modelled("GFX_RB_RPTR_HI", offset::GFX_RB_RPTR_HI),
     RegSpec::modelled("GFX_RB_WPTR", offset::GFX_RB_WPTR),
     RegSpec::modelled("GFX_RB_WPTR_HI", offset::GFX_RB_WPTR_HI),
-    RegSpec::modelled("GFX_RB_WPTR_POLL_CNTL", offset::GFX_RB_WPTR_POLL_CNTL).reset(0x0040_3000),
     RegSpec::modelled("GFX_RB_RPTR_ADDR_HI", offset::GFX_RB_RPTR_ADDR_HI),
     RegSpec::modelled("GFX_RB_RPTR_ADDR_LO", offset::GFX_RB_RPTR_ADDR_LO).write_mask(0xffff_fffc),
     RegSpec::modelled("GFX_IB_CNTL", offset::GFX_IB_CNTL)
@@ -179,7 +201,6 @@ pub(crate) static MAIN: &[RegSpec] = &[
     RegSpec::modelled("GFX_DOORBELL", offset::GFX_DOORBELL).write_mask(0x1000_0000),
     RegSpec::stored("GFX_CONTEXT_CNTL", dw(0x93)),
     RegSpec::constant("GFX_STATUS", dw(0xa8), 0),
-    RegSpec::stored("GFX_DOORBELL_LOG", dw(0xa9)),
     RegSpec::stored("GFX_WATERMARK", dw(0xaa)),
     RegSpec::modelled("GFX_DOORBELL_OFFSET", offset::GFX_DOORBELL_OFFSET).write_mask(0x0fff_fffc),
     RegSpec::stored("GFX_CSA_ADDR_LO", dw(0xac)),
@@ -192,77 +213,114 @@ pub(crate) static MAIN: &[RegSpec] = &[
     RegSpec::stored("GFX_RB_AQL_CNTL", dw(0xb4)).reset(0x0000_4000),
     // A write pointer may move down at any time here; hardware wants this bit set around it.
     RegSpec::stored("GFX_MINOR_PTR_UPDATE", dw(0xb5)).write_mask(0x0000_0001),
+];
+
+const OWN_5_0: &[RegSpec] = &[
+    RegSpec::stored("CHICKEN_BITS", dw(0x1d)).reset(0x01af_0107),
+    RegSpec::stored("GB_ADDR_CONFIG", dw(0x1e)).reset(0x0000_0044),
+    RegSpec::stored("GB_ADDR_CONFIG_READ", dw(0x1f)).reset(0x0000_0044),
+    RegSpec::stored("UTCL1_PAGE", dw(0x48)).reset(0x000c_5c20),
+    RegSpec::stored("CHICKEN_BITS_2", dw(0x4b)).reset(0x0000_0005),
+    RegSpec::modelled("GFX_RB_WPTR_POLL_CNTL", offset::GFX_RB_WPTR_POLL_CNTL).reset(0x0040_1000),
+    RegSpec::stored("GFX_MIDCMD_DATA{}", dw(0xc0)).array(9, 4),
+    RegSpec::stored("GFX_MIDCMD_CNTL", dw(0xc9)),
+];
+
+const OWN_5_2: &[RegSpec] = &[
+    RegSpec::stored("GLOBAL_TIMESTAMP_LO", dw(0x0f)),
+    RegSpec::stored("GLOBAL_TIMESTAMP_HI", dw(0x10)),
+    RegSpec::stored("CHICKEN_BITS", dw(0x1d)).reset(0x03ef_0107),
+    RegSpec::stored("GB_ADDR_CONFIG", dw(0x1e)).reset(0x0000_0444),
+    RegSpec::stored("GB_ADDR_CONFIG_READ", dw(0x1f)).reset(0x0000_0444),
+    RegSpec::stored("UTCL1_PAGE", dw(0x48)).reset(0x010c_ec00),
+    RegSpec::stored("CHICKEN_BITS_2", dw(0x4b)).reset(0x0010_0007),
+    RegSpec::modelled("GFX_RB_WPTR_POLL_CNTL", offset::GFX_RB_WPTR_POLL_CNTL).reset(0x0040_3000),
+    RegSpec::stored("GFX_DOORBELL_LOG", dw(0xa9)),
     RegSpec::stored("GFX_MIDCMD_DATA{}", dw(0xc0)).array(11, 4),
     RegSpec::stored("GFX_MIDCMD_CNTL", dw(0xcb)),
 ];
 
+merged! {
+    static MAIN_5_0 = MAIN, OWN_5_0;
+}
+
+merged! {
+    static MAIN_5_2 = MAIN, OWN_5_2;
+}
+
 /// A queue whose registers are only kept. It never runs, so it is idle at all times, which is what `hqd_sdma_load_v10_3` and
 /// `hqd_sdma_destroy_v10_3` wait for.
 macro_rules! stored_queue {
-    ($prefix:literal, $base:expr, $count:expr) => {
+    ($prefix:literal, $base:expr, $count:expr, $stride:expr, $poll:expr, [$($own:literal $at:expr),*]) => {
         &[
-            stored_queue!(@ $prefix, "RB_CNTL", $base, 0x00, $count).reset(0x8084_0000),
-            stored_queue!(@ $prefix, "RB_BASE", $base, 0x01, $count),
-            stored_queue!(@ $prefix, "RB_BASE_HI", $base, 0x02, $count),
-            stored_queue!(@ $prefix, "RB_RPTR", $base, 0x03, $count),
-            stored_queue!(@ $prefix, "RB_RPTR_HI", $base, 0x04, $count),
-            stored_queue!(@ $prefix, "RB_WPTR", $base, 0x05, $count),
-            stored_queue!(@ $prefix, "RB_WPTR_HI", $base, 0x06, $count),
-            stored_queue!(@ $prefix, "RB_WPTR_POLL_CNTL", $base, 0x07, $count).reset(0x0040_3000),
-            stored_queue!(@ $prefix, "RB_RPTR_ADDR_HI", $base, 0x08, $count),
-            stored_queue!(@ $prefix, "RB_RPTR_ADDR_LO", $base, 0x09, $count),
-            stored_queue!(@ $prefix, "IB_CNTL", $base, 0x0a, $count).reset(0x0000_0100),
-            stored_queue!(@ $prefix, "IB_RPTR", $base, 0x0b, $count),
-            stored_queue!(@ $prefix, "IB_OFFSET", $base, 0x0c, $count),
-            stored_queue!(@ $prefix, "IB_BASE_LO", $base, 0x0d, $count),
-            stored_queue!(@ $prefix, "IB_BASE_HI", $base, 0x0e, $count),
-            stored_queue!(@ $prefix, "IB_SIZE", $base, 0x0f, $count),
-            stored_queue!(@ $prefix, "SKIP_CNTL", $base, 0x10, $count),
-            stored_queue!(@ $prefix, "CONTEXT_STATUS", $base, 0x11, $count).reset(0x0000_0004).write_mask(0),
-            stored_queue!(@ $prefix, "DOORBELL", $base, 0x12, $count),
-            stored_queue!(@ $prefix, "STATUS", $base, 0x28, $count).write_mask(0),
-            stored_queue!(@ $prefix, "DOORBELL_LOG", $base, 0x29, $count),
-            stored_queue!(@ $prefix, "WATERMARK", $base, 0x2a, $count),
-            stored_queue!(@ $prefix, "DOORBELL_OFFSET", $base, 0x2b, $count),
-            stored_queue!(@ $prefix, "CSA_ADDR_LO", $base, 0x2c, $count),
-            stored_queue!(@ $prefix, "CSA_ADDR_HI", $base, 0x2d, $count),
-            stored_queue!(@ $prefix, "IB_SUB_REMAIN", $base, 0x2f, $count),
-            stored_queue!(@ $prefix, "PREEMPT", $base, 0x30, $count),
-            stored_queue!(@ $prefix, "DUMMY_REG", $base, 0x31, $count).reset(0x0000_000f),
-            stored_queue!(@ $prefix, "RB_WPTR_POLL_ADDR_HI", $base, 0x32, $count),
-            stored_queue!(@ $prefix, "RB_WPTR_POLL_ADDR_LO", $base, 0x33, $count),
-            stored_queue!(@ $prefix, "RB_AQL_CNTL", $base, 0x34, $count).reset(0x0000_4000),
-            stored_queue!(@ $prefix, "MINOR_PTR_UPDATE", $base, 0x35, $count),
-            stored_queue!(@ $prefix, "MIDCMD_DATA0", $base, 0x40, $count),
-            stored_queue!(@ $prefix, "MIDCMD_DATA1", $base, 0x41, $count),
-            stored_queue!(@ $prefix, "MIDCMD_DATA2", $base, 0x42, $count),
-            stored_queue!(@ $prefix, "MIDCMD_DATA3", $base, 0x43, $count),
-            stored_queue!(@ $prefix, "MIDCMD_DATA4", $base, 0x44, $count),
-            stored_queue!(@ $prefix, "MIDCMD_DATA5", $base, 0x45, $count),
-            stored_queue!(@ $prefix, "MIDCMD_DATA6", $base, 0x46, $count),
-            stored_queue!(@ $prefix, "MIDCMD_DATA7", $base, 0x47, $count),
-            stored_queue!(@ $prefix, "MIDCMD_DATA8", $base, 0x48, $count),
-            stored_queue!(@ $prefix, "MIDCMD_DATA9", $base, 0x49, $count),
-            stored_queue!(@ $prefix, "MIDCMD_DATA10", $base, 0x4a, $count),
-            stored_queue!(@ $prefix, "MIDCMD_CNTL", $base, 0x4b, $count),
+            stored_queue!(@ $prefix, "RB_CNTL", $base, 0x00, $count, $stride).reset(0x8084_0000),
+            stored_queue!(@ $prefix, "RB_BASE", $base, 0x01, $count, $stride),
+            stored_queue!(@ $prefix, "RB_BASE_HI", $base, 0x02, $count, $stride),
+            stored_queue!(@ $prefix, "RB_RPTR", $base, 0x03, $count, $stride),
+            stored_queue!(@ $prefix, "RB_RPTR_HI", $base, 0x04, $count, $stride),
+            stored_queue!(@ $prefix, "RB_WPTR", $base, 0x05, $count, $stride),
+            stored_queue!(@ $prefix, "RB_WPTR_HI", $base, 0x06, $count, $stride),
+            stored_queue!(@ $prefix, "RB_WPTR_POLL_CNTL", $base, 0x07, $count, $stride).reset($poll),
+            stored_queue!(@ $prefix, "RB_RPTR_ADDR_HI", $base, 0x08, $count, $stride),
+            stored_queue!(@ $prefix, "RB_RPTR_ADDR_LO", $base, 0x09, $count, $stride),
+            stored_queue!(@ $prefix, "IB_CNTL", $base, 0x0a, $count, $stride).reset(0x0000_0100),
+            stored_queue!(@ $prefix, "IB_RPTR", $base, 0x0b, $count, $stride),
+            stored_queue!(@ $prefix, "IB_OFFSET", $base, 0x0c, $count, $stride),
+            stored_queue!(@ $prefix, "IB_BASE_LO", $base, 0x0d, $count, $stride),
+            stored_queue!(@ $prefix, "IB_BASE_HI", $base, 0x0e, $count, $stride),
+            stored_queue!(@ $prefix, "IB_SIZE", $base, 0x0f, $count, $stride),
+            stored_queue!(@ $prefix, "SKIP_CNTL", $base, 0x10, $count, $stride),
+            stored_queue!(@ $prefix, "CONTEXT_STATUS", $base, 0x11, $count, $stride).reset(0x0000_0004).write_mask(0),
+            stored_queue!(@ $prefix, "DOORBELL", $base, 0x12, $count, $stride),
+            stored_queue!(@ $prefix, "STATUS", $base, 0x28, $count, $stride).write_mask(0),
+            stored_queue!(@ $prefix, "WATERMARK", $base, 0x2a, $count, $stride),
+            stored_queue!(@ $prefix, "DOORBELL_OFFSET", $base, 0x2b, $count, $stride),
+            stored_queue!(@ $prefix, "CSA_ADDR_LO", $base, 0x2c, $count, $stride),
+            stored_queue!(@ $prefix, "CSA_ADDR_HI", $base, 0x2d, $count, $stride),
+            stored_queue!(@ $prefix, "IB_SUB_REMAIN", $base, 0x2f, $count, $stride),
+            stored_queue!(@ $prefix, "PREEMPT", $base, 0x30, $count, $stride),
+            stored_queue!(@ $prefix, "DUMMY_REG", $base, 0x31, $count, $stride).reset(0x0000_000f),
+            stored_queue!(@ $prefix, "RB_WPTR_POLL_ADDR_HI", $base, 0x32, $count, $stride),
+            stored_queue!(@ $prefix, "RB_WPTR_POLL_ADDR_LO", $base, 0x33, $count, $stride),
+            stored_queue!(@ $prefix, "RB_AQL_CNTL", $base, 0x34, $count, $stride).reset(0x0000_4000),
+            stored_queue!(@ $prefix, "MINOR_PTR_UPDATE", $base, 0x35, $count, $stride),
+            stored_queue!(@ $prefix, "MIDCMD_DATA0", $base, 0x40, $count, $stride),
+            stored_queue!(@ $prefix, "MIDCMD_DATA1", $base, 0x41, $count, $stride),
+            stored_queue!(@ $prefix, "MIDCMD_DATA2", $base, 0x42, $count, $stride),
+            stored_queue!(@ $prefix, "MIDCMD_DATA3", $base, 0x43, $count, $stride),
+            stored_queue!(@ $prefix, "MIDCMD_DATA4", $base, 0x44, $count, $stride),
+            stored_queue!(@ $prefix, "MIDCMD_DATA5", $base, 0x45, $count, $stride),
+            stored_queue!(@ $prefix, "MIDCMD_DATA6", $base, 0x46, $count, $stride),
+            stored_queue!(@ $prefix, "MIDCMD_DATA7", $base, 0x47, $count, $stride),
+            stored_queue!(@ $prefix, "MIDCMD_DATA8", $base, 0x48, $count, $stride),
+            $(stored_queue!(@ $prefix, $own, $base, $at, $count, $stride),)*
         ]
     };
-    (@ $prefix:literal, $name:literal, $base:expr, $at:expr, $count:expr) => {
-        RegSpec::stored(concat!($prefix, $name), dw($base + $at)).array($count, QUEUE_STRIDE)
+    (@ $prefix:literal, $name:literal, $base:expr, $at:expr, $count:expr, $stride:expr) => {
+        RegSpec::stored(concat!($prefix, $name), dw($base + $at)).array($count, $stride * 4)
     };
 }
 
-/// Bytes from one RLC queue's registers to the next one's.
-const QUEUE_STRIDE: u32 = 0x58 * 4;
+/// The page queue: no driver of these generations uses it; 6.12 and 7.3 dump it.
+static PAGE_5_0: &[RegSpec] = stored_queue!("PAGE_", 0xe0, 1, 1, 0x0040_1000, ["MIDCMD_CNTL" 0x49]);
 
-/// The page queue: no driver of this generation uses it; 6.12 and 7.3 dump it.
-pub(crate) static PAGE: &[RegSpec] = stored_queue!("PAGE_", 0xd8, 1);
+/// The page queue.
+static PAGE_5_2: &[RegSpec] = stored_queue!(
+    "PAGE_", 0xd8, 1, 1, 0x0040_3000,
+    ["DOORBELL_LOG" 0x29, "MIDCMD_DATA9" 0x49, "MIDCMD_DATA10" 0x4a, "MIDCMD_CNTL" 0x4b]
+);
 
-/// The eight user queues that KFD loads.
-pub(crate) static RLC: &[RegSpec] = stored_queue!("RLC{}_", 0x130, 8);
+/// The eight user queues that KFD loads, 0x60 dwords apart.
+static RLC_5_0: &[RegSpec] = stored_queue!("RLC{}_", 0x140, 8, 0x60, 0x0040_1000, ["MIDCMD_CNTL" 0x49]);
+
+/// The eight user queues that KFD loads, 0x58 dwords apart.
+static RLC_5_2: &[RegSpec] = stored_queue!(
+    "RLC{}_", 0x130, 8, 0x58, 0x0040_3000,
+    ["DOORBELL_LOG" 0x29, "MIDCMD_DATA9" 0x49, "MIDCMD_DATA10" 0x4a, "MIDCMD_CNTL" 0x4b]
+);
 
 /// The hypervisor's registers of one instance, relative to SDMA0_UCODE_ADDR (plus 0x20 dwords per instance).
-pub(crate) static HYP: &[RegSpec] = &[
+static HYP: &[RegSpec] = &[
     RegSpec::modelled("UCODE_ADDR", offset::UCODE_ADDR).write_mask(0x0000_3fff),
     RegSpec::modelled("UCODE_DATA", offset::UCODE_DATA),
     RegSpec::stored("VM_CTX_LO", dw(0x2)),

@@ -2,32 +2,47 @@
 
 use mmio::{Effects, Fidelity, RegOffset, RegisterBlock, RegisterFile};
 
-use crate::table;
-use crate::{NAVI21, SdmaRegisters, StartedBy, offset};
+use crate::{NAVI12, NAVI21, Placement, SDMA_5_0, SDMA_5_2, SdmaRegisters, StartedBy, offset};
 
-fn all() -> [SdmaRegisters; 4] {
-    NAVI21.map(|placement| SdmaRegisters::new(placement, StartedBy::Driver))
+/// The instances of every part.
+fn parts() -> [&'static [Placement]; 2] {
+    const PARTS: [&[Placement]; 2] = [&NAVI12, &NAVI21];
+    PARTS
+}
+
+fn all(part: &[Placement]) -> Vec<SdmaRegisters> {
+    let registers = |placement: &Placement| SdmaRegisters::new(*placement, StartedBy::Driver);
+    part.iter().map(registers).collect()
 }
 
 #[test]
 fn tables_have_no_defects() {
-    for specs in [table::MAIN, table::PAGE, table::RLC, table::HYP] {
-        assert_eq!(RegisterFile::table_defects(specs), Vec::<String>::new());
+    for generation in [&SDMA_5_0, &SDMA_5_2] {
+        for specs in [
+            generation.main,
+            generation.page,
+            generation.rlc,
+            generation.hypervisor,
+        ] {
+            assert_eq!(RegisterFile::table_defects(specs), Vec::<String>::new());
+        }
     }
 }
 
 #[test]
 fn no_two_registers_of_any_instances_share_an_offset() {
-    let instances = all();
-    let mut offsets: Vec<RegOffset> = instances
-        .iter()
-        .flat_map(|registers| registers.files())
-        .flat_map(RegisterFile::offsets)
-        .collect();
-    let count = offsets.len();
-    offsets.sort();
-    offsets.dedup();
-    assert_eq!(offsets.len(), count);
+    for part in parts() {
+        let instances = all(part);
+        let mut offsets: Vec<RegOffset> = instances
+            .iter()
+            .flat_map(|registers| registers.files())
+            .flat_map(RegisterFile::offsets)
+            .collect();
+        let count = offsets.len();
+        offsets.sort();
+        offsets.dedup();
+        assert_eq!(offsets.len(), count);
+    }
 }
 
 #[test]
@@ -39,20 +54,43 @@ fn instances_lie_where_the_driver_looks() {
         (0x70200, 0x3e300),
         (0x71200, 0x3e380),
     ];
-    for (registers, (rb_cntl, ucode)) in all().iter().zip(expected) {
-        let name = |byte| {
-            let at = RegOffset::from_byte(byte);
-            registers.files().iter().find_map(|file| file.name(at)).unwrap()
-        };
-        assert!(name(rb_cntl).ends_with("_GFX_RB_CNTL"), "{}", name(rb_cntl));
-        assert!(name(ucode).ends_with("_UCODE_ADDR"), "{}", name(ucode));
+    for part in parts() {
+        for (registers, (rb_cntl, ucode)) in all(part).iter().zip(expected) {
+            assert!(name(registers, rb_cntl).ends_with("_GFX_RB_CNTL"));
+            assert!(name(registers, ucode).ends_with("_UCODE_ADDR"));
+        }
+    }
+}
+
+fn name(registers: &SdmaRegisters, byte: u32) -> String {
+    let at = RegOffset::from_byte(byte);
+    registers.files().iter().find_map(|file| file.name(at)).unwrap()
+}
+
+/// What lies behind the kernel queue is somewhere else in each generation (`gc_10_1_0_offset.h`, `gc_10_3_0_offset.h`).
+#[test]
+fn each_generation_has_its_other_queues_where_its_header_says() {
+    for (placement, page, rlc) in [
+        (NAVI12[1], 0xe0, [0x140, 0x3e0]),
+        (NAVI21[1], 0xd8, [0x130, 0x398]),
+    ] {
+        let registers = SdmaRegisters::new(placement, StartedBy::Driver);
+        let at = |dword: u32| placement.base.plus(dword * 4).byte();
+        assert_eq!(name(&registers, at(page)), "SDMA1_PAGE_RB_CNTL");
+        assert_eq!(name(&registers, at(rlc[0])), "SDMA1_RLC0_RB_CNTL");
+        assert_eq!(name(&registers, at(rlc[1])), "SDMA1_RLC7_RB_CNTL");
     }
 }
 
 #[test]
 fn every_register_reads_its_reset_value_and_reset_restores_it() {
-    for starter in [StartedBy::Driver, StartedBy::Host] {
-        let mut registers = SdmaRegisters::new(NAVI21[0], starter);
+    for (placement, starter) in [
+        (NAVI12[0], StartedBy::Driver),
+        (NAVI12[0], StartedBy::Host),
+        (NAVI21[0], StartedBy::Driver),
+        (NAVI21[0], StartedBy::Host),
+    ] {
+        let mut registers = SdmaRegisters::new(placement, starter);
         let infos: Vec<_> = registers
             .files()
             .iter()
@@ -103,10 +141,12 @@ fn only_writable_bits_stick() {
 
 #[test]
 fn user_queues_are_idle_for_kfd() {
-    let mut registers = SdmaRegisters::new(NAVI21[0], StartedBy::Driver);
-    for queue in 0..8 {
-        let status = NAVI21[0].base.plus((0x141 + 0x58 * queue) * 4);
-        assert_eq!(registers.read(status), 4);
+    for (placement, first, stride) in [(NAVI12[0], 0x151, 0x60), (NAVI21[0], 0x141, 0x58)] {
+        let mut registers = SdmaRegisters::new(placement, StartedBy::Driver);
+        for queue in 0..8 {
+            let status = placement.base.plus((first + stride * queue) * 4);
+            assert_eq!(registers.read(status), 4);
+        }
     }
 }
 
