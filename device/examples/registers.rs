@@ -1,12 +1,18 @@
-//! Prints `docs/registers.md`.
+//! Prints the list of a part's registers as Markdown: `registers [NAME]`, the usual part without a name.
 
 use std::io::Write;
 
-use device::asic::NAVI21;
+use anyhow::Context;
+use device::asic::ASICS;
 use device::registers_doc;
 
 fn main() -> anyhow::Result<()> {
-    let text = registers_doc::markdown(&NAVI21)?;
-    std::io::stdout().lock().write_all(text.as_bytes())?;
+    let name = std::env::args().nth(1);
+    let wanted = ASICS
+        .into_iter()
+        .find(|asic| name.as_deref().is_none_or(|name| name == asic.name));
+    let asic = wanted.context("no such part")?;
+    let text = registers_doc::markdown(asic)?;
+    std::io::stdout().write_all(text.as_bytes())?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use thiserror::Error;
 
-use crate::asic::{AsicProfile, Board, NAVI21, Personality};
+use crate::asic::{ASICS, AsicProfile, Board, Personality};
 use crate::sriov::Indirect;
 
 const MIN_VRAM: u64 = 256 << 20;
@@ -28,7 +28,7 @@ pub struct Args {
     #[arg(short, long, value_name = "PATH", required = true)]
     pub socket_path: Option<PathBuf>,
 
-    /// The part to be.
+    /// The part to be: "navi21" or "navi12".
     #[arg(long, value_name = "NAME", default_value = "navi21")]
     pub asic: String,
 
@@ -268,13 +268,12 @@ impl TryFrom<Args> for Config {
 }
 
 fn profile(name: &str) -> Result<&'static AsicProfile, ConfigError> {
-    let known = [&NAVI21];
-    known
+    ASICS
         .into_iter()
         .find(|asic| asic.name == name)
         .ok_or_else(|| ConfigError::Asic {
             name: name.to_owned(),
-            known: known.map(|asic| asic.name).join(", "),
+            known: ASICS.map(|asic| asic.name).join(", "),
         })
 }
 
@@ -344,6 +343,7 @@ fn parse_log_limit(text: &str) -> Result<u64, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::asic::NAVI21;
 
     fn config(options: &[&str]) -> Result<Config, ConfigError> {
         let argv = ["vhost-device-amdgpu", "--socket-path", "gpu.sock"]
@@ -408,6 +408,11 @@ mod tests {
         assert_eq!(config(&[]).unwrap().personality.pci.device, 0x73bf);
         let vf = config(&["--personality", "vf"]).unwrap();
         assert_eq!(vf.personality.pci.device, 0x73ae);
+        let other = config(&["--asic", "navi12", "--personality", "vf"]).unwrap();
+        assert_eq!(
+            (other.asic.name, other.personality.pci.device),
+            ("navi12", 0x7362)
+        );
         assert!(vf.personality.host.is_some() && !vf.block_vf_registers);
         assert_eq!(vf.vf_indirect, Indirect::default());
         let indirect = config(&["--vf-indirect", "ih,gc"]).unwrap().vf_indirect;
@@ -451,7 +456,7 @@ mod tests {
             ),
             (
                 ["--asic", "vega10"],
-                "--asic vega10: no such part, expected one of: navi21",
+                "--asic vega10: no such part, expected one of: navi21, navi12",
             ),
             (
                 ["--personality", "pf"],

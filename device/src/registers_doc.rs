@@ -5,15 +5,29 @@ use std::fmt::Write;
 use mmio::{RegSpec, RegisterFile, RegisterInfo};
 use thiserror::Error;
 
-use crate::asic::AsicProfile;
+use crate::asic::{ASICS, AsicProfile};
 use crate::gpu::{Gpu, GpuConfig, GpuError};
 use crate::memory::{DeviceMemory, Vram, VramError};
 
 /// VRAM of the device that is described, in bytes: what the daemon has by default.
 const VRAM: u64 = 1 << 30;
 
-/// How to make the list anew, as it says itself.
-pub const REGENERATE: &str = "cargo run -p vhost-device-amdgpu --example registers > docs/registers.md";
+/// How to make a part's list anew, as it says itself.
+pub fn regenerate(asic: &AsicProfile) -> String {
+    format!(
+        "cargo run -p vhost-device-amdgpu --example registers {} > {}",
+        asic.name,
+        path(asic)
+    )
+}
+
+/// Where a part's list is. The usual part's has no name behind it.
+pub fn path(asic: &AsicProfile) -> String {
+    match ASICS {
+        [usual, ..] if usual.name == asic.name => "docs/registers.md".to_owned(),
+        _ => format!("docs/registers-{}.md", asic.name),
+    }
+}
 
 /// The list cannot be made.
 #[derive(Debug, Error)]
@@ -35,13 +49,14 @@ pub fn markdown(asic: &'static AsicProfile) -> Result<String, RegistersDocError>
     let gpu = Gpu::new(config, DeviceMemory::new(Vram::new(VRAM)?))?;
     let mut text = format!(
         "# Registers of {}\n\n\
-         Generated from the register tables; do not edit. To make it anew:\n`{REGENERATE}`\n\n\
+         Generated from the register tables; do not edit. To make it anew:\n`{}`\n\n\
          Offsets are bytes in the register BAR (BAR 5); an array's elements lie at *first + stride x index*. *Reset* is the value\n\
          after power-on with {} MiB of VRAM. A write sets the bits of the *write mask* and clears those of the *write-one-to-clear*\n\
          mask that it has set; all others stay. *Fidelity*: **modelled** does what a driver expects of the hardware, **stored**\n\
          keeps its value and does nothing else, **constant** reads as one value and drops writes. A register that is not here reads\n\
          as 0, drops writes, and is counted (`unmodelled` on the control socket).\n",
         asic.name,
+        regenerate(asic),
         VRAM >> 20,
     );
     for block in gpu.registers() {
@@ -182,13 +197,16 @@ mod tests {
 
     #[test]
     fn the_document_is_what_the_tables_say() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/registers.md");
-        let document = std::fs::read_to_string(path).unwrap_or_default();
-        // Not assert_eq: the two texts of a thousand lines each would hide the message.
-        assert!(
-            document == markdown(&NAVI21).unwrap(),
-            "docs/registers.md is out of date; make it anew with\n    {REGENERATE}"
-        );
+        for asic in ASICS {
+            let path = format!("{}/../{}", env!("CARGO_MANIFEST_DIR"), path(asic));
+            let document = std::fs::read_to_string(path).unwrap_or_default();
+            // Not assert_eq: the two texts of a thousand lines each would hide the message.
+            assert!(
+                document == markdown(asic).unwrap(),
+                "the list of registers is out of date; make it anew with\n    {}",
+                regenerate(asic)
+            );
+        }
     }
 
     #[test]

@@ -7,6 +7,10 @@ use mmio::{RegOffset, RegSpec, RegisterFile};
 
 /// `smnMP1_FIRMWARE_FLAGS` in the MP1 public range; bit 0 is INTERRUPTS_ENABLED (6.1 `smu_v11_0_check_fw_status`).
 const MP1_FIRMWARE_FLAGS: RegOffset = RegOffset::from_byte(0x03b1_0024);
+/// `smnMP0_FW_INTF` in the MP0 public range; bit 19 is set in a part that runs signed firmware only (6.1 `is_asic_secure`).
+const MP0_FW_INTF: RegOffset = RegOffset::from_byte(0x0381_01c0);
+/// `smnPCIE_LC_LINK_WIDTH_CNTL` (`nbio_v2_3.c`, `smu_v11_0.c`): width 0, for there is no link.
+const PCIE_LC_LINK_WIDTH_CNTL: RegOffset = RegOffset::from_byte(0x1114_0288);
 /// `smnPCIE_CONFIG_CNTL` (`nbio_v2_3.c`): bus parameters, kept without effect.
 const PCIE_CONFIG_CNTL: RegOffset = RegOffset::from_byte(0x1118_0044);
 
@@ -20,7 +24,9 @@ const UMC1_ECC_ERR_CNT_SEL: RegOffset = RegOffset::from_byte(0x5_1ca0);
 static SPECS: &[RegSpec] = &[
     RegSpec::constant("MP1_FIRMWARE_FLAGS", MP1_FIRMWARE_FLAGS, 1),
     RegSpec::constant("MP1_PMI_3_START", MP1_PMI_3_START, 0),
+    RegSpec::constant("MP0_FW_INTF", MP0_FW_INTF, 1 << 19),
     RegSpec::stored("PCIE_CONFIG_CNTL", PCIE_CONFIG_CNTL),
+    RegSpec::constant("PCIE_LC_LINK_WIDTH_CNTL", PCIE_LC_LINK_WIDTH_CNTL, 0),
     // Memory controllers: no error ever occurs, so a counter keeps what it was set to.
     RegSpec::stored("UMC{}_CH0_EccErrCntSel", UMC0_ECC_ERR_CNT_SEL).array(8, 0x10_0000),
     RegSpec::stored("UMC{}_CH0_EccErrCnt", UMC0_ECC_ERR_CNT_SEL.plus(4)).array(8, 0x10_0000),

@@ -1,8 +1,8 @@
-//! The system management unit (MP1 11.0.7): its mailbox.
+//! The system management unit (MP1 11.0): its mailbox.
 //!
 //! The driver writes 0 to C2PMSG_90, the argument to C2PMSG_82 and the message to C2PMSG_66, then polls C2PMSG_90 for the result
-//! (1 = OK) and reads the reply from C2PMSG_82 (Linux 6.1 `pm/swsmu/smu_cmn.c`). Message numbers: `pm/swsmu/inc/pmfw_if/
-//! smu_v11_0_7_ppsmc.h`.
+//! (1 = OK) and reads the reply from C2PMSG_82 (Linux 6.1 `pm/swsmu/smu_cmn.c`). The numbers of messages are
+//! the firmware's, and so the part's: [`Interface`].
 //!
 //! Fidelity: the handshake and the reset messages are modelled. No feature is running (mask 0), so the driver keeps single-level
 //! clock tables; tables that it uploads are taken and forgotten, tables that it asks for stay as they are in memory.
@@ -28,22 +28,91 @@ static SPECS: &[RegSpec] = &[
     RegSpec::stored("MP1_SMN_IH_SW_INT_CTRL", RegOffset::from_byte(0x58b0c)),
 ];
 
+/// Messages of every firmware.
 const MSG_TEST: u32 = 0x1;
 const MSG_GET_SMU_VERSION: u32 = 0x2;
 const MSG_GET_DRIVER_IF_VERSION: u32 = 0x3;
-const MSG_GET_MIN_DPM_FREQ: u32 = 0x1d;
-const MSG_GET_MAX_DPM_FREQ: u32 = 0x1e;
-const MSG_ENTER_BACO: u32 = 0x15;
-const MSG_EXIT_BACO: u32 = 0x16;
-const MSG_ARM_D3: u32 = 0x17;
 /// Arguments of ArmD3 (6.1 `enum smu_baco_seq`) that take the chip's power away in D3hot: BACO and BAMACO.
 const ARM_BACO: [u32; 2] = [0, 2];
-const MSG_MODE1_RESET: u32 = 0x30;
-const MSG_GET_PPT_LIMIT: u32 = 0x33;
-const MSG_MODE2_RESET: u32 = 0x5d;
 
-/// `PPSMC_Message_Count`: messages have the numbers below.
-const MESSAGE_COUNT: u32 = 0x5e;
+/// A message that does more than change a state which is not modelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message {
+    /// GetMinDpmFreq.
+    GetMinDpmFreq,
+    /// GetMaxDpmFreq.
+    GetMaxDpmFreq,
+    /// GetPptLimit.
+    GetPptLimit,
+    /// EnterBaco.
+    EnterBaco,
+    /// ExitBaco.
+    ExitBaco,
+    /// ArmD3: BACO with D3hot.
+    ArmD3,
+    /// Mode1Reset.
+    Mode1Reset,
+    /// DriverMode2Reset.
+    Mode2Reset,
+}
+
+/// What messages a firmware understands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interface {
+    /// Those with a meaning here, by number.
+    pub messages: &'static [(u32, Message)],
+    /// `PPSMC_Message_Count`: messages have the numbers below.
+    pub count: u32,
+    /// Answer to GetDriverIfVersion.
+    pub driver_if: u32,
+}
+
+impl Interface {
+    /// MP1 11.0.7, Navi21: `pm/swsmu/inc/pmfw_if/smu_v11_0_7_ppsmc.h`.
+    pub const V11_0_7: Self = Self {
+        messages: &[
+            (0x15, Message::EnterBaco),
+            (0x16, Message::ExitBaco),
+            (0x17, Message::ArmD3),
+            (0x1d, Message::GetMinDpmFreq),
+            (0x1e, Message::GetMaxDpmFreq),
+            (0x30, Message::Mode1Reset),
+            (0x33, Message::GetPptLimit),
+            (0x5d, Message::Mode2Reset),
+        ],
+        count: 0x5e,
+        driver_if: 0x40,
+    };
+
+    /// MP1 11.0.9, Navi12, without any message for a reset: `pm/swsmu/inc/pmfw_if/smu_v11_0_ppsmc.h`.
+    pub const V11_0_9: Self = Self {
+        messages: &[
+            (0x18, Message::EnterBaco),
+            (0x19, Message::ExitBaco),
+            (0x1e, Message::GetMinDpmFreq),
+            (0x1f, Message::GetMaxDpmFreq),
+            (0x36, Message::GetPptLimit),
+            (0x46, Message::ArmD3),
+        ],
+        count: 0x51,
+        driver_if: 0x38,
+    };
+
+    /// The number of a message, if the firmware has it.
+    pub fn number(&self, message: Message) -> Option<u32> {
+        self.messages
+            .iter()
+            .find(|(_, other)| *other == message)
+            .map(|(number, _)| *number)
+    }
+
+    fn message(&self, number: u32) -> Option<Message> {
+        self.messages
+            .iter()
+            .find(|(other, _)| *other == number)
+            .map(|(_, message)| *message)
+    }
+}
 
 /// What a message asks of the rest of the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,19 +132,19 @@ pub enum SmuEffect {
 #[derive(Debug)]
 pub struct Smu {
     file: RegisterFile,
+    interface: Interface,
     version: u32,
-    driver_if: u32,
     messages: BTreeMap<u32, u64>,
     baco_in_d3: bool,
 }
 
 impl Smu {
-    /// In the state after power-on, with firmware of this version and interface.
-    pub fn new(version: u32, driver_if: u32) -> Self {
+    /// In the state after power-on, with firmware of this interface and version.
+    pub fn new(interface: Interface, version: u32) -> Self {
         Self {
             file: RegisterFile::new("", RegOffset::from_byte(0), SPECS),
+            interface,
             version,
-            driver_if,
             messages: BTreeMap::new(),
             baco_in_d3: false,
         }
@@ -108,7 +177,7 @@ impl Smu {
 
     /// Counts a message; gives whether the interface has it.
     fn count(&mut self, message: u32) -> bool {
-        let known = (1..MESSAGE_COUNT).contains(&message);
+        let known = (1..self.interface.count).contains(&message);
         let number = if known { message } else { u32::MAX };
         *self.messages.entry(number).or_default() += 1;
         known
@@ -124,39 +193,45 @@ impl Smu {
         let reply = match message {
             MSG_TEST => argument.wrapping_add(1),
             MSG_GET_SMU_VERSION => self.version,
-            MSG_GET_DRIVER_IF_VERSION => self.driver_if,
-            MSG_GET_MIN_DPM_FREQ => 500,
-            MSG_GET_MAX_DPM_FREQ => 2000,
-            MSG_GET_PPT_LIMIT => 255,
-            MSG_ENTER_BACO => {
-                effects.push(SmuEffect::EnterBaco);
-                0
-            }
-            MSG_EXIT_BACO => {
-                effects.push(SmuEffect::ExitBaco);
-                return;
-            }
-            MSG_ARM_D3 => {
-                self.baco_in_d3 = ARM_BACO.contains(&argument);
-                if !self.baco_in_d3 {
-                    effects.push(SmuEffect::ExitBaco);
-                    return;
-                }
-                0
-            }
-            MSG_MODE1_RESET => {
-                effects.push(SmuEffect::Mode1Reset);
-                0
-            }
-            MSG_MODE2_RESET => {
-                effects.push(SmuEffect::Mode2Reset);
-                0
-            }
-            // Every other message changes a state that is not modelled, or asks for the mask of running features: none.
-            _ => 0,
+            MSG_GET_DRIVER_IF_VERSION => self.interface.driver_if,
+            // The firmware's own numbers.
+            _ => match self.interface.message(message) {
+                Some(message) => match self.answer(message, argument, effects) {
+                    Some(reply) => reply,
+                    None => return,
+                },
+                // Every other message changes a state that is not modelled, or asks for the mask of running features: none.
+                None => 0,
+            },
         };
         self.file.set(C2PMSG_82, reply);
         self.file.set(C2PMSG_90, RESULT_OK);
+    }
+}
+
+impl Smu {
+    /// What a message is answered with. None: that is still to come.
+    fn answer(&mut self, message: Message, argument: u32, effects: &mut Effects<SmuEffect>) -> Option<u32> {
+        match message {
+            Message::GetMinDpmFreq => return Some(500),
+            Message::GetMaxDpmFreq => return Some(2000),
+            Message::GetPptLimit => return Some(255),
+            Message::EnterBaco => effects.push(SmuEffect::EnterBaco),
+            Message::ExitBaco => {
+                effects.push(SmuEffect::ExitBaco);
+                return None;
+            }
+            Message::ArmD3 => {
+                self.baco_in_d3 = ARM_BACO.contains(&argument);
+                if !self.baco_in_d3 {
+                    effects.push(SmuEffect::ExitBaco);
+                    return None;
+                }
+            }
+            Message::Mode1Reset => effects.push(SmuEffect::Mode1Reset),
+            Message::Mode2Reset => effects.push(SmuEffect::Mode2Reset),
+        }
+        Some(0)
     }
 }
 
@@ -180,8 +255,8 @@ impl RegisterBlock for Smu {
     fn reset(&mut self) {
         let Self {
             file,
+            interface: _,
             version: _,
-            driver_if: _,
             messages: _,
             baco_in_d3,
         } = self;
@@ -193,6 +268,13 @@ impl RegisterBlock for Smu {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NAVI21: Interface = Interface::V11_0_7;
+    const EVERY: [Interface; 2] = [Interface::V11_0_7, Interface::V11_0_9];
+
+    fn number(interface: Interface, message: Message) -> u32 {
+        interface.number(message).expect("the interface has it")
+    }
 
     fn send(smu: &mut Smu, message: u32, argument: u32) -> (u32, Vec<SmuEffect>) {
         let mut effects = Effects::default();
@@ -211,37 +293,43 @@ mod tests {
 
     #[test]
     fn versions_are_answered() {
-        let mut smu = Smu::new(0x3a_5b00, 0x40);
+        let mut smu = Smu::new(NAVI21, 0x3a_5b00);
         assert_eq!(send(&mut smu, MSG_GET_SMU_VERSION, 0), (0x3a_5b00, vec![]));
         assert_eq!(send(&mut smu, MSG_GET_DRIVER_IF_VERSION, 0), (0x40, vec![]));
     }
 
     #[test]
     fn a_reset_message_is_acknowledged_and_handed_on() {
-        let mut smu = Smu::new(0, 0);
-        assert_eq!(send(&mut smu, MSG_MODE1_RESET, 0).1, [SmuEffect::Mode1Reset]);
-        assert_eq!(send(&mut smu, MSG_MODE2_RESET, 0).1, [SmuEffect::Mode2Reset]);
+        let mut smu = Smu::new(NAVI21, 0);
+        assert_eq!(send(&mut smu, 0x30, 0).1, [SmuEffect::Mode1Reset]);
+        assert_eq!(send(&mut smu, 0x5d, 0).1, [SmuEffect::Mode2Reset]);
+        // The same numbers are something else to a firmware without these messages.
+        let mut smu = Smu::new(Interface::V11_0_9, 0);
+        assert_eq!(send(&mut smu, 0x30, 0).1, []);
     }
 
     /// `smu_v11_0_baco_exit` (6.1) goes on as soon as it has the result: it must not come before the part has power.
     #[test]
     fn leaving_baco_is_answered_when_it_is_done() {
-        let mut smu = Smu::new(0, 0);
-        assert_eq!(send(&mut smu, MSG_ENTER_BACO, 0).1, [SmuEffect::EnterBaco]);
-        let mut effects = Effects::default();
-        smu.write(C2PMSG_90, 0, &mut effects);
-        smu.write(C2PMSG_66, MSG_EXIT_BACO, &mut effects);
-        assert_eq!(
-            (effects.take(), smu.read(C2PMSG_90)),
-            (vec![SmuEffect::ExitBaco], 0)
-        );
-        smu.finish();
-        assert_eq!(smu.read(C2PMSG_90), RESULT_OK);
+        for interface in EVERY {
+            let mut smu = Smu::new(interface, 0);
+            let enter = number(interface, Message::EnterBaco);
+            assert_eq!(send(&mut smu, enter, 0).1, [SmuEffect::EnterBaco]);
+            let mut effects = Effects::default();
+            smu.write(C2PMSG_90, 0, &mut effects);
+            smu.write(C2PMSG_66, number(interface, Message::ExitBaco), &mut effects);
+            assert_eq!(
+                (effects.take(), smu.read(C2PMSG_90)),
+                (vec![SmuEffect::ExitBaco], 0)
+            );
+            smu.finish();
+            assert_eq!(smu.read(C2PMSG_90), RESULT_OK);
+        }
     }
 
     #[test]
     fn a_message_that_is_refused_is_counted_and_has_no_effect() {
-        let mut smu = Smu::new(7, 0);
+        let mut smu = Smu::new(NAVI21, 7);
         smu.write(C2PMSG_90, 0, &mut Effects::default());
         smu.refuse(MSG_GET_SMU_VERSION, None);
         assert_eq!((smu.read(C2PMSG_90), smu.read(C2PMSG_82)), (0, 0));
@@ -252,17 +340,19 @@ mod tests {
 
     #[test]
     fn a_message_beyond_the_interface_is_unknown() {
-        let mut smu = Smu::new(0, 0);
-        smu.write(C2PMSG_66, MESSAGE_COUNT, &mut Effects::default());
-        assert_eq!(smu.read(C2PMSG_90), RESULT_UNKNOWN);
+        for interface in EVERY {
+            let mut smu = Smu::new(interface, 0);
+            smu.write(C2PMSG_66, interface.count, &mut Effects::default());
+            assert_eq!(smu.read(C2PMSG_90), RESULT_UNKNOWN);
+        }
     }
 
     #[test]
     fn a_guest_cannot_make_the_counters_grow_without_bound() {
-        let mut smu = Smu::new(0, 0);
+        let mut smu = Smu::new(NAVI21, 0);
         for message in 0..1000 {
             smu.write(C2PMSG_66, message, &mut Effects::default());
         }
-        assert_eq!(smu.messages().len(), MESSAGE_COUNT as usize);
+        assert_eq!(smu.messages().len(), NAVI21.count as usize);
     }
 }

@@ -4,17 +4,24 @@
 //! are, and the numbers that a board's firmware would know. Blocks take what they need from it when they are built; nothing asks
 //! a profile its name.
 
+mod navi12;
 mod navi21;
 
+pub use navi12::NAVI12;
 pub use navi21::NAVI21;
 
 use gart::{ClientId, FrameBuffer, GpuVa, HubLayout};
+use mmio::RegSpec;
 use sdma_engine::{Placement, StartedBy};
 
 use crate::gfx::GfxLayout;
 use crate::pci::PciIdentity;
 use crate::psp::BootState;
+use crate::smu::Interface;
 use crate::sriov::Exchange;
+
+/// Every part, the usual one first.
+pub static ASICS: [&AsicProfile; 2] = [&NAVI21, &NAVI12];
 
 /// A hardware IP as the discovery binary lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,25 +111,57 @@ pub struct AsicProfile {
     pub mmhub: HubLayout,
     /// Registers of the graphics block.
     pub gfx: GfxLayout,
-    /// Id of the power-play table inside the SMU firmware file that the VBIOS points the driver to.
-    pub pptable_id: u32,
+    /// Registers of the blocks without behaviour.
+    pub plain: &'static [RegSpec],
+    /// What the board's VBIOS says.
+    pub vbios: VbiosInfo,
+    /// Messages of the SMU.
+    pub smu: Interface,
     /// Firmware version of the usual board's SMU, see [`Board::smu_version`].
     pub smu_version: u32,
-    /// Answer to the SMU's GetDriverIfVersion.
-    pub smu_driver_if: u32,
+}
+
+/// What differs in the board's VBIOS.
+#[derive(Debug, Clone, Copy)]
+pub struct VbiosInfo {
+    /// What the board is called.
+    pub part_number: &'static str,
+    /// Id of the power-play table inside the SMU firmware file that the VBIOS points the driver to. 0: that in the VBIOS, where there
+    /// is none.
+    pub pptable_id: u32,
+    /// smc_dpm_info: content revision of the table's format 4, and its size.
+    pub smc_dpm_info: (u8, usize),
 }
 
 /// What a board decides: the firmware in its flash, and its straps. Every part has a usual one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Board {
-    /// Answer to the SMU's GetSmuVersion. Below 0x003A1A00 the driver asks the PSP for MODE1, from there on the SMU (6.1, 6.12, 7.3
-    /// `sienna_cichlid_is_mode1_reset_supported`).
+    /// Answer to the SMU's GetSmuVersion. On Navi21 the driver asks the PSP for MODE1 below 0x003A1A00, from there on the SMU (6.1, 6.12,
+    /// 7.3 `sienna_cichlid_is_mode1_reset_supported`); on Navi12 always the PSP.
     pub smu_version: u32,
-    /// RCC_BIF_STRAP0.STRAP_PX_CAPABLE: the driver takes BACO for supported (`sienna_cichlid_check_bxco_support`), and suspends an idle
-    /// part with it at run time.
+    /// RCC_BIF_STRAP0.STRAP_PX_CAPABLE: the driver takes BACO for supported (`sienna_cichlid_check_bxco_support`,
+    /// `navi10_check_bxco_support`), and suspends an idle part with it at run time. On Navi12 it also resets by it then
+    /// (`nv_asic_reset_method`).
     pub px_capable: bool,
     /// No_Soft_Reset of the power management capability: the way back from D3hot keeps the state. Without it that way is a reset.
     pub no_soft_reset: bool,
+}
+
+/// An IP of the list.
+const fn ip(
+    name: &'static str,
+    hw_id: u16,
+    instance: u8,
+    version: (u8, u8, u8),
+    bases: &'static [u32],
+) -> IpBlock {
+    IpBlock {
+        name,
+        hw_id,
+        instance,
+        version,
+        bases,
+    }
 }
 
 impl AsicProfile {
@@ -148,3 +187,6 @@ impl AsicProfile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

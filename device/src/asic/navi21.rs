@@ -6,9 +6,11 @@
 use gart::{ClientId, HubLayout};
 use sdma_engine::{Placement, StartedBy};
 
-use super::{AsicProfile, GcInfo, IpBlock, Personality, SdmaInstance};
+use super::{AsicProfile, GcInfo, Personality, SdmaInstance, VbiosInfo, ip};
 use crate::pci::PciIdentity;
+use crate::plain;
 use crate::psp::BootState;
+use crate::smu::Interface;
 use crate::sriov::Exchange;
 
 const GC_BASES: &[u32] = &[0x1260, 0xa000, 0x1c000, 0x0240_2c00];
@@ -22,22 +24,6 @@ const PCI: PciIdentity = PciIdentity {
     subsystem_vendor: 0x1002,
     subsystem: 0x0e3a,
 };
-
-const fn ip(
-    name: &'static str,
-    hw_id: u16,
-    instance: u8,
-    version: (u8, u8, u8),
-    bases: &'static [u32],
-) -> IpBlock {
-    IpBlock {
-        name,
-        hw_id,
-        instance,
-        version,
-        bases,
-    }
-}
 
 const fn sdma(
     placement: Placement,
@@ -128,9 +114,15 @@ pub static NAVI21: AsicProfile = AsicProfile {
     gfxhub: HubLayout::GFXHUB_2_1,
     mmhub: HubLayout::MMHUB_2,
     gfx: crate::gfx::GfxLayout::NAVI21,
-    // Debian's sienna_cichlid_smc.bin (header 2.1) carries the soft power-play tables 0x94C and 0x98B.
-    pptable_id: 0x94c,
+    plain: plain::NAVI21,
+    vbios: VbiosInfo {
+        part_number: "VHOST-AMDGPU-NAVI21",
+        // Debian's sienna_cichlid_smc.bin (header 2.1) carries the soft power-play tables 0x94C and 0x98B.
+        pptable_id: 0x94c,
+        // atom_smc_dpm_info_v4_9
+        smc_dpm_info: (9, 296),
+    },
+    smu: Interface::V11_0_7,
     // The version of that firmware; anything from 0x003A1A00 on makes MODE1 go through the SMU (`sienna_cichlid_ppt.c`).
     smu_version: 0x003a_5b00,
-    smu_driver_if: 0x40,
 };

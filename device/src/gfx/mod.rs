@@ -1,4 +1,4 @@
-//! The graphics block (GC 10.3.0) without shaders: GRBM, RLC, the command processor with its graphics, compute and kernel interface
+//! The graphics block (GC 10.1.2 and 10.3.0) without shaders: GRBM, RLC, the command processor with its graphics, compute and kernel interface
 //! queues, and as much of PM4 as kernels need to come up, schedule, synchronise and recover.
 //!
 //! * [`spec`]: register tables, offsets and fields; the only place with numbers of one ASIC

@@ -77,7 +77,7 @@ impl GfxRegisters {
     pub fn new(layout: GfxLayout) -> Self {
         let file = |specs| RegisterFile::new("", RegOffset::from_byte(0), specs);
         Self {
-            roles: layout.roles.iter().copied().collect(),
+            roles: layout.roles().collect(),
             global: file(layout.global),
             windows: file(layout.windows),
             hqd: files(layout.hqd, QueueId::COUNT),

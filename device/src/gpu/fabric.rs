@@ -91,11 +91,11 @@ impl Fabric {
         let gfxhub = Hub::new(asic.gfxhub, frame_buffer);
         let mmhub = Hub::new(asic.mmhub, frame_buffer);
         let nbio = Nbio::new(vram_size, personality, board.px_capable);
-        let plain = Plain::new();
+        let plain = Plain::new(asic.plain);
         let ih = InterruptHandler::new();
         let mailbox = Mailbox::new();
         let psp = Psp::new(personality.psp);
-        let smu = Smu::new(board.smu_version, asic.smu_driver_if);
+        let smu = Smu::new(asic.smu, board.smu_version);
         let gfx = GfxRegisters::new(asic.gfx);
         let sdma: Vec<SdmaRegisters> = asic
             .sdma

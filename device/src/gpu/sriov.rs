@@ -72,6 +72,8 @@ pub(super) struct HostSide {
     foreign: Ledger,
     foreign_reads: u64,
     foreign_writes: u64,
+    /// Accesses that RLC firmware did for the guest.
+    rlcg: u64,
 }
 
 /// Counters of a virtual function.
@@ -83,6 +85,8 @@ pub struct SriovStats {
     pub notices: BTreeMap<&'static str, u64>,
     /// Messages that came at a time when no driver would send them.
     pub out_of_order: u64,
+    /// Register accesses that RLC firmware did for the guest.
+    pub rlcg: u64,
     /// Reads, from outside, of registers that are the host's while the function runs.
     pub foreign_reads: u64,
     /// Writes, likewise.
@@ -121,6 +125,7 @@ impl HostSide {
             foreign: Ledger::default(),
             foreign_reads: 0,
             foreign_writes: 0,
+            rlcg: 0,
         }
     }
 }
@@ -381,6 +386,7 @@ impl Gpu {
             messages,
             notices,
             out_of_order,
+            rlcg: side.rlcg,
             foreign_reads: side.foreign_reads,
             foreign_writes: side.foreign_writes,
             foreign_registers: touched
@@ -417,6 +423,9 @@ impl Gpu {
 
     /// RLC firmware accesses a register for a virtual function.
     pub(super) fn access_through_rlcg(&mut self, request: &RlcgRequest) {
+        if let Some(side) = &mut self.host {
+            side.rlcg += 1;
+        }
         let read = request.is_read().then(|| self.fabric.read(request.register));
         if read.is_none() {
             self.fabric.write(request.register, request.value);

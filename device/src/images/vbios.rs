@@ -45,7 +45,7 @@ const OPCODE_END: u8 = 0x5b;
 /// Builds the image for what the function is.
 pub fn build(asic: &AsicProfile, personality: &Personality) -> Vec<u8> {
     let mut image = Image::new(SIZE);
-    put_rom_frame(&mut image, personality);
+    put_rom_frame(&mut image, asic, personality);
     put_rom_header(&mut image);
     put_command_tables(&mut image);
     put_data_tables(&mut image, asic);
@@ -61,7 +61,7 @@ pub fn build(asic: &AsicProfile, personality: &Personality) -> Vec<u8> {
 }
 
 /// What the PCI core and `check_atom_bios` look at.
-fn put_rom_frame(image: &mut Image, personality: &Personality) {
+fn put_rom_frame(image: &mut Image, asic: &AsicProfile, personality: &Personality) {
     image.put(0, &[0x55, 0xaa, blocks()]);
     image.put_u16(0x18, as_u16(PCIR));
     image.put(PCIR, b"PCIR");
@@ -76,7 +76,8 @@ fn put_rom_frame(image: &mut Image, personality: &Personality) {
     image.put(DATE, b"11/22/26 00:00");
     // With no strings the part number is read from here, and an empty one makes the driver dereference address 8
     // (6.1 atom.c `atom_get_vbios_pn`).
-    image.put(PART_NUMBER, b"VHOST-AMDGPU-NAVI21\0");
+    // What follows is zero.
+    image.put(PART_NUMBER, asic.vbios.part_number.as_bytes());
 }
 
 fn put_rom_header(image: &mut Image) {
@@ -108,8 +109,9 @@ fn put_data_tables(image: &mut Image, asic: &AsicProfile) {
         put_data_table(image, index, at);
     }
 
-    // atom_smc_dpm_info_v4_9: copied behind the power-play table's own fields; a board without I2C devices has zeros.
-    put_table_header(image, SMC_DPM_INFO, 296, 4, 9);
+    // atom_smc_dpm_info: copied behind the power-play table's own fields; a board without I2C devices has zeros.
+    let (revision, size) = asic.vbios.smc_dpm_info;
+    put_table_header(image, SMC_DPM_INFO, size, 4, revision);
 
     // A header and no programs: `atom_index_iio` stops at the first zero.
     put_table_header(image, INDIRECT_IO, 5, 1, 1);
@@ -119,7 +121,7 @@ fn put_data_tables(image: &mut Image, asic: &AsicProfile) {
     image.put_u32(FIRMWARE_INFO + 0x8, 50_000); // bootup sclk: 500 MHz, in 10 kHz
     image.put_u32(FIRMWARE_INFO + 0xc, 100_000); // bootup mclk: 1 GHz
     image.put_u32(FIRMWARE_INFO + 0x18, BIOS_SCRATCH);
-    image.put_u32(FIRMWARE_INFO + 0x3c, asic.pptable_id);
+    image.put_u32(FIRMWARE_INFO + 0x3c, asic.vbios.pptable_id);
 }
 
 /// Enters a table into the master data table.

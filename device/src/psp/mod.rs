@@ -1,4 +1,4 @@
-//! The platform security processor (MP0 11.0.7): bootloader handshake, ring, command buffers.
+//! The platform security processor (MP0 11.0.7 and 11.0.9): bootloader handshake, ring, command buffers.
 //!
 //! Fidelity: every handshake that the driver makes is modelled; firmware and trusted applications are acknowledged and never
 //! executed or verified. Trusted applications have no state but their session, and answer as RAP does when it succeeds.
@@ -153,7 +153,7 @@ impl Psp {
         psp
     }
 
-    /// Commands executed since the start, by name.
+    /// Commands taken since the start, by name: those of the ring, and MODE1_RESET, which comes through the mailbox.
     pub const fn commands(&self) -> &BTreeMap<&'static str, u64> {
         &self.commands
     }
@@ -166,7 +166,10 @@ impl Psp {
     fn ring_control(&mut self, value: u32, effects: &mut Effects<PspEffect>) {
         let mut response = RESPONSE;
         match value {
-            CMD_MODE1_RESET => effects.push(PspEffect::Mode1Reset),
+            CMD_MODE1_RESET => {
+                *self.commands.entry("MODE1_RESET").or_default() += 1;
+                effects.push(PspEffect::Mode1Reset);
+            }
             CMD_DESTROY_RINGS => self.ring = None,
             CMD_INIT_KM_RING => {
                 // Both pointers start at 0. A ring holds whole frames.

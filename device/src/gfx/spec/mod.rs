@@ -1,6 +1,8 @@
-//! What a GC 10.3 part looks like: register tables, the registers with behaviour, field masks. No behaviour here.
+//! What a GC 10 part looks like: register tables, the registers with behaviour, field masks. No behaviour here.
 
 pub mod fields;
+pub mod gc10;
+pub mod navi12;
 pub mod navi21;
 pub mod windows;
 
@@ -48,7 +50,7 @@ pub enum Role {
     RlcgCommand,
     /// SCRATCH_REG2, what GRBM_GFX_CNTL is to select for it.
     RlcgSelection,
-    /// RLC_SPARE_INT_0, trigger of the RLCG access.
+    /// RLC_SPARE_INT_0 or, on GC 10.1, RLC_SPARE_INT: trigger of the RLCG access.
     RlcgTrigger,
     /// GRBM_STATUS: busy while a queue hangs.
     GrbmStatus,
@@ -81,8 +83,8 @@ pub struct GfxLayout {
     pub gfx_hqd_base: RegOffset,
     /// One VMID's registers.
     pub per_vmid: &'static [RegSpec],
-    /// Registers with behaviour.
-    pub roles: &'static [(RegOffset, Role)],
+    /// Registers with behaviour: those that GC 10 parts have in common, and this one's.
+    pub roles: [&'static [(RegOffset, Role)]; 2],
     /// GRBM CAM: an access to the first offset reaches the second.
     pub aliases: &'static [(RegOffset, RegOffset)],
 }
@@ -95,22 +97,44 @@ impl GfxLayout {
     /// GC 10.3.0, Navi21.
     pub const NAVI21: Self = Self {
         global: navi21::GLOBAL,
-        windows: windows::WINDOWS,
-        hqd: navi21::HQD,
-        hqd_base: at(0xc824),
-        gfx_hqd: navi21::GFX_HQD,
-        gfx_hqd_base: at(0xc378),
         per_vmid: navi21::PER_VMID,
-        roles: NAVI21_ROLES,
+        roles: [ROLES, NAVI21_ROLES],
         aliases: NAVI21_ALIASES,
+        ..Self::GC10
     };
+
+    /// GC 10.1.2, Navi12.
+    pub const NAVI12: Self = Self {
+        global: navi12::GLOBAL,
+        per_vmid: navi12::PER_VMID,
+        roles: [ROLES, NAVI12_ROLES],
+        aliases: NAVI12_ALIASES,
+        ..Self::GC10
+    };
+
+    /// What they have in common.
+    const GC10: Self = Self {
+        global: gc10::GLOBAL,
+        windows: windows::WINDOWS,
+        hqd: gc10::HQD,
+        hqd_base: at(0xc824),
+        gfx_hqd: gc10::GFX_HQD,
+        gfx_hqd_base: at(0xc378),
+        per_vmid: gc10::PER_VMID,
+        roles: [ROLES, &[]],
+        aliases: &[],
+    };
+
+    /// Every register with behaviour.
+    pub fn roles(&self) -> impl Iterator<Item = (RegOffset, Role)> {
+        self.roles.into_iter().flatten().copied()
+    }
 
     /// Offset of a register with behaviour; `None` if this ASIC has none.
     pub fn offset(&self, role: Role) -> Option<RegOffset> {
-        self.roles
-            .iter()
+        self.roles()
             .find(|(_, other)| *other == role)
-            .map(|(offset, _)| *offset)
+            .map(|(offset, _)| offset)
     }
 }
 
@@ -118,11 +142,10 @@ const fn mec(me: u8, pipe: u8) -> Role {
     Role::MecIntCntl { me, pipe }
 }
 
-static NAVI21_ROLES: &[(RegOffset, Role)] = &[
+static ROLES: &[(RegOffset, Role)] = &[
     (at(0x8010), Role::GrbmStatus),
     (at(0x8020), Role::SoftReset),
     (at(0x8088), Role::GfxCntl),
-    (at(0x86d4), Role::MecCntl),
     (at(0x86d8), Role::MeCntl),
     (at(0xc1a8), Role::GfxIntCntl(0)),
     (at(0xc1ac), Role::GfxIntCntl(1)),
@@ -147,10 +170,21 @@ static NAVI21_ROLES: &[(RegOffset, Role)] = &[
     (at(0x3b090), Role::ClockLow),
     (at(0x3b094), Role::ClockHigh),
     (at(0x3b098), Role::CaptureClock),
+    (at(0x3ba34), Role::BootloadStatus),
+];
+
+static NAVI21_ROLES: &[(RegOffset, Role)] = &[
+    (at(0x86d4), Role::MecCntl),
     (at(0x3b280), Role::SafeMode),
     (at(0x3b284), Role::CpSchedulers),
     (at(0x3b294), Role::RlcgTrigger),
-    (at(0x3ba34), Role::BootloadStatus),
+];
+
+static NAVI12_ROLES: &[(RegOffset, Role)] = &[
+    (at(0x8234), Role::MecCntl),
+    (at(0x3b014), Role::SafeMode),
+    (at(0x3b2a8), Role::CpSchedulers),
+    (at(0x3b330), Role::RlcgTrigger),
 ];
 
 /// The `_UMD` offsets that user space's packets use (`gfx_v10_0_setup_grbm_cam_remapping`).
@@ -161,4 +195,14 @@ static NAVI21_ALIASES: &[(RegOffset, RegOffset)] = &[
     (at(0x3093c), at(0x8890)),
     (at(0x30940), at(0x8894)),
     (at(0x30984), at(0x8898)),
+];
+
+/// The same on GC 10.1.
+static NAVI12_ALIASES: &[(RegOffset, RegOffset)] = &[
+    (at(0x30900), at(0x88c8)),
+    (at(0x30904), at(0x88cc)),
+    (at(0x30938), at(0x8988)),
+    (at(0x3093c), at(0x89b0)),
+    (at(0x30940), at(0x89b8)),
+    (at(0x30984), at(0x89e0)),
 ];

@@ -1,4 +1,4 @@
-//! The register ranges that packets write, as far as [`super::navi21::GLOBAL`] does not name single registers in them.
+//! The register ranges that packets write, as far as [`super::gc10::GLOBAL`] does not name single registers in them.
 //!
 //! Context (0xA000..0xA400 dwords), shader (0x2C00..0x3000) and the first part of the user configuration registers (0xC000..0xC400):
 //! `PACKET3_SET_*_REG_START`/`_END` in `nvd.h`. All *stored*: nothing draws.

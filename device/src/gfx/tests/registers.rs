@@ -35,10 +35,10 @@ fn every_role_is_a_modelled_register_of_the_tables_with_the_name_it_stands_for()
         panic!("no files")
     };
     let infos: Vec<_> = global.registers().collect();
-    for (offset, role) in LAYOUT.roles {
+    for (offset, role) in LAYOUT.roles() {
         let info = infos
             .iter()
-            .find(|info| info.offset == *offset)
+            .find(|info| info.offset == offset)
             .unwrap_or_else(|| panic!("{role:?}"));
         let plain = matches!(role, Role::RlcgData | Role::RlcgCommand | Role::RlcgSelection);
         assert!(

@@ -1,0 +1,130 @@
+//! What GC 10.1.2 has of its own, as Navi12 places it (GC bases 0x1260 and 0xA000 dwords; offsets are bytes in the register BAR).
+//!
+//! Names and offsets: `asic_reg/gc/gc_10_1_0_offset.h`. Of the clock gating registers of each CU, those that
+//! `gfx_v10_0_apply_medium_grain_clock_gating_workaround` writes; of the streaming performance monitor's, those of
+//! `golden_settings_gc_rlc_spm_10_1_2_nv12`.
+
+use mmio::{RegSpec, merged};
+
+use super::gc10::{self, c, m, s};
+
+const OWN: &[RegSpec] = &[
+    m("GRBM_SOFT_RESET", 0x8020).write_mask(0x01ff_0005),
+    m("CP_MEC_CNTL", 0x8234).reset(0x5000_0000),
+    m("VGT_ESGS_RING_SIZE", 0x88c8),
+    m("VGT_GSVS_RING_SIZE", 0x88cc),
+    s("GE_FAST_CLKS", 0x8920),
+    m("VGT_TF_RING_SIZE", 0x8988),
+    s("GE_PRIV_CONTROL", 0x8990),
+    s("VGT_GS_MAX_WAVE_ID", 0x89a4),
+    m("VGT_HS_OFFCHIP_PARAM", 0x89b0),
+    m("VGT_TF_MEMORY_BASE", 0x89b8),
+    m("VGT_TF_MEMORY_BASE_HI", 0x89e0),
+    s("PA_SC_BINNER_EVENT_CNTL_0", 0x8b30),
+    s("PA_SC_ENHANCE", 0x8bf0),
+    s("PA_SC_ENHANCE_1", 0x8bf4),
+    s("SQ_ARB_CONFIG", 0x8c30),
+    s("SQG_CONFIG", 0x8c68),
+    s("SQ_WATCH{}_ADDR_H", 0x8cc0).array(4, 12),
+    s("SQ_WATCH{}_ADDR_L", 0x8cc4).array(4, 12),
+    s("SQ_WATCH{}_CNTL", 0x8cc8).array(4, 12),
+    s("SPI_START_PHASE", 0x90ec),
+    s("SPI_CONFIG_CNTL", 0x9100),
+    s("DB_DEBUG", 0x9830),
+    s("DB_DEBUG2", 0x9834),
+    s("DB_LAST_OF_BURST_CONFIG", 0x9868),
+    s("DB_DFSM_TILES_IN_FLIGHT", 0x98c8),
+    c("GB_ADDR_CONFIG", 0x98f8, 0x0000_0044),
+    s("CB_HW_CONTROL_4", 0x9a08),
+    s("CB_HW_CONTROL_3", 0x9a0c),
+    s("RMI_SPARE", 0x9e7c),
+    s("GCR_GENERAL_CNTL", 0x9f8c),
+    s("TCP_CNTL", 0xac08),
+    s("CP_DEBUG", 0xc1fc),
+    s("CP_SD_CNTL", 0xc6dc),
+    s("GC_THROTTLE_CTRL", 0xca34),
+    s("TCP_WATCH{}_ADDR_H", 0xca80).array(4, 12),
+    s("TCP_WATCH{}_ADDR_L", 0xca84).array(4, 12),
+    s("TCP_WATCH{}_CNTL", 0xca88).array(4, 12),
+    s("CP_MES_DEBUG_INTERRUPT_INSTR_PNTR", 0x32108),
+    s("GL1_DRAM_BURST_CTRL", 0x33410),
+    s("GL1_PIPE_STEER", 0x33440),
+    s("CH_DRAM_BURST_CTRL", 0x33610),
+    s("CH_PIPE_STEER", 0x33640),
+    s("CH_VC5_ENABLE", 0x33650),
+    s("GL2C_CTRL2", 0x33804),
+    s("GL2_PIPE_STEER_0", 0x33894),
+    s("GL2_PIPE_STEER_1", 0x33898),
+    s("RLC_SPM_DESER_START_SKEW", 0x3722c),
+    s("RLC_SPM_GLOBALS_SAMPLE_SKEW", 0x37230),
+    s("RLC_SPM_GLOBALS_MUXSEL_SKEW", 0x37234),
+    s("RLC_SPM_SE_SAMPLE_SKEW", 0x37238),
+    s("RLC_SPM_SE_MUXSEL_SKEW", 0x3723c),
+    s("RLC_SPM_GLB_SAMPLEDELAY_IND_ADDR", 0x37240),
+    s("RLC_SPM_GLB_SAMPLEDELAY_IND_DATA", 0x37244),
+    s("RLC_SPM_SE_SAMPLEDELAY_IND_ADDR", 0x37248),
+    s("RLC_SPM_SE_SAMPLEDELAY_IND_DATA", 0x3724c),
+    m("RLC_SAFE_MODE", 0x3b014),
+    s("RLC_GPM_DEBUG_INST_ADDR", 0x3b074),
+    s("RLC_GPM_DEBUG_INST_A", 0x3b088),
+    s("RLC_GPM_DEBUG_INST_B", 0x3b08c),
+    m("RLC_CP_SCHEDULERS", 0x3b2a8),
+    m("RLC_SPARE_INT", 0x3b330),
+    s("RLC_LX6_CORE_PDEBUG_INST", 0x3b7ac),
+    s("CGTS_SA0_QUAD0_SM_CTRL_REG", 0x3c000),
+    s("CGTS_SA0_QUAD1_SM_CTRL_REG", 0x3c008),
+    s("CGTS_SA1_QUAD0_SM_CTRL_REG", 0x3c010),
+    s("CGTS_SA1_QUAD1_SM_CTRL_REG", 0x3c018),
+    c("CGTS_TCC_DISABLE", 0x3c028, 0),
+    s("CGTS_USER_TCC_DISABLE", 0x3c02c),
+    s("CGTS_SA0_WGP00_CU0_TCP_CTRL_REG", 0x3c04c),
+    s("CGTS_SA0_WGP00_CU1_TCP_CTRL_REG", 0x3c05c),
+    s("CGTS_SA0_WGP01_CU0_TCP_CTRL_REG", 0x3c06c),
+    s("CGTS_SA0_WGP01_CU1_TCP_CTRL_REG", 0x3c07c),
+    s("CGTS_SA0_WGP02_CU0_TCP_CTRL_REG", 0x3c08c),
+    s("CGTS_SA0_WGP02_CU1_TCP_CTRL_REG", 0x3c09c),
+    s("CGTS_SA0_WGP10_CU0_TCP_CTRL_REG", 0x3c0ac),
+    s("CGTS_SA0_WGP10_CU1_TCP_CTRL_REG", 0x3c0bc),
+    s("CGTS_SA0_WGP11_CU0_TCP_CTRL_REG", 0x3c0cc),
+    s("CGTS_SA0_WGP11_CU1_TCP_CTRL_REG", 0x3c0dc),
+    s("CGTS_SA1_WGP00_CU0_TCP_CTRL_REG", 0x3c0ec),
+    s("CGTS_SA1_WGP00_CU1_TCP_CTRL_REG", 0x3c0fc),
+    s("CGTS_SA1_WGP01_CU0_TCP_CTRL_REG", 0x3c10c),
+    s("CGTS_SA1_WGP01_CU1_TCP_CTRL_REG", 0x3c11c),
+    s("CGTS_SA1_WGP02_CU0_TCP_CTRL_REG", 0x3c12c),
+    s("CGTS_SA1_WGP02_CU1_TCP_CTRL_REG", 0x3c13c),
+    s("CGTS_SA1_WGP10_CU0_TCP_CTRL_REG", 0x3c14c),
+    s("CGTS_SA1_WGP10_CU1_TCP_CTRL_REG", 0x3c15c),
+    s("CGTS_SA1_WGP11_CU0_TCP_CTRL_REG", 0x3c16c),
+    s("CGTS_SA1_WGP11_CU1_TCP_CTRL_REG", 0x3c17c),
+    s("CGTS_SA0_WGP12_CU0_TCP_CTRL_REG", 0x3c18c),
+    s("CGTS_SA0_WGP12_CU1_TCP_CTRL_REG", 0x3c19c),
+    s("CGTS_SA1_WGP12_CU0_TCP_CTRL_REG", 0x3c1ac),
+    s("CGTS_SA1_WGP12_CU1_TCP_CTRL_REG", 0x3c1bc),
+    s("CGTT_SPI_CLK_CTRL", 0x3c200),
+    s("CGTT_GS_NGG_CLK_CTRL", 0x3c21c),
+    s("CGTT_SQ_CLK_CTRL", 0x3c230),
+    s("CGTT_SQG_CLK_CTRL", 0x3c234),
+    s("SQ_ALU_CLK_CTRL", 0x3c238),
+    s("SQ_LDS_CLK_CTRL", 0x3c240),
+    s("GL2C_CGTT_SCLK_CTRL", 0x3c2b0),
+    s("CGTT_CPF_CLK_CTRL", 0x3c2c4),
+    s("UTCL1_CGTT_CLK_CTRL", 0x3c30c),
+];
+
+const OWN_PER_VMID: &[RegSpec] = &[
+    s("SQ_SHADER_TBA_LO", 0x8c70),
+    s("SQ_SHADER_TBA_HI", 0x8c74),
+    s("SQ_SHADER_TMA_LO", 0x8c78),
+    s("SQ_SHADER_TMA_HI", 0x8c7c),
+];
+
+merged! {
+    /// Registers that exist once.
+    pub static GLOBAL = gc10::GLOBAL, OWN;
+}
+
+merged! {
+    /// Registers with one copy per VMID, selected by GRBM_GFX_CNTL.
+    pub static PER_VMID = gc10::PER_VMID, OWN_PER_VMID;
+}
