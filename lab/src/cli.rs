@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::asic::Asic;
 use crate::fetch::{Sources, Suite};
 use crate::personality::Personality;
 use crate::qemu::Accelerator;
@@ -148,6 +149,9 @@ pub struct RunArgs {
     /// Virtual processors
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub cpus: u32,
+    /// Which part the GPU is
+    #[arg(long, value_enum, default_value_t = Asic::Navi21)]
+    pub asic: Asic,
     /// What the GPU is to the driver: the part itself, or a virtual function whose host the device process plays
     #[arg(long, value_enum, default_value_t = Personality::BareMetal)]
     pub personality: Personality,
@@ -315,6 +319,7 @@ impl RunArgs {
             },
             memory: self.memory,
             cpus: self.cpus,
+            asic: self.asic,
             personality: self.personality,
             vram_size: self.vram_size.clone(),
             timeout: Duration::from_secs(self.timeout),

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod accel;
+pub mod asic;
 pub mod cargo;
 pub mod checkpoint;
 pub mod cli;

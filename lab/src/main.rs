@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 
+use lab::asic::Asic;
 use lab::cli::{Cli, Command, FetchArgs, ReportArgs, ReportFormat, RunArgs};
 use lab::fetch::Cache;
 use lab::progress::Progress;
@@ -61,9 +62,12 @@ fn perform(cli: &Cli) -> Result<Verdict> {
 
 fn list(names: &[String], tags: &[String]) -> Result<String> {
     if names.is_empty() {
-        return Ok(catalogue::table(&catalogue::tagged(catalogue::shipped()?, tags)?));
+        return Ok(catalogue::table(&catalogue::tagged(
+            catalogue::shipped(Asic::default())?,
+            tags,
+        )?));
     }
-    let scenarios = catalogue::tagged(catalogue::named(names)?, tags)?;
+    let scenarios = catalogue::tagged(catalogue::named(names, Asic::default())?, tags)?;
     Ok(scenarios
         .iter()
         .map(catalogue::details)
@@ -78,9 +82,9 @@ fn run_scenarios(
     progress: &Progress,
 ) -> Result<Verdict> {
     let scenarios = if arguments.scenarios.is_empty() {
-        catalogue::tagged(catalogue::shipped()?, &arguments.tag)?
+        catalogue::tagged(catalogue::shipped(arguments.asic)?, &arguments.tag)?
     } else {
-        catalogue::named(&arguments.scenarios)?
+        catalogue::named(&arguments.scenarios, arguments.asic)?
     };
     let request = runner::Request {
         scenarios,

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use serde_json::{Map, Value};
 
 use crate::accel;
+use crate::asic::Asic;
 use crate::cargo::{self, Part};
 use crate::daemon::{self, Daemon};
 use crate::fetch::{Cache, Suite};
@@ -18,6 +19,7 @@ use crate::personality::Personality;
 use crate::progress::Progress;
 use crate::qemu::{Accelerator, Gpu, Machine, Qemu};
 use crate::report::{Report, StepReport, Verdict};
+use crate::scenario::kernels::Version;
 use crate::session::{Note, Reply, Session, SessionError};
 use crate::steps::Step;
 use crate::summary;
@@ -25,8 +27,6 @@ use crate::verdict::{self, Expectations};
 
 /// Modules in every initramfs: the driver, and the guest's side of the device's guest port.
 const MODULES: [&str; 1] = ["amdgpu"];
-/// The ASICs that the device can be.
-const FIRMWARE_PREFIXES: [&str; 1] = ["sienna_cichlid_"];
 const INITRAMFS: &str = "initramfs.cpio";
 
 /// Where the kernel comes from.
@@ -64,6 +64,8 @@ pub struct Options {
     pub memory: u32,
     /// Virtual processors.
     pub cpus: u32,
+    /// Which part the GPU is.
+    pub asic: Asic,
     /// What the GPU is to the driver.
     pub personality: Personality,
     /// Size of the device's memory, as the device process takes it.
@@ -144,7 +146,8 @@ pub fn prepare(options: &Options, cache: &Cache, progress: &Progress) -> Result<
     } else {
         None
     };
-    let mut daemon_arguments = options.personality.daemon_arguments();
+    let mut daemon_arguments = options.asic.daemon_arguments();
+    daemon_arguments.extend(options.personality.daemon_arguments());
     daemon_arguments.extend_from_slice(&options.daemon_arguments);
     if daemon.as_deref().is_some_and(daemon::writes_events) {
         daemon_arguments.extend(["--event-log", daemon::EVENT_LOG].map(str::to_owned));
@@ -158,7 +161,7 @@ pub fn prepare(options: &Options, cache: &Cache, progress: &Progress) -> Result<
             kernel: &kernel,
             modules: &MODULES,
             firmware: Some(&firmware),
-            firmware_prefixes: &FIRMWARE_PREFIXES,
+            firmware_prefixes: &[options.asic.firmware_prefix()],
             init: &init,
             busybox: busybox.as_deref(),
         },
@@ -448,6 +451,7 @@ fn conclude(report: &mut Report, session: &Session, options: &Options, reached_i
         probes,
         resets: options.resets || options.steps.iter().any(Step::resets),
         tolerated: options.tolerated.clone(),
+        tolerated_in_probe: options.asic.tolerated_in_probe(&Version::leading(&report.kernel)),
     };
     report.findings = verdict::judge(session.log(), &expected);
     let failures = report.steps.iter().filter_map(|step| {

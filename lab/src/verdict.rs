@@ -36,6 +36,8 @@ pub struct Expectations {
     pub resets: bool,
     /// Lines with one of these parts are no findings, whatever else they say.
     pub tolerated: Vec<String>,
+    /// The same for lines between the beginning and the end of a probe.
+    pub tolerated_in_probe: Option<&'static str>,
 }
 
 /// Something that speaks against the driver or the device.
@@ -109,9 +111,18 @@ pub fn reasons(findings: &[Finding]) -> Vec<String> {
 /// Judges a log. An empty list means that nothing speaks against it.
 pub fn judge(log: &[Line], expected: &Expectations) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let mut probing = false;
     for line in log.iter().filter(|line| line.marker().is_none()) {
         let text = line.text.as_str();
+        probing = (probing || text.contains(PROBING)) && !text.contains(PROBED);
         if expected.tolerated.iter().any(|part| text.contains(part.as_str())) {
+            continue;
+        }
+        if probing
+            && expected
+                .tolerated_in_probe
+                .is_some_and(|part| text.contains(part))
+        {
             continue;
         }
         let rule = if text.contains("*ERROR*") {
@@ -177,6 +188,7 @@ mod tests {
             probes: 1,
             resets: false,
             tolerated: vec![],
+            tolerated_in_probe: None,
         }
     }
 
@@ -258,12 +270,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_tolerated_in_a_probe_fails_after_it() {
+        let line = "[    5.0] [drm] Fence fallback timer expired on ring sdma0\n";
+        let expected = Expectations {
+            tolerated_in_probe: Some("Fence fallback timer expired on ring sdma0"),
+            ..once()
+        };
+        let (begin, end) = GOOD.split_once('\n').unwrap();
+        let within = format!("{begin}\n{line}{end}");
+        assert_eq!(judge(&log(&within), &expected), []);
+        assert_eq!(judge(&log(&within), &once()).len(), 1);
+        assert_eq!(judge(&log(&format!("{GOOD}\n{line}")), &expected).len(), 1);
+    }
+
+    #[test]
     fn what_is_tolerated_does_not_fail() {
         let text = format!("{GOOD}[    5.0] [drm] *ERROR* ring sdma0 timeout");
         let expected = Expectations {
             probes: 1,
             resets: false,
             tolerated: vec!["ring sdma0 timeout".into()],
+            tolerated_in_probe: None,
         };
         assert_eq!(judge(&log(&text), &expected), []);
     }

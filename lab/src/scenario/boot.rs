@@ -36,6 +36,7 @@ pub struct Boot<'a> {
     events: EventLog,
     folder: PathBuf,
     limit: Duration,
+    tolerated_in_probe: Option<&'static str>,
     progress: &'a Progress,
     /// What a wait has seen already; everything since the step before it counts.
     seen: Mark,
@@ -71,6 +72,7 @@ impl<'a> Boot<'a> {
         folder: &Path,
         machine: &Machine,
         limit: Duration,
+        tolerated_in_probe: Option<&'static str>,
         progress: &'a Progress,
     ) -> Result<Self, String> {
         let mut boot = Self {
@@ -78,6 +80,7 @@ impl<'a> Boot<'a> {
             events: EventLog::of(folder),
             folder: folder.to_owned(),
             limit,
+            tolerated_in_probe,
             progress,
             seen: Mark::default(),
             done: Vec::new(),
@@ -117,6 +120,7 @@ impl<'a> Boot<'a> {
             probes,
             resets: false,
             tolerated: Vec::new(),
+            tolerated_in_probe: self.tolerated_in_probe,
         };
         let findings = verdict::judge(self.session.log(), &expected);
         match verdict::reasons(&findings).into_iter().next() {
@@ -158,6 +162,7 @@ impl<'a> Boot<'a> {
             probes: course.probes,
             resets: scenario.resets,
             tolerated: Vec::new(),
+            tolerated_in_probe: self.tolerated_in_probe,
         };
         let evidence = course.evidence;
         let mut found = Found {

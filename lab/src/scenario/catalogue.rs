@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::diagnostic::{Rejected, did_you_mean};
 use super::model::Scenario;
 use super::parse::parse;
+use crate::asic::Asic;
 
 /// The shipped files, by file name, as they were when this program was built.
 const SHIPPED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/scenarios.rs"));
@@ -51,13 +52,13 @@ pub enum CatalogueError {
     Rejected(Rejected),
 }
 
-/// All shipped scenarios, by name.
-pub fn shipped() -> Result<Vec<Scenario>, CatalogueError> {
+/// All shipped scenarios, by name, as they are for a part.
+pub fn shipped(asic: Asic) -> Result<Vec<Scenario>, CatalogueError> {
     let folder = Path::new(FOLDER);
     if !folder.is_dir() {
         return SHIPPED
             .iter()
-            .map(|(name, text)| parse(Path::new(name), text).map_err(CatalogueError::Rejected))
+            .map(|(name, text)| parse(Path::new(name), &asic.fill_in(text)).map_err(CatalogueError::Rejected))
             .collect();
     }
     let entries = fs::read_dir(folder).map_err(|source| CatalogueError::File {
@@ -69,20 +70,20 @@ pub fn shipped() -> Result<Vec<Scenario>, CatalogueError> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
         .collect();
     paths.sort();
-    paths.iter().map(|path| read(path)).collect()
+    paths.iter().map(|path| read(path, asic)).collect()
 }
 
 /// The scenarios that are named, each once: shipped ones by name, files by path.
-pub fn named(names: &[String]) -> Result<Vec<Scenario>, CatalogueError> {
+pub fn named(names: &[String], asic: Asic) -> Result<Vec<Scenario>, CatalogueError> {
     let mut found: Vec<Scenario> = Vec::new();
     let mut known = None;
     for name in names {
         let scenario = if name.contains('/') || name.ends_with(".toml") {
-            read(Path::new(name))?
+            read(Path::new(name), asic)?
         } else {
             let known = match &known {
                 Some(known) => known,
-                None => known.insert(shipped()?),
+                None => known.insert(shipped(asic)?),
             };
             let scenario = known.iter().find(|scenario| scenario.name == *name);
             scenario.cloned().ok_or_else(|| CatalogueError::Unknown {
@@ -118,7 +119,7 @@ fn hint<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
     did_you_mean(word, known).map_or_else(String::new, |hint| format!(", {hint}"))
 }
 
-fn read(path: &Path) -> Result<Scenario, CatalogueError> {
+fn read(path: &Path, asic: Asic) -> Result<Scenario, CatalogueError> {
     let text = fs::read_to_string(path).map_err(|source| CatalogueError::File {
         path: path.to_owned(),
         source,
@@ -127,7 +128,7 @@ fn read(path: &Path) -> Result<Scenario, CatalogueError> {
         .ok()
         .and_then(|here| path.strip_prefix(here).ok())
         .unwrap_or(path);
-    parse(shown, &text).map_err(CatalogueError::Rejected)
+    parse(shown, &asic.fill_in(&text)).map_err(CatalogueError::Rejected)
 }
 
 /// A table of scenarios: name, kernels, tags, title.
@@ -191,6 +192,14 @@ pub fn details(scenario: &Scenario) -> String {
         kernels => format!("  [{kernels}]"),
     };
     section(
+        "parts",
+        scenario
+            .not_for
+            .iter()
+            .map(|(asic, reason)| format!("not {asic}: {reason}"))
+            .collect(),
+    );
+    section(
         "kernels",
         scenario
             .applies
@@ -240,20 +249,26 @@ pub fn details(scenario: &Scenario) -> String {
 mod tests {
     use super::*;
 
+    const NAVI21: Asic = Asic::Navi21;
+
     #[test]
     fn every_shipped_file_is_right_and_in_the_program() {
-        let scenarios = shipped().unwrap_or_else(|error| panic!("{error}"));
-        let built_in: Vec<_> = SHIPPED
-            .iter()
-            .map(|(name, text)| parse(Path::new(name), text).unwrap_or_else(|error| panic!("{error}")))
-            .collect();
-        assert!(!scenarios.is_empty());
-        assert_eq!(scenarios, built_in);
+        for asic in Asic::ALL {
+            let scenarios = shipped(asic).unwrap_or_else(|error| panic!("{error}"));
+            let built_in: Vec<_> = SHIPPED
+                .iter()
+                .map(|(name, text)| {
+                    parse(Path::new(name), &asic.fill_in(text)).unwrap_or_else(|error| panic!("{error}"))
+                })
+                .collect();
+            assert!(!scenarios.is_empty());
+            assert_eq!(scenarios, built_in);
+        }
     }
 
     #[test]
     fn shipped_scenarios_say_what_they_are_about_and_can_fail() {
-        for scenario in shipped().unwrap() {
+        for scenario in shipped(NAVI21).unwrap() {
             assert!(!scenario.about.is_empty(), "{}", scenario.name);
             assert!(!scenario.tags.is_empty(), "{}", scenario.name);
             assert!(!scenario.expectations.is_empty(), "{}", scenario.name);
@@ -262,10 +277,10 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_told_with_a_near_one() {
-        let name = &shipped().unwrap()[0].name;
-        let error = named(&[format!("{name}x")]).unwrap_err().to_string();
+        let name = &shipped(NAVI21).unwrap()[0].name;
+        let error = named(&[format!("{name}x")], NAVI21).unwrap_err().to_string();
         assert!(error.contains(&format!("did you mean `{name}`?")), "{error}");
-        let error = named(&["/no/such.toml".into()]).unwrap_err().to_string();
+        let error = named(&["/no/such.toml".into()], NAVI21).unwrap_err().to_string();
         assert!(error.contains("/no/such.toml"), "{error}");
     }
 
@@ -279,7 +294,7 @@ mod tests {
         )
         .unwrap();
         let path = path.display().to_string();
-        let found = named(&[path.clone(), path]).unwrap();
+        let found = named(&[path.clone(), path], NAVI21).unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].name, "mine");
         assert_eq!(table(&found).lines().last(), Some("mine  all      own   t"));

@@ -11,6 +11,11 @@ pub struct Version {
 }
 
 impl Version {
+    /// Whether it is this one or a later one, as far as that names numbers.
+    pub fn is_at_least(&self, text: &str) -> bool {
+        self.compare(&Self::leading(text)) != Ordering::Less
+    }
+
     /// The numbers at the start of a release or of a version: `6.12.117`, `6.1.0-56-amd64`, `6.13-rc2`.
     pub fn leading(text: &str) -> Self {
         let digits = text

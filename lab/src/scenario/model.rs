@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::condition::{Amount, Matcher, Pattern};
 use super::kernels::{Kernels, Version};
+use crate::asic::Asic;
 use crate::personality::Personality;
 
 /// A scenario.
@@ -27,6 +28,8 @@ pub struct Scenario {
     pub tolerate: Vec<Tolerated>,
     /// What the GPU may be to the driver.
     pub personalities: Vec<Personality>,
+    /// Parts that it is not for, and why.
+    pub not_for: Vec<(Asic, String)>,
     /// Which kernels it is for, in the order of the file: the first that fits counts. Empty means all.
     pub applies: Vec<Applies>,
     /// The machine.
@@ -65,9 +68,16 @@ impl Scenario {
     }
 
     /// Why it does not apply to a kernel and to what the GPU is, if it does not.
-    pub fn inapplicable(&self, version: &Version, personality: Personality) -> Option<String> {
+    pub fn inapplicable(
+        &self,
+        version: &Version,
+        (asic, personality): (Asic, Personality),
+    ) -> Option<String> {
         if !self.personalities.contains(&personality) {
             return Some(personality.inapplicable().to_owned());
+        }
+        if let Some((_, reason)) = self.not_for.iter().find(|(other, _)| *other == asic) {
+            return Some(reason.clone());
         }
         if self.applies.is_empty() {
             return None;

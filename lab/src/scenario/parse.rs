@@ -13,6 +13,7 @@ use super::diagnostic::{Diagnostic, Diagnostics, Rejected, did_you_mean};
 use super::kernels::{Kernels, NoKernels};
 use super::model::{Action, Applies, Control, Driver, KnownBug, Machine, Repeat, Scenario, Step, Tolerated};
 use super::reader::{At, Reader, json};
+use crate::asic::Asic;
 use crate::personality::Personality;
 use crate::steps;
 
@@ -73,6 +74,10 @@ fn scenario(name: &str, root: &Reader<'_>) -> Scenario {
             .map(|table| tolerate(table, &mut places))
             .collect(),
         personalities: personalities(root),
+        not_for: root
+            .table("asic")
+            .map(|table| not_for(&table))
+            .unwrap_or_default(),
         applies: root
             .table("applies")
             .map(|table| applies(&table))
@@ -113,6 +118,32 @@ fn personalities(root: &Reader<'_>) -> Vec<Personality> {
         found
     };
     texts.value.into_iter().filter_map(known).collect()
+}
+
+/// `[asic]`: parts that it is not for, each with the reason.
+fn not_for(table: &Reader<'_>) -> Vec<(Asic, String)> {
+    let mut found = Vec::new();
+    for (key, value) in table.entries() {
+        let asic = Asic::from_name(key.value);
+        if asic.is_none() {
+            table.error(
+                key.span.clone(),
+                format!("`{}` in asic is no part", key.value),
+                format!("expected {}", Asic::ALL.map(Asic::name).join(" or ")),
+            );
+        }
+        match value.get_ref() {
+            DeValue::String(reason) if !reason.trim().is_empty() => {
+                found.extend(asic.map(|asic| (asic, reason.trim().to_owned())));
+            }
+            _ => table.error(
+                value.span(),
+                format!("`{}` in asic is no text", key.value),
+                "expected a text that says why it does not apply",
+            ),
+        }
+    }
+    found
 }
 
 fn flag(table: &Reader<'_>, key: &'static str) -> bool {

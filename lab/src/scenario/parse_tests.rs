@@ -70,6 +70,19 @@ fn what_must_be_there_is_named() {
 }
 
 #[test]
+fn a_part_that_it_is_not_for_is_one_and_has_a_reason() {
+    let shown = refused("title = 't'\nstep = [{ guest = 'info' }]\n[asic]\nvega10 = 'no'\nnavi12 = true");
+    assert!(
+        shown.contains("error: `vega10` in asic is no part\n --> my.toml:4:1"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("error: `navi12` in asic is no text\n --> my.toml:5:10"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn a_personality_that_is_none_is_named() {
     let shown = refused("title = 't'\npersonality = ['vf', 'pf']\nstep = [{ guest = 'info' }]");
     assert!(

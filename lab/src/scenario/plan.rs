@@ -2,6 +2,7 @@
 
 use super::kernels::Version;
 use super::model::{Control, Machine, Scenario};
+use crate::asic::Asic;
 use crate::personality::Personality;
 
 /// A scenario to run, or one of its controls.
@@ -59,7 +60,7 @@ pub fn plan<'a>(
     scenarios: &'a [Scenario],
     controls: Controls,
     version: &Version,
-    personality: Personality,
+    gpu: (Asic, Personality),
 ) -> Plan<'a> {
     let mut plan = Plan::default();
     let mut alone = Vec::new();
@@ -68,7 +69,7 @@ pub fn plan<'a>(
             scenario,
             control: None,
         };
-        if let Some(reason) = scenario.inapplicable(version, personality) {
+        if let Some(reason) = scenario.inapplicable(version, gpu) {
             plan.inapplicable.push((job, reason));
             continue;
         }
@@ -117,7 +118,7 @@ mod tests {
     use super::super::parse::parse;
     use super::*;
 
-    const BARE: Personality = Personality::BareMetal;
+    const BARE: (Asic, Personality) = (Asic::Navi21, Personality::BareMetal);
 
     fn scenario(name: &str, rest: &str) -> Scenario {
         let text = format!("title = \"t\"\nstep = [{{ guest = \"info\" }}]\n{rest}");
@@ -185,15 +186,40 @@ mod tests {
         ];
         let version = Version::leading("6.12");
         let names = |personality| {
-            let plan = plan(&scenarios, Controls::None, &version, personality);
+            let plan = plan(&scenarios, Controls::None, &version, (Asic::Navi21, personality));
             let runs: Vec<_> = shown(&plan).concat();
             (runs, plan.inapplicable.len())
         };
-        assert_eq!(names(BARE), (vec!["bare".to_owned(), "both".to_owned()], 1));
+        assert_eq!(
+            names(Personality::BareMetal),
+            (vec!["bare".to_owned(), "both".to_owned()], 1)
+        );
         assert_eq!(
             names(Personality::Vf),
             (vec!["vf".to_owned(), "both".to_owned()], 1)
         );
+    }
+
+    #[test]
+    fn a_scenario_is_for_every_part_that_it_does_not_name() {
+        let scenarios = [
+            scenario("a", "[asic]\nnavi12 = \"no such message\""),
+            scenario("b", ""),
+        ];
+        let version = Version::leading("6.12");
+        let inapplicable = |asic| {
+            let gpu = (asic, Personality::BareMetal);
+            plan(&scenarios, Controls::None, &version, gpu)
+                .inapplicable
+                .into_iter()
+                .map(|(job, reason)| (job.title(), reason))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            inapplicable(Asic::Navi12),
+            [("a".to_owned(), "no such message".to_owned())]
+        );
+        assert_eq!(inapplicable(Asic::Navi21), []);
     }
 
     #[test]

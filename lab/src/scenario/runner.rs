@@ -84,7 +84,7 @@ pub fn run(request: &Request, cache: &Cache, progress: &Progress) -> Result<(Pat
                     &request.scenarios,
                     request.controls,
                     &version,
-                    options.personality,
+                    (options.asic, options.personality),
                 );
                 let bench = Bench {
                     prepared: &prepared,
@@ -322,7 +322,15 @@ impl Bench<'_> {
         };
         let processes = session.processes();
         let watch = Watch::start(processes.clone());
-        let begun = Boot::begin(session, start, &folder, machine, self.options.timeout, progress);
+        let begun = Boot::begin(
+            session,
+            start,
+            &folder,
+            machine,
+            self.options.timeout,
+            self.options.asic.tolerated_in_probe(&self.version),
+            progress,
+        );
         let waits = watch.end();
         let mut boot = match begun {
             Ok(boot) => boot,
