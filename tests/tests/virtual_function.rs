@@ -183,6 +183,11 @@ fn a_host_that_is_silent_late_or_refuses_is_that_and_nothing_else() -> Result<()
     mailbox::ask(guest, request::REQ_GPU_RESET_ACCESS, event::FAIL)?;
     assert_eq!(guest.gpu().stats().resets.vf, 0);
 
+    const UNRECOV_ERR_NOTIFICATION: u32 = 17;
+    arm(guest, Fault::HostGivesUp { request }, Some(1))?;
+    mailbox::ask(guest, request::REQ_GPU_RESET_ACCESS, UNRECOV_ERR_NOTIFICATION)?;
+    assert_eq!(guest.gpu().stats().resets.vf, 0);
+
     let delay = std::time::Duration::from_secs(2);
     arm(guest, Fault::HostLate { request, delay }, Some(1))?;
     mailbox::send(guest, request::REQ_GPU_RESET_ACCESS)?;

@@ -231,6 +231,7 @@ impl Gpu {
             HostVerdict::Answer(Answer::Proceed) => None,
             HostVerdict::Answer(Answer::Silent) => Some("not answered"),
             HostVerdict::Answer(Answer::Refused) => Some("refused"),
+            HostVerdict::Answer(Answer::GivenUp) => Some("given up"),
             HostVerdict::Late(_) => Some("late"),
         };
         self.journal.record(Event::Mailbox {

@@ -56,6 +56,8 @@ pub enum Answer {
     Silent,
     /// It does nothing and says so.
     Refused,
+    /// It does nothing and says that the function cannot be recovered.
+    GivenUp,
 }
 
 /// What the host does.
@@ -163,6 +165,7 @@ impl Host {
             Answer::Proceed => {}
             Answer::Silent => return Vec::new(),
             Answer::Refused => return vec![self.tell(Notice::Fail)],
+            Answer::GivenUp => return vec![self.tell(Notice::Unrecoverable)],
         }
         match request {
             Request::InitData => vec![HostEffect::Publish, self.tell(Notice::InitDataReady)],
@@ -450,6 +453,10 @@ mod tests {
         assert_eq!(
             host.message(reset, Answer::Refused),
             [HostEffect::Tell(Notice::Fail)]
+        );
+        assert_eq!(
+            host.message(reset, Answer::GivenUp),
+            [HostEffect::Tell(Notice::Unrecoverable)]
         );
         assert_eq!(host.access(), Access::Runtime);
     }

@@ -138,6 +138,9 @@ pub enum Notice {
     /// No.
     #[serde(rename = "FAIL")]
     Fail,
+    /// The function is lost for good. 7.3 knows it, earlier drivers do not.
+    #[serde(rename = "UNRECOV_ERR_NOTIFICATION")]
+    Unrecoverable,
     /// The data that was asked for is there, in the form of version 1.
     #[serde(rename = "REQ_GPU_INIT_DATA_READY")]
     InitDataReady,
@@ -151,6 +154,7 @@ impl Notice {
             Self::FlrComing => "FLR_NOTIFICATION",
             Self::FlrDone => "FLR_NOTIFICATION_CMPL",
             Self::Fail => "FAIL",
+            Self::Unrecoverable => "UNRECOV_ERR_NOTIFICATION",
             Self::InitDataReady => "REQ_GPU_INIT_DATA_READY",
         }
     }
@@ -164,6 +168,7 @@ impl Notice {
             Self::FlrComing => [2, 0, 0, 0],
             Self::FlrDone => [3, 0, 0, 0],
             Self::Fail => [5, 0, 0, 0],
+            Self::Unrecoverable => [17, 0, 0, 0],
             Self::InitDataReady => [7, VERSION, 0, 0],
         }
     }

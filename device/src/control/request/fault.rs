@@ -15,7 +15,7 @@ use crate::sriov::Request;
 type Parse = fn(&mut Fields) -> Result<Fault, RequestError>;
 
 /// Every kind by its name.
-const KINDS: [(&str, Parse); 19] = [
+const KINDS: [(&str, Parse); 20] = [
     ("slow", slow),
     ("corrupt-pte", corrupt_pte),
     ("drop-pte", |_| Ok(Fault::DropPte)),
@@ -38,6 +38,9 @@ const KINDS: [(&str, Parse); 19] = [
     }),
     ("host-refuses", |fields| {
         host_request(fields).map(|request| Fault::HostRefuses { request })
+    }),
+    ("host-gives-up", |fields| {
+        host_request(fields).map(|request| Fault::HostGivesUp { request })
     }),
     ("host-late", host_late),
     ("corrupt-pf2vf", |_| Ok(Fault::CorruptPf2Vf)),

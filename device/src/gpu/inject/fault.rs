@@ -110,6 +110,11 @@ pub enum Fault {
         /// Which, or any.
         request: Option<Request>,
     },
+    /// It does nothing about it, and answers that the function cannot be recovered.
+    HostGivesUp {
+        /// Which, or any.
+        request: Option<Request>,
+    },
     /// It looks at it late.
     HostLate {
         /// Which, or any.
@@ -166,7 +171,11 @@ impl Fault {
     pub const fn is_of_a_host(&self) -> bool {
         matches!(
             self,
-            Self::HostSilent { .. } | Self::HostRefuses { .. } | Self::HostLate { .. } | Self::CorruptPf2Vf
+            Self::HostSilent { .. }
+                | Self::HostRefuses { .. }
+                | Self::HostGivesUp { .. }
+                | Self::HostLate { .. }
+                | Self::CorruptPf2Vf
         )
     }
 
@@ -197,6 +206,7 @@ impl Fault {
             Self::QueueResetFail { .. } => "queue-reset-fail",
             Self::HostSilent { .. } => "host-silent",
             Self::HostRefuses { .. } => "host-refuses",
+            Self::HostGivesUp { .. } => "host-gives-up",
             Self::HostLate { .. } => "host-late",
             Self::CorruptPf2Vf => "corrupt-pf2vf",
             Self::OffBus => "off-bus",
@@ -266,6 +276,7 @@ impl fmt::Display for Fault {
             Self::QueueResetFail { .. } => f.write_str("a reset of the queue does nothing"),
             Self::HostSilent { request } => write!(f, "no answer to {}", request_name(*request)),
             Self::HostRefuses { request } => write!(f, "{} is refused", request_name(*request)),
+            Self::HostGivesUp { request } => write!(f, "no recovery after {}", request_name(*request)),
             Self::HostLate { request, delay } => {
                 write!(f, "{} {} ms late", request_name(*request), delay.as_millis())
             }

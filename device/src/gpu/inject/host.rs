@@ -22,6 +22,7 @@ impl Armory {
         let fits = |fault: &Fault| match fault {
             Fault::HostSilent { request } if concerns(request) => Some(HostVerdict::Answer(Answer::Silent)),
             Fault::HostRefuses { request } if concerns(request) => Some(HostVerdict::Answer(Answer::Refused)),
+            Fault::HostGivesUp { request } if concerns(request) => Some(HostVerdict::Answer(Answer::GivenUp)),
             Fault::HostLate { request, delay } if concerns(request) => Some(HostVerdict::Late(*delay)),
             _ => None,
         };
