@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+mod console;
+mod handle;
+mod machine;
+mod message;
+mod port;
+mod ring;
+mod server;
+mod stream;
+#[cfg(test)]
+mod testing;
+
+pub use console::ConsoleSocket;
+pub use handle::{PortHandle, Received};
+pub use machine::{Machine, Totals, Turn};
+pub use message::{Message, WrongMessage};
+pub use port::PortSpec;
+pub use ring::{Memory, Rings};
+pub use server::{GuestPort, GuestPortError};
+pub use stream::{Item, Stream};
