@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use thiserror::Error;
 
 use crate::asic::{ASICS, AsicProfile, Board, Personality};
@@ -86,6 +86,20 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = MAX_EVENTS)]
     pub events_kept: usize,
 
+    /// UNIX socket to serve the guest port on, over vhost-user: a virtio console with the ports console (hvc0), amdgpu.control and
+    /// amdgpu.trace (docs/guest-port.md). QEMU takes it with -chardev socket,id=port,path=PATH and
+    /// -device vhost-user-test-device-pci,chardev=port,virtio-id=3,num_vqs=8,config_size=12,vq_size=128.
+    #[arg(long, value_name = "PATH")]
+    pub guest_port: Option<PathBuf>,
+
+    /// UNIX socket for the guest port's console: who connects gets what the guest prints, and types. Without it nobody does.
+    #[arg(long, value_name = "PATH", requires = "guest_port")]
+    pub guest_console: Option<PathBuf>,
+
+    /// What the guest may ask for at amdgpu.control.
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = GuestControl::Faults)]
+    pub guest_control: GuestControl,
+
     /// End when the first front end disconnects instead of waiting for the next.
     #[arg(long)]
     pub once: bool,
@@ -114,6 +128,17 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         fields: Vec<String>,
     },
+}
+
+/// What a guest may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GuestControl {
+    /// Nothing.
+    Off,
+    /// Faults of its own GPU, and its state.
+    Faults,
+    /// All that the control socket answers, the host's part of a virtual function included.
+    All,
 }
 
 /// What can be asked for.
@@ -223,6 +248,12 @@ pub struct Config {
     pub event_log_limit: u64,
     /// Events that are kept in memory.
     pub events_kept: usize,
+    /// Where the guest port is served.
+    pub guest_port: Option<PathBuf>,
+    /// Where its console is.
+    pub guest_console: Option<PathBuf>,
+    /// What the guest may ask for.
+    pub guest_control: GuestControl,
     /// End with the first front end.
     pub once: bool,
 }
@@ -262,6 +293,9 @@ impl TryFrom<Args> for Config {
             event_log: args.event_log,
             event_log_limit: parse_log_limit(&args.event_log_limit)?,
             events_kept: args.events_kept,
+            guest_port: args.guest_port,
+            guest_console: args.guest_console,
+            guest_control: args.guest_control,
             once: args.once,
         })
     }
@@ -360,6 +394,24 @@ mod tests {
             ("navi21", 1 << 30, 2)
         );
         Args::try_parse_from(["vhost-device-amdgpu"]).unwrap_err();
+    }
+
+    #[test]
+    fn a_guest_may_do_its_own_gpu_harm_unless_something_else_is_said() {
+        assert_eq!(config(&[]).unwrap().guest_control, GuestControl::Faults);
+        let options = [
+            "--guest-port",
+            "port.sock",
+            "--guest-console",
+            "guest.sock",
+            "--guest-control",
+            "off",
+        ];
+        let config = config(&options).unwrap();
+        assert_eq!(config.guest_control, GuestControl::Off);
+        assert!(config.guest_port.is_some() && config.guest_console.is_some());
+        // A console of no port.
+        Args::try_parse_from("x -s a --guest-console b".split(' ')).unwrap_err();
     }
 
     #[test]

@@ -184,6 +184,12 @@ impl GpuFunction {
         done
     }
 
+    /// Takes down something that happened just now, outside of the GPU.
+    pub fn record(&mut self, event: Event) {
+        self.tick();
+        self.gpu.record(event);
+    }
+
     /// Accesses that did not suit their region, since the start.
     pub const fn refused(&self) -> u64 {
         self.refused

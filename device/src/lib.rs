@@ -3,6 +3,7 @@
 pub mod args;
 pub mod asic;
 pub mod control;
+pub mod door;
 pub mod event;
 pub mod function;
 pub mod gfx;

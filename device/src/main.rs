@@ -9,6 +9,7 @@ use anyhow::Context;
 use clap::Parser;
 use device::args::{Args, Command, Config};
 use device::control::{ControlSocket, client};
+use device::door::Door;
 use device::event::EventLog;
 use device::function::GpuFunction;
 use device::gpu::{GpuConfig, VfConfig, VfRegisters};
@@ -107,6 +108,16 @@ fn run(config: &Config) -> anyhow::Result<()> {
         .as_deref()
         .map(|path| EventLog::start(path, config.event_log_limit, function.feed()))
         .transpose()?;
+    let mailbox = server.mailbox();
+    let serve = |path: &Path| {
+        Door::serve(
+            path,
+            config.guest_console.as_deref(),
+            config.guest_control,
+            &mailbox,
+        )
+    };
+    let _door = config.guest_port.as_deref().map(serve).transpose()?;
     handle_signals(signals, server.stop_handle(), server.mailbox())?;
     log::info!(
         "{} ({}) with {} MiB of VRAM and {} SDMA engines at {}",

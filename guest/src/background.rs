@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::json::Object;
 use crate::marker;
+use crate::port;
 use crate::recovery;
 use crate::sys::{self, Child};
 
@@ -16,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(170);
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// What init is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Ask the driver for a recovery.
     StartRecovery,
@@ -26,6 +27,10 @@ pub enum Command {
     StartEvictions,
     /// Stop.
     StopEvictions,
+    /// Write what these tracepoints tell into the trace port until told to stop.
+    StartTrace(Vec<String>),
+    /// Stop.
+    StopTrace,
 }
 
 /// The processes that do it.
@@ -33,6 +38,7 @@ pub enum Command {
 pub struct Background {
     recovery: Option<Work>,
     evictions: Option<Work>,
+    trace: Option<Work>,
 }
 
 #[derive(Debug)]
@@ -50,6 +56,18 @@ impl Background {
         match command {
             Command::StartRecovery => start(&mut self.recovery, |_| recovery::recover()),
             Command::StartEvictions => start(&mut self.evictions, recovery::evict_until),
+            Command::StartTrace(events) => {
+                start(&mut self.trace, |stopped| port::trace_until(&events, stopped))
+            }
+            Command::StopTrace => {
+                let Some(mut work) = self.trace.take() else {
+                    return Err("it was not started".to_owned());
+                };
+                work.stop
+                    .write_all(b"x")
+                    .map_err(|error| format!("stopping the trace: {error}"))?;
+                finish(Some(work), LIMIT)
+            }
             Command::AwaitRecovery => finish(self.recovery.take(), LIMIT),
             Command::StopEvictions => {
                 let Some(mut work) = self.evictions.take() else {

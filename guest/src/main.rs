@@ -10,6 +10,7 @@ mod marker;
 mod module;
 mod pattern;
 mod pci;
+mod port;
 mod power;
 mod recovery;
 mod steps;

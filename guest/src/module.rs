@@ -39,6 +39,16 @@ pub fn load(name: &str, parameters: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// The same for one that a kernel may have built in.
+pub fn load_if_there(name: &str) -> Result<(), String> {
+    let path = format!("/lib/modules/{}/modules.dep", sys::release());
+    let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+    if load_order(&text, name).is_none() {
+        return Ok(());
+    }
+    load(name, "")
+}
+
 /// Removes one module. Core dumps of its devices go before it: each holds a reference for five minutes
 /// (drivers/base/devcoredump.c, `DEVCD_TIMEOUT`).
 pub fn remove(name: &str) -> Result<(), String> {

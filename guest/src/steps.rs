@@ -12,7 +12,7 @@ use crate::drm::Device;
 use crate::json::Object;
 use crate::pci::{self, Gpu};
 use crate::sys::{self, End};
-use crate::{background, client, clients, marker, module, power, recovery};
+use crate::{background, client, clients, marker, module, port, power, recovery};
 
 /// How long a driver that was loaded or bound may take until its render node is there.
 /// How long the bus may take to show a GPU that is plugged in.
@@ -85,6 +85,12 @@ pub enum Step {
     },
     /// Read a file and report its lines.
     Read(String),
+    /// Wait for the ports of the guest port.
+    PortUp,
+    /// Ask something at its control port.
+    PortRequest(String),
+    /// A line of a shell script.
+    Script(String),
     /// A shell on the console.
     Shell,
     /// Wait.
@@ -170,6 +176,16 @@ impl Step {
                 value: required(1, "value")?.to_owned(),
             },
             "read" => Self::Read(required(0, "path")?.to_owned()),
+            "port-up" => Self::PortUp,
+            "port-request" => Self::PortRequest(arguments.join(" ")),
+            "sh" => Self::Script(arguments.join(" ")),
+            "trace" => Self::Background(match arguments.split_first() {
+                Some((verb, events)) if verb == "start" && !events.is_empty() => {
+                    background::Command::StartTrace(events.to_vec())
+                }
+                Some((verb, [])) if verb == "stop" => background::Command::StopTrace,
+                _ => return Err("trace: start EVENT... or stop?".to_owned()),
+            }),
             "shell" => Self::Shell,
             "sleep" => Self::Sleep(Duration::from_millis(number(0, 1000)?.into())),
             "reboot" => Self::End(End::Restart),
@@ -217,6 +233,9 @@ pub fn perform(step: &Step) -> Result<(), String> {
         Step::Hold => hold("hold"),
         Step::Write { path, value } => pci::write(path, value),
         Step::Read(path) => read(path),
+        Step::PortUp => port::up(),
+        Step::PortRequest(words) => port::request(words),
+        Step::Script(text) => port::script(text),
         Step::Shell => shell(),
         Step::Sleep(time) => {
             std::thread::sleep(*time);

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::daemon::{Daemon, GPU_SOCKET};
+use crate::daemon::{Daemon, GPU_SOCKET, PORT_SOCKET};
 use crate::host::Watch;
 use crate::progress::Progress;
-use crate::qemu::{self, Gpu, Machine, Qemu};
+use crate::qemu::{self, Gpu, Machine, Port, Qemu};
 use crate::qmp::{Qmp, QmpError};
 use crate::session::{Reply, Session, SessionError};
 use crate::verdict::{self, Expectations};
@@ -103,6 +103,10 @@ impl Checkpoint {
             gpu: Gpu::Slot {
                 room: room(vram_size)?,
             },
+            port: match machine.port {
+                Port::None => Port::None,
+                Port::Plugged { .. } | Port::Slot => Port::Slot,
+            },
             ..machine.clone()
         };
         fs::create_dir_all(folder).map_err(|source| CheckpointError::Folder {
@@ -175,6 +179,10 @@ impl Checkpoint {
         qmp.execute("migrate-incoming", json!({ "uri": self.uri() }))?;
         qmp.await_migration("restoring of the guest", MOVE_LIMIT)?;
         qmp.execute("device_add", qemu::gpu_device(GPU_SOCKET))?;
+        if self.machine.port == Port::Slot {
+            qmp.execute("chardev-add", qemu::port_chardev(PORT_SOCKET))?;
+            qmp.execute("device_add", qemu::port_device())?;
+        }
         // A machine that was saved while it stood still stands still.
         qmp.execute("cont", json!({}))?;
         Ok(session)

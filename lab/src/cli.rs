@@ -333,6 +333,7 @@ impl RunArgs {
             firmware: self.firmware.clone(),
             gpu: !self.no_gpu,
             busybox: self.shell,
+            guest_port: false,
             steps,
             resets: self.expect_resets,
             tolerated: self.tolerate.clone(),

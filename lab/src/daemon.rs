@@ -14,6 +14,10 @@ use crate::process::Supervised;
 
 /// Name of the device's socket in the run folder.
 pub const GPU_SOCKET: &str = "gpu.sock";
+/// Name of the guest port's socket in the run folder.
+pub const PORT_SOCKET: &str = "port.sock";
+/// Name of the socket of its console.
+pub const GUEST_CONSOLE: &str = "guest.sock";
 /// Name of the device's event log in the run folder.
 pub const EVENT_LOG: &str = "events.jsonl";
 /// Name of the control socket in the run folder.
@@ -123,7 +127,13 @@ impl Daemon {
             process,
             folder: File::open(folder).map_err(start_error)?,
         };
-        let socket = folder.join(GPU_SOCKET);
+        let name = if extra.iter().any(|word| word == "--guest-console") {
+            // The last one that it listens at.
+            GUEST_CONSOLE
+        } else {
+            GPU_SOCKET
+        };
+        let socket = folder.join(name);
         let deadline = Instant::now() + START_LIMIT;
         while !socket.exists() {
             if let Some(status) = daemon.ended() {

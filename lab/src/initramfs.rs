@@ -15,6 +15,8 @@ pub struct Contents<'a> {
     pub kernel: &'a Kernel,
     /// Modules to carry, with everything they need.
     pub modules: &'a [&'a str],
+    /// Modules to carry if they are modules: a kernel may have them built in.
+    pub optional_modules: &'a [&'a str],
     /// A folder that holds `amdgpu/`; none to leave firmware out.
     pub firmware: Option<&'a Path>,
     /// The parts of firmware names, after `amdgpu/`, that are taken.
@@ -73,7 +75,10 @@ pub fn build(contents: &Contents<'_>, target: &Path) -> Result<Summary, Initramf
     let read = |path: &Path| fs::read(path).map_err(file_error(path));
 
     let kernel = contents.kernel;
-    let modules = ModuleIndex::scan(&kernel.modules)?.load_order(contents.modules, &kernel.release)?;
+    let index = ModuleIndex::scan(&kernel.modules)?;
+    let optional = contents.optional_modules.iter().filter(|name| index.has(name));
+    let wanted: Vec<&str> = contents.modules.iter().chain(optional).copied().collect();
+    let modules = index.load_order(&wanted, &kernel.release)?;
     let firmware = match contents.firmware {
         Some(folder) => wanted_firmware(&modules, folder, contents.firmware_prefixes)?,
         None => Vec::new(),

@@ -121,6 +121,11 @@ impl ModuleIndex {
         })
     }
 
+    /// Whether there is a module of this name; a kernel may have it built in.
+    pub fn has(&self, name: &str) -> bool {
+        self.files.contains_key(&normalise(name))
+    }
+
     /// The modules that loading `roots` takes, every one after those that it needs.
     pub fn load_order(&self, roots: &[&str], release: &str) -> Result<Vec<Module>, ModuleError> {
         let mut order = Vec::new();

@@ -16,10 +16,39 @@ const PROGRAM: &str = "qemu-system-x86_64";
 /// Name of the monitor's socket in the run folder.
 pub const QMP_SOCKET: &str = "qmp.sock";
 const ROOT_PORT: &str = "pcie-root-port,id=port0,chassis=1";
+const PORT_ROOT_PORT: &str = "pcie-root-port,id=port1,chassis=2";
 
 /// How long QEMU waits for the device process before it takes the connection for dead, in milliseconds. It waits for 5 s by itself, which a
 /// busy host can keep either of them from running; the guest then sees a part that has fallen off the bus.
 const REPLY_LIMIT_MS: u32 = 60_000;
+/// Name of the character device that the guest port is connected to.
+pub const PORT_CHARDEV: &str = "guestport";
+
+/// The guest port as `-device` and `device_add` take it: QEMU's device for any virtio device that another process serves. Three ports
+/// have eight rings; its configuration space is 12 bytes long.
+pub fn port_device() -> serde_json::Value {
+    serde_json::json!({
+        "driver": "vhost-user-test-device-pci",
+        "id": "guestport0",
+        "bus": "port1",
+        "chardev": PORT_CHARDEV,
+        "virtio-id": 3,
+        "num_vqs": 8,
+        "config_size": 12,
+        "vq_size": 128,
+    })
+}
+
+/// What `chardev-add` takes for the socket of the guest port.
+pub fn port_chardev(socket: &str) -> serde_json::Value {
+    serde_json::json!({
+        "id": PORT_CHARDEV,
+        "backend": {
+            "type": "socket",
+            "data": { "addr": { "type": "unix", "data": { "path": socket } }, "server": false },
+        },
+    })
+}
 
 /// The GPU as `-device` and `device_add` take it.
 pub fn gpu_device(socket: &str) -> serde_json::Value {
@@ -215,6 +244,20 @@ pub enum Gpu {
     },
 }
 
+/// Whether and how a machine has the guest port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Port {
+    /// Not at all.
+    None,
+    /// From the start.
+    Plugged {
+        /// Name of its socket, relative to the run folder.
+        socket: String,
+    },
+    /// It has an empty slot for it.
+    Slot,
+}
+
 /// A machine to start.
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -232,6 +275,8 @@ pub struct Machine {
     pub accelerator: Accelerator,
     /// The GPU.
     pub gpu: Gpu,
+    /// The guest port.
+    pub port: Port,
     /// More arguments, as the user gave them.
     pub extra: Vec<String>,
 }
@@ -292,6 +337,22 @@ impl Machine {
                 ]);
             }
         }
+        match &self.port {
+            Port::None => {}
+            Port::Plugged { socket } => {
+                let chardev = format!("socket,id={PORT_CHARDEV},path={socket}");
+                let device = port_device().to_string();
+                add(&[
+                    "-chardev",
+                    &chardev,
+                    "-device",
+                    PORT_ROOT_PORT,
+                    "-device",
+                    &device,
+                ]);
+            }
+            Port::Slot => add(&["-device", PORT_ROOT_PORT]),
+        }
         add(&["-append", &self.kernel_command_line()]);
         arguments.extend(["-kernel".into(), self.kernel.image.clone().into()]);
         arguments.extend(["-initrd".into(), self.initramfs.clone().into()]);
@@ -328,6 +389,7 @@ mod tests {
             gpu: Gpu::Plugged {
                 socket: "gpu.sock".into(),
             },
+            port: Port::None,
             extra: vec![],
         }
     }
@@ -374,6 +436,31 @@ mod tests {
             !arguments
                 .iter()
                 .any(|word| word.to_string_lossy().contains("vfio-user"))
+        );
+    }
+
+    #[test]
+    fn the_guest_port_is_there_only_if_it_is_asked_for() {
+        let line = |port| {
+            let machine = Machine { port, ..machine() };
+            let words = machine.arguments();
+            words
+                .iter()
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert!(!line(Port::None).contains("port1"));
+        let slot = line(Port::Slot);
+        assert!(
+            slot.contains("id=port1") && !slot.contains("vhost-user"),
+            "{slot}"
+        );
+        let socket = "port.sock".to_owned();
+        let plugged = line(Port::Plugged { socket });
+        assert!(
+            plugged.contains("path=port.sock") && plugged.contains("\"virtio-id\":3"),
+            "{plugged}"
         );
     }
 

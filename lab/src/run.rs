@@ -17,7 +17,7 @@ use crate::initramfs;
 use crate::kernel::Kernel;
 use crate::personality::Personality;
 use crate::progress::Progress;
-use crate::qemu::{Accelerator, Gpu, Machine, Qemu};
+use crate::qemu::{Accelerator, Gpu, Machine, Port, Qemu};
 use crate::report::{Report, StepReport, Verdict};
 use crate::scenario::kernels::Version;
 use crate::session::{Note, Reply, Session, SessionError};
@@ -25,8 +25,10 @@ use crate::steps::Step;
 use crate::summary;
 use crate::verdict::{self, Expectations};
 
-/// Modules in every initramfs: the driver, and the guest's side of the device's guest port.
+/// Modules in every initramfs: the driver.
 const MODULES: [&str; 1] = ["amdgpu"];
+/// Those of the guest's side of the guest port.
+const PORT_MODULES: [&str; 2] = ["virtio_pci", "virtio_console"];
 const INITRAMFS: &str = "initramfs.cpio";
 
 /// Where the kernel comes from.
@@ -92,6 +94,8 @@ pub struct Options {
     pub gpu: bool,
     /// Put a shell into the initramfs.
     pub busybox: bool,
+    /// Put the drivers of the guest port into it, and a shell for its scripts.
+    pub guest_port: bool,
     /// The steps.
     pub steps: Vec<Step>,
     /// Whether hangs and resets are expected: something does that to the GPU on purpose.
@@ -141,7 +145,7 @@ pub fn prepare(options: &Options, cache: &Cache, progress: &Progress) -> Result<
         (Some(path), true) => Some(absolute(path)?),
         (None, true) => Some(cargo::build(Part::Daemon, progress)?),
     };
-    let busybox = if options.busybox {
+    let busybox = if options.busybox || options.guest_port {
         Some(cache.busybox()?)
     } else {
         None
@@ -160,6 +164,7 @@ pub fn prepare(options: &Options, cache: &Cache, progress: &Progress) -> Result<
         &initramfs::Contents {
             kernel: &kernel,
             modules: &MODULES,
+            optional_modules: if options.guest_port { &PORT_MODULES } else { &[] },
             firmware: Some(&firmware),
             firmware_prefixes: &[options.asic.firmware_prefix()],
             init: &init,
@@ -186,6 +191,7 @@ pub fn prepare(options: &Options, cache: &Cache, progress: &Progress) -> Result<
             },
             None => Gpu::None,
         },
+        port: Port::None,
         extra: options.qemu_arguments.clone(),
     };
     machine.accelerator = match options.accelerator {

@@ -123,13 +123,20 @@ fn converse(stream: &UnixStream, mailbox: &Mailbox<GpuFunction>) -> io::Result<(
                 follow::follow(stream, mailbox, events)?;
                 continue;
             }
-            Ok(Request::Events(events)) => list(events, mailbox),
-            Ok(request) => answer(request, mailbox),
+            Ok(request) => carry_out(request, mailbox),
             Err(error) => Err(error),
         };
         let mut reply = reply(line, outcome);
         reply.push('\n');
         writer.write_all(reply.as_bytes())?;
+    }
+}
+
+/// Does what is asked for on the device thread, and waits for the answer. Nothing is followed here.
+pub(crate) fn carry_out(request: Request, mailbox: &Mailbox<GpuFunction>) -> Result<Value, RequestError> {
+    match request {
+        Request::Events(events) => list(events, mailbox),
+        request => answer(request, mailbox),
     }
 }
 

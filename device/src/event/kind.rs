@@ -176,6 +176,22 @@ pub enum Event {
         /// Since when the spaces in use are whole again.
         whole_us: Option<u64>,
     },
+    /// The guest asked for something at its port.
+    GuestRequest {
+        /// What, as it wrote it.
+        text: String,
+        /// Why it got nothing, if it did not.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        refused: Option<String>,
+    },
+    /// The guest wrote a line into its port for traces.
+    GuestTrace {
+        /// The line.
+        text: String,
+        /// It was longer.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        cut: bool,
+    },
     /// An engine has waited for long.
     EngineWaits {
         /// Which.

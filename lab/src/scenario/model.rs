@@ -138,6 +138,8 @@ pub struct Machine {
     pub daemon_arguments: Vec<String>,
     /// Added to QEMU's arguments.
     pub qemu_arguments: Vec<String>,
+    /// Whether it has the guest port.
+    pub guest_port: bool,
     /// Whether the driver is loaded before the first step, and with which parameters.
     pub driver: Driver,
 }

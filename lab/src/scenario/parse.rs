@@ -314,6 +314,7 @@ fn machine(table: &Reader<'_>) -> Machine {
         cpus: small("cpus"),
         daemon_arguments: list("daemon-args"),
         qemu_arguments: list("qemu-args"),
+        guest_port: flag(table, "guest-port"),
         driver,
     };
     table.finish();

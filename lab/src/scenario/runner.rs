@@ -14,11 +14,12 @@ use super::outcome::{Attempt, Cell, OF_BOOT, OF_RUN, Outcome};
 use super::plan::{Controls, Group, Job, Plan, plan};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::console::unix_us;
+use crate::daemon::{GUEST_CONSOLE, PORT_SOCKET};
 use crate::fetch::Cache;
 use crate::host::{TOO_LONG, Waits, Watch};
 use crate::interrupt;
 use crate::progress::Progress;
-use crate::qemu;
+use crate::qemu::{self, Port};
 use crate::report::files;
 use crate::run::{self, KernelChoice, Options, Prepared};
 use crate::session::Session;
@@ -75,6 +76,10 @@ pub fn run(request: &Request, cache: &Cache, progress: &Progress) -> Result<(Pat
         let options = Options {
             kernel: kernel.clone(),
             folder: Some(folder.join(file_name(&suite))),
+            guest_port: request
+                .scenarios
+                .iter()
+                .any(|scenario| scenario.machine.guest_port),
             ..request.options.clone()
         };
         match run::prepare(&options, cache, progress) {
@@ -389,7 +394,12 @@ impl Bench<'_> {
         checkpoint: Option<&Checkpoint>,
     ) -> Result<(Start, Session)> {
         let vram_size = self.vram_size(machine);
-        let more = &machine.daemon_arguments;
+        let mut more = machine.daemon_arguments.clone();
+        if machine.guest_port {
+            let words = ["--guest-port", PORT_SOCKET, "--guest-console", GUEST_CONSOLE];
+            more.extend(words.map(str::to_owned));
+        }
+        let more = &more;
         if let Some(checkpoint) = checkpoint
             && let Some(daemon) = self.prepared.start_daemon(folder, vram_size, more)?
         {
@@ -411,6 +421,13 @@ impl Bench<'_> {
             memory: machine.memory.unwrap_or(base.memory),
             cpus: machine.cpus.unwrap_or(base.cpus),
             extra: [base.extra.as_slice(), &machine.qemu_arguments].concat(),
+            port: if machine.guest_port {
+                Port::Plugged {
+                    socket: PORT_SOCKET.to_owned(),
+                }
+            } else {
+                Port::None
+            },
             ..base.clone()
         }
     }

@@ -4,8 +4,8 @@
 (function () {
   const root = document.getElementById("log-view");
   const HEIGHT = 20;
-  const WHO = ["kernel", "driver", "lab", "device", "tables", "signals"];
-  const NAMES = ["kernel", "driver", "lab", "device", "page tables", "fences and interrupts"];
+  const WHO = ["kernel", "driver", "lab", "device", "tables", "signals", "trace"];
+  const NAMES = ["kernel", "driver", "lab", "device", "page tables", "fences and interrupts", "tracepoints"];
   const counts = WHO.map(() => 0);
   for (const row of data.log) counts[row[1]] += 1;
 

@@ -65,6 +65,8 @@ pub(super) struct Device {
     points: BTreeMap<(&'static str, bool), Vec<Point>>,
     pub(super) fences: Vec<Point>,
     pub(super) interrupts: Vec<Point>,
+    /// Lines of the guest's trace.
+    pub(super) traced: Vec<Point>,
     pub(super) vm_faults: u64,
     pub(super) poisoned_faults: u64,
     pub(super) hung: Vec<String>,
@@ -137,6 +139,18 @@ impl Device {
             }
             "mailbox" => self.mailbox(at, row, event, &detail),
             "interrupt" => self.interrupts.push((at, 1.0, row)),
+            "guest-trace" => self.traced.push((at, 1.0, row)),
+            "guest-request" => {
+                let class = if event.text("refused").is_some() {
+                    "bad"
+                } else {
+                    "neutral"
+                };
+                let label = format!("guest asks: {}", event.text("text").unwrap_or("something"));
+                self.events
+                    .push(Item::instant(at, 2, class, &label, &detail, row));
+                self.moment(at, row, class, &label);
+            }
             "engine-halted" => self.stopped(at, row, event, "hung", "halted", event.text("reason")),
             "engine-waits" => self.stopped(at, row, event, "waits", "waits", event.text("target")),
             "oracle" => self.oracle(at, row, event),

@@ -173,6 +173,8 @@ pub enum Source {
     Tables = 4,
     /// The device: fences and interrupts.
     Signals = 5,
+    /// The guest's tracepoints, through the guest port.
+    Trace = 6,
 }
 
 /// A row of the log.
@@ -283,7 +285,10 @@ impl Timeline {
                         at,
                         source,
                         bad: matches!(event.kind.as_str(), "vm-fault" | "engine-halted" | "fault-fired"),
-                        text: format!("{} {}", event.kind, event.detail()).trim_end().to_owned(),
+                        text: match event.text("text").filter(|_| source == Source::Trace) {
+                            Some(text) => text.trim().to_owned(),
+                            None => format!("{} {}", event.kind, event.detail()).trim_end().to_owned(),
+                        },
                     });
                 }
             }
@@ -460,6 +465,7 @@ fn lanes(steps: Vec<Item>, driver: Vec<Item>, mut device: Device) -> Vec<Lane> {
         })
     };
     let updates = device.update_series();
+    let traced = series("tracepoints", "trace", true, std::mem::take(&mut device.traced));
     let signals = [
         series("fences", "fence", true, std::mem::take(&mut device.fences)),
         series(
@@ -495,6 +501,14 @@ fn lanes(steps: Vec<Item>, driver: Vec<Item>, mut device: Device) -> Vec<Lane> {
             vec![],
         ),
     ];
+    lanes.push(lane(
+        "Tracepoints",
+        "How many of the driver's tracepoints the guest told through its port",
+        LaneKind::Bars,
+        &[],
+        vec![],
+        traced.into_iter().collect(),
+    ));
     for (name, engine) in std::mem::take(&mut device.engines) {
         let fences = series("fences", "fence", true, engine.fences);
         lanes.push(lane(
@@ -649,6 +663,7 @@ fn event_source(kind: &str) -> Source {
     match kind {
         "page-table-update" => Source::Tables,
         "fence" | "interrupt" => Source::Signals,
+        "guest-trace" => Source::Trace,
         _ => Source::Device,
     }
 }

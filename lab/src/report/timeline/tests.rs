@@ -392,3 +392,42 @@ fn dates_are_those_of_the_calendar() {
         assert_eq!(utc(unix * 1_000_000), text);
     }
 }
+
+#[test]
+fn what_the_guest_traces_and_asks_stands_between_the_devices_events() {
+    let mut evidence = Evidence::default();
+    let mut text = "{\"us\":0,\"event\":\"started\",\"unix_us\":1000000}\n".to_owned();
+    for (us, rest) in [
+        (1000, "\"event\":\"guest-request\",\"text\":\"drop-vram poison\""),
+        (
+            2000,
+            "\"event\":\"guest-trace\",\"text\":\" a-1 [0] amdgpu_vm_flush: x\"",
+        ),
+        (
+            3000,
+            "\"event\":\"guest-request\",\"text\":\"stats\",\"refused\":\"no\"",
+        ),
+    ] {
+        let _ = writeln!(text, "{{\"us\":{us},{rest}}}");
+    }
+    evidence.device_events(&text);
+    let timeline = Timeline::new(&evidence, &[]);
+    assert_eq!(lane(&timeline, "Tracepoints").series[0].points, [(2.0, 1.0, 2)]);
+    let row = &timeline.log[2];
+    assert_eq!(
+        (row.source, row.text.as_str()),
+        (Source::Trace, "a-1 [0] amdgpu_vm_flush: x")
+    );
+    let asked: Vec<_> = lane(&timeline, "Device")
+        .items
+        .iter()
+        .map(|item| (item.class, item.label.as_str()))
+        .collect();
+    assert_eq!(
+        asked,
+        [
+            ("neutral", "guest asks: drop-vram poison"),
+            ("bad", "guest asks: stats")
+        ]
+    );
+}
