@@ -139,7 +139,7 @@ impl Conversation<'_> {
         let refused = outcome.as_ref().err().map(ToString::to_string);
         let outcome = self
             .tell(told, refused)
-            .and_then(|()| outcome)
+            .and(outcome)
             .and_then(|request| control::carry_out(request, self.mailbox));
         let shown = show(text, json, outcome);
         if shown.len() <= LONGEST_ANSWER {
