@@ -39,12 +39,20 @@ impl Asic {
         }
     }
 
-    /// Words of scenario files that stand for what differs, with what they stand for: who resets the part by MODE1, and the device's
-    /// counter of that being asked for.
-    const fn words(self) -> [(&'static str, &'static str); 2] {
+    /// Words of scenario files that stand for what differs, with what they stand for: who resets the part by MODE1, the device's
+    /// counter of that being asked for, and the driver's name for SDMA.
+    const fn words(self) -> [(&'static str, &'static str); 3] {
         match self {
-            Self::Navi21 => [("$MODE1_ASKED", "smu_messages.48"), ("$MODE1", "smu")],
-            Self::Navi12 => [("$MODE1_ASKED", "psp_commands.MODE1_RESET"), ("$MODE1", "psp")],
+            Self::Navi21 => [
+                ("$MODE1_ASKED", "smu_messages.48"),
+                ("$MODE1", "smu"),
+                ("$SDMA", "sdma_v5_2"),
+            ],
+            Self::Navi12 => [
+                ("$MODE1_ASKED", "psp_commands.MODE1_RESET"),
+                ("$MODE1", "psp"),
+                ("$SDMA", "sdma_v5_0"),
+            ],
         }
     }
 
@@ -96,14 +104,14 @@ mod tests {
 
     #[test]
     fn words_of_a_scenario_are_the_parts() {
-        let text = "event = { kind = \"mode1-$MODE1\" }\nstats = \"$MODE1_ASKED\"";
+        let text = "event = { kind = \"mode1-$MODE1\" }\nstats = \"$MODE1_ASKED\"\ndmesg = \"$SDMA\"";
         assert_eq!(
             Asic::Navi21.fill_in(text),
-            "event = { kind = \"mode1-smu\" }\nstats = \"smu_messages.48\""
+            "event = { kind = \"mode1-smu\" }\nstats = \"smu_messages.48\"\ndmesg = \"sdma_v5_2\""
         );
         assert_eq!(
             Asic::Navi12.fill_in(text),
-            "event = { kind = \"mode1-psp\" }\nstats = \"psp_commands.MODE1_RESET\""
+            "event = { kind = \"mode1-psp\" }\nstats = \"psp_commands.MODE1_RESET\"\ndmesg = \"sdma_v5_0\""
         );
     }
 
