@@ -54,23 +54,25 @@ fn folder(name: &str) -> PathBuf {
     folder
 }
 
-/// The core on a kernel: every scenario and every one of its controls for that kernel passes, each in a guest of its own.
+/// The core on a kernel.
 fn core(kernel: &str) {
-    let line: Vec<_> = CORE
-        .into_iter()
-        .chain(["--kernel", kernel, "--controls"])
-        .collect();
-    let outcomes = run(kernel, &line);
+    passes(kernel, &CORE, &["--kernel", kernel]);
+}
+
+/// Every one of these scenarios and every one of its controls passes, each in a guest of its own.
+fn passes(name: &str, scenarios: &[&str], machine: &[&str]) {
+    let line = [scenarios, machine, &["--controls"]].concat();
+    let outcomes = run(name, &line);
     let shown = table::text(&outcomes, false);
     for outcome in &outcomes {
         assert_eq!(outcome.verdict, Cell::Pass, "{:?}\n{shown}", outcome.reasons);
         assert!(outcome.checkpoint.is_some(), "{shown}");
     }
-    for name in CORE {
+    for name in scenarios {
         let of = |control: bool| {
             outcomes
                 .iter()
-                .filter(|outcome| outcome.scenario == name && outcome.control.is_some() == control)
+                .filter(|outcome| outcome.scenario == *name && outcome.control.is_some() == control)
                 .count()
         };
         assert!(of(false) == 1 && of(true) >= 1, "{name}\n{shown}");
@@ -90,6 +92,16 @@ fn trixie_recovers_and_its_controls_do_not() {
 #[test]
 fn backports_recovers_and_its_controls_do_not() {
     core("trixie-backports");
+}
+
+/// Another part, another reset: the usual one of a Navi12 comes from its PSP.
+#[test]
+fn a_navi12_recovers_and_its_controls_do_not() {
+    passes(
+        "navi12",
+        &["mode1-psp"],
+        &["--asic", "navi12", "--kernel", "bookworm"],
+    );
 }
 
 #[test]
