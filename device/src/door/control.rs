@@ -81,11 +81,17 @@ impl Conversation<'_> {
     fn close(&mut self, mut unread: Vec<u8>) {
         // What did not even get into the port comes after what did.
         unread.append(&mut self.held);
-        self.held = unread;
-        if self.held.len() > MOST_HELD {
-            self.held.clear();
-        }
+        self.hold(&unread);
         self.session = None;
+    }
+
+    /// Keeps an answer, or the rest of one, for the next session: all of what is kept, or nothing.
+    fn hold(&mut self, bytes: &[u8]) {
+        if self.held.len().saturating_add(bytes.len()) > MOST_HELD {
+            self.held.clear();
+        } else {
+            self.held.extend_from_slice(bytes);
+        }
     }
 
     /// Whoever opened the port asks nothing: it wants to read.
@@ -100,13 +106,15 @@ impl Conversation<'_> {
     fn send(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() && !self.port.ended() {
-            match self.port.send(self.session, rest, SEND_PATIENCE) {
-                Some(sent) if self.session.is_some() => rest = rest.get(sent..).unwrap_or_default(),
-                _ => {
-                    self.held.extend_from_slice(rest);
-                    return;
-                }
-            }
+            // Without a session there is nobody: a guest may write into a port that it did not open.
+            let sent = self
+                .session
+                .and_then(|session| self.port.send(Some(session), rest, SEND_PATIENCE));
+            let Some(sent) = sent else {
+                self.hold(rest);
+                return;
+            };
+            rest = rest.get(sent..).unwrap_or_default();
         }
     }
 
