@@ -60,22 +60,12 @@ impl Background {
                 start(&mut self.trace, |stopped| port::trace_until(&events, stopped))
             }
             Command::StopTrace => {
-                let Some(mut work) = self.trace.take() else {
-                    return Err("it was not started".to_owned());
-                };
-                work.stop
-                    .write_all(b"x")
-                    .map_err(|error| format!("stopping the trace: {error}"))?;
+                let work = stop(&mut self.trace, "the trace")?;
                 finish(Some(work), LIMIT)
             }
             Command::AwaitRecovery => finish(self.recovery.take(), LIMIT),
             Command::StopEvictions => {
-                let Some(mut work) = self.evictions.take() else {
-                    return Err("it was not started".to_owned());
-                };
-                work.stop
-                    .write_all(b"x")
-                    .map_err(|error| format!("stopping the evictions: {error}"))?;
+                let work = stop(&mut self.evictions, "the evictions")?;
                 if sys::wait_readable(work.result.as_fd(), STOP_LIMIT) {
                     return finish(Some(work), LIMIT);
                 }
@@ -107,6 +97,15 @@ fn start(
     .map_err(|error| format!("fork: {error}"))?;
     *place = Some(Work { child, stop, result });
     Ok(())
+}
+
+/// Tells work to end.
+fn stop(place: &mut Option<Work>, what: &str) -> Result<Work, String> {
+    let mut work = place.take().ok_or("it was not started")?;
+    work.stop
+        .write_all(b"x")
+        .map_err(|error| format!("stopping {what}: {error}"))?;
+    Ok(work)
 }
 
 fn finish(work: Option<Work>, limit: Duration) -> Result<(), String> {

@@ -30,32 +30,23 @@ fn lock(slot: &Slot) -> MutexGuard<'_, Client> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The socket of a console.
+/// Serves a console port at a socket until the process or the port ends.
 ///
 /// One client at a time: the one that comes last. While one is connected, it gets every byte, and a guest that prints faster than it
 /// reads is made to wait. While none is, the latest MiB is kept for the next.
-#[derive(Debug)]
-pub struct ConsoleSocket {
-    _slot: Slot,
-}
-
-impl ConsoleSocket {
-    /// Serves the port at the socket until the process ends or the port does.
-    ///
-    /// # Errors
-    /// If the host has no thread for it.
-    pub fn serve(listener: UnixListener, port: PortHandle) -> io::Result<Self> {
-        let slot = Slot::default();
-        let (printing, printed) = (port.clone(), Arc::clone(&slot));
-        thread::Builder::new()
-            .name("console-out".to_owned())
-            .spawn(move || print(&printing, &printed))?;
-        let accepting = Arc::clone(&slot);
-        thread::Builder::new()
-            .name("console-accept".to_owned())
-            .spawn(move || accept(&listener, &port, &accepting))?;
-        Ok(Self { _slot: slot })
-    }
+///
+/// # Errors
+/// If the host has no thread for it.
+pub fn serve_console(listener: UnixListener, port: PortHandle) -> io::Result<()> {
+    let slot = Slot::default();
+    let (printing, printed) = (port.clone(), Arc::clone(&slot));
+    thread::Builder::new()
+        .name("console-out".to_owned())
+        .spawn(move || print(&printing, &printed))?;
+    thread::Builder::new()
+        .name("console-accept".to_owned())
+        .spawn(move || accept(&listener, &port, &slot))?;
+    Ok(())
 }
 
 fn accept(listener: &UnixListener, port: &PortHandle, slot: &Slot) {

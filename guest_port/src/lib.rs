@@ -11,7 +11,7 @@ mod stream;
 #[cfg(test)]
 mod testing;
 
-pub use console::ConsoleSocket;
+pub use console::serve_console;
 pub use handle::{PortHandle, Received};
 pub use machine::{Machine, Totals, Turn};
 pub use message::{Message, WrongMessage};

@@ -183,7 +183,7 @@ impl Machine {
         turn: &mut Turn,
         visit: impl FnOnce(&mut Port, &mut virtio_queue::Queue, &Memory) -> Result<Visit, Broken>,
     ) {
-        if self.broken.get(index).is_none_or(|broken| *broken) {
+        if self.is_broken(index) {
             return;
         }
         let Some(port) = self.ports.get_mut(number) else {
@@ -200,6 +200,11 @@ impl Machine {
             }
             Some(Err(Broken)) => self.give_up(index),
         }
+    }
+
+    /// Whether a ring is of no use: given up, or not there.
+    fn is_broken(&self, index: usize) -> bool {
+        self.broken.get(index).is_none_or(|broken| *broken)
     }
 
     fn give_up(&mut self, index: usize) {
@@ -220,7 +225,7 @@ impl Machine {
     /// Takes the guest's messages.
     fn hear(&mut self, rings: &mut impl Rings, turn: &mut Turn) {
         let index = CONTROL_FROM_GUEST;
-        if self.broken.get(index).is_none_or(|broken| *broken) {
+        if self.is_broken(index) {
             return;
         }
         for _ in 0..MESSAGES_PER_TURN {
@@ -326,7 +331,7 @@ impl Machine {
     /// Gives the guest our messages.
     fn tell(&mut self, rings: &mut impl Rings, turn: &mut Turn) {
         let index = CONTROL_TO_GUEST;
-        if self.broken.get(index).is_none_or(|broken| *broken) {
+        if self.is_broken(index) {
             return;
         }
         let mut used = false;

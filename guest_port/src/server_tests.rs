@@ -13,7 +13,7 @@ use vhost::{VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
 use vm_memory::{FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 
 use super::*;
-use crate::console::ConsoleSocket;
+use crate::console::serve_console;
 use crate::handle::Received;
 use crate::message::Message;
 use crate::stream::Item;
@@ -360,7 +360,7 @@ fn a_console_client_gets_what_was_printed_before_it_came_and_may_type() {
     let door = Door::new();
     let path = door.folder.path().join("console.sock");
     let listener = UnixListener::bind(&path).unwrap();
-    let _console = ConsoleSocket::serve(listener, door.port.port(0).unwrap()).unwrap();
+    serve_console(listener, door.port.port(0).unwrap()).unwrap();
     let mut vm = Vm::connect(&door);
     vm.bring_up();
     vm.write(1, b"early ");

@@ -22,6 +22,8 @@ pub const GUEST_CONSOLE: &str = "guest.sock";
 pub const EVENT_LOG: &str = "events.jsonl";
 /// Name of the control socket in the run folder.
 const CONTROL_SOCKET: &str = "control.sock";
+/// All that it can be told to listen at.
+const SOCKETS: [&str; 4] = [GPU_SOCKET, CONTROL_SOCKET, PORT_SOCKET, GUEST_CONSOLE];
 /// Version of the control protocol that we speak.
 pub const PROTOCOL: u64 = 1;
 /// How long an answer may take. Walking every page table is the longest that is asked for.
@@ -108,18 +110,18 @@ impl Daemon {
             program: program.to_owned(),
             source,
         };
+        let mut told = [
+            "--socket-path",
+            GPU_SOCKET,
+            "--vram-size",
+            vram_size,
+            "--control",
+            CONTROL_SOCKET,
+        ]
+        .to_vec();
+        told.extend(extra.iter().map(String::as_str));
         let mut command = Command::new(program);
-        command
-            .args([
-                "--socket-path",
-                GPU_SOCKET,
-                "--vram-size",
-                vram_size,
-                "--control",
-                CONTROL_SOCKET,
-            ])
-            .args(extra)
-            .current_dir(folder);
+        command.args(&told).current_dir(folder);
         let log = folder.join("daemon.log");
         let process =
             Supervised::start("the device process", &mut command, &log, false).map_err(start_error)?;
@@ -127,15 +129,14 @@ impl Daemon {
             process,
             folder: File::open(folder).map_err(start_error)?,
         };
-        let name = if extra.iter().any(|word| word == "--guest-console") {
-            // The last one that it listens at.
-            GUEST_CONSOLE
-        } else {
-            GPU_SOCKET
-        };
-        let socket = folder.join(name);
+        let sockets = SOCKETS.iter().filter(|name| told.contains(name));
+        let mut awaited = sockets.map(|name| folder.join(name)).peekable();
         let deadline = Instant::now() + START_LIMIT;
-        while !socket.exists() {
+        while let Some(socket) = awaited.peek() {
+            if socket.exists() {
+                awaited.next();
+                continue;
+            }
             if let Some(status) = daemon.ended() {
                 return Err(DaemonError::Ended {
                     status,
@@ -144,7 +145,10 @@ impl Daemon {
                 });
             }
             if Instant::now() > deadline {
-                return Err(DaemonError::NotListening { socket, log });
+                return Err(DaemonError::NotListening {
+                    socket: socket.clone(),
+                    log,
+                });
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -253,6 +257,16 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("/no/daemon"), "{error}");
+    }
+
+    #[test]
+    fn it_is_there_when_it_listens_wherever_it_was_told_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let body = ": > control.sock; : > gpu.sock; sleep 0.3; : > guest.sock; sleep 60";
+        let program = stub(folder.path(), body);
+        let console = ["--guest-console", GUEST_CONSOLE].map(str::to_owned);
+        let _daemon = Daemon::start(&program, folder.path(), "1G", &console).unwrap();
+        assert!(folder.path().join(GUEST_CONSOLE).exists());
     }
 
     #[test]

@@ -147,6 +147,66 @@ pub struct Board {
     pub no_soft_reset: bool,
 }
 
+impl GcInfo {
+    /// A cut-down part: one shader engine. Nothing here runs shaders, and every engine, array and work-group processor is a row of
+    /// registers that the driver reads at probe.
+    const CUT_DOWN: Self = Self {
+        num_se: 1,
+        wgp0_per_sa: 1,
+        wgp1_per_sa: 1,
+        rb_per_se: 4,
+        gl2c: 4,
+        sa_per_se: 1,
+    };
+}
+
+impl Personality {
+    /// The part itself.
+    const fn bare_metal(pci: PciIdentity) -> Self {
+        Self {
+            name: "bare-metal",
+            pci,
+            iov_identifier: 0,
+            sdma_started_by: StartedBy::Driver,
+            psp: BootState::Bootloader,
+            host: None,
+        }
+    }
+
+    /// A virtual function of a part, which differs from it by this device id.
+    const fn virtual_function(pci: PciIdentity, device: u16) -> Self {
+        Self {
+            name: "vf",
+            pci: PciIdentity { device, ..pci },
+            iov_identifier: 1,
+            sdma_started_by: StartedBy::Host,
+            psp: BootState::SecureOs,
+            host: Some(Exchange::USUAL),
+        }
+    }
+}
+
+/// An SDMA instance. What tells the instances apart is the same on every part (`include/soc15_hw_ip.h`, `include/soc15_ih_clientid.h`).
+const fn sdma(
+    instance: u8,
+    placement: Placement,
+    version: (u8, u8, u8),
+    bases: &'static [u32],
+) -> SdmaInstance {
+    let (hw_id, ih_client, hub_client) = match instance {
+        0 => (42, 8, ClientId::SDMA0),
+        1 => (43, 9, ClientId::SDMA1),
+        2 => (68, 1, ClientId::SDMA2),
+        _ => (69, 5, ClientId::SDMA3),
+    };
+    SdmaInstance {
+        placement,
+        ih_client,
+        hub_client,
+        ip: ip("SDMA", hw_id, instance, version, bases),
+    }
+}
+
 /// An IP of the list.
 const fn ip(
     name: &'static str,

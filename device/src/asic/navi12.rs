@@ -4,18 +4,16 @@
 //! for. MP1 has the bases of MP0, as on Navi10 and Navi21, since the driver uses one header for the registers of both
 //! (`mp_11_0_offset.h`); `navi12_ip_offset.h` says otherwise, and is not used with a discovery binary.
 
-use gart::{ClientId, HubLayout};
-use sdma_engine::{Placement, StartedBy};
+use gart::HubLayout;
 
-use super::{AsicProfile, GcInfo, Personality, SdmaInstance, VbiosInfo, ip};
+use super::{AsicProfile, GcInfo, Personality, VbiosInfo, ip, sdma};
 use crate::pci::PciIdentity;
 use crate::plain;
-use crate::psp::BootState;
 use crate::smu::Interface;
-use crate::sriov::Exchange;
 
 const GC_BASES: &[u32] = &[0x1260, 0xa000, 0x0240_2c00];
 const MP_BASES: &[u32] = &[0x1_6000, 0xdc_0000, 0xe0_0000, 0xe4_0000, 0x0243_fc00];
+const SDMA_VERSION: (u8, u8, u8) = (5, 0, 5);
 
 /// Not revision C7: that one is looked at for fused-off IPs in another way (`amdgpu_discovery_harvest_ip`).
 const PCI: PciIdentity = PciIdentity {
@@ -27,46 +25,14 @@ const PCI: PciIdentity = PciIdentity {
     subsystem: 0x0a34,
 };
 
-const fn sdma(
-    placement: Placement,
-    instance: u8,
-    hw_id: u16,
-    ih_client: u8,
-    hub_client: ClientId,
-) -> SdmaInstance {
-    SdmaInstance {
-        placement,
-        ih_client,
-        hub_client,
-        ip: ip("SDMA", hw_id, instance, (5, 0, 5), GC_BASES),
-    }
-}
-
 /// The Navi12 profile.
 ///
 /// DMU (display) is not listed: the driver then has no display block and touches no display register. VCN is listed with the version
 /// that the driver knows and has no block for (`amdgpu_discovery_set_mm_ip_blocks`): for this part it does not ask what is fused off.
 pub static NAVI12: AsicProfile = AsicProfile {
     name: "navi12",
-    bare_metal: Personality {
-        name: "bare-metal",
-        pci: PCI,
-        iov_identifier: 0,
-        sdma_started_by: StartedBy::Driver,
-        psp: BootState::Bootloader,
-        host: None,
-    },
-    virtual_function: Personality {
-        name: "vf",
-        pci: PciIdentity {
-            device: 0x7362,
-            ..PCI
-        },
-        iov_identifier: 1,
-        sdma_started_by: StartedBy::Host,
-        psp: BootState::SecureOs,
-        host: Some(Exchange::USUAL),
-    },
+    bare_metal: Personality::bare_metal(PCI),
+    virtual_function: Personality::virtual_function(PCI, 0x7362),
     ips: &[
         ip("GC", 11, 0, (10, 1, 2), GC_BASES),
         ip("MMHUB", 34, 0, (2, 0, 2), &[0x1a000, 0x0240_8800]),
@@ -99,18 +65,10 @@ pub static NAVI12: AsicProfile = AsicProfile {
     ],
     harvested: &[],
     sdma: &[
-        sdma(sdma_engine::NAVI12[0], 0, 42, 8, ClientId::SDMA0),
-        sdma(sdma_engine::NAVI12[1], 1, 43, 9, ClientId::SDMA1),
+        sdma(0, sdma_engine::NAVI12[0], SDMA_VERSION, GC_BASES),
+        sdma(1, sdma_engine::NAVI12[1], SDMA_VERSION, GC_BASES),
     ],
-    // A cut-down part, as Navi21's.
-    gc: GcInfo {
-        num_se: 1,
-        wgp0_per_sa: 1,
-        wgp1_per_sa: 1,
-        rb_per_se: 4,
-        gl2c: 4,
-        sa_per_se: 1,
-    },
+    gc: GcInfo::CUT_DOWN,
     frame_buffer_base: 0x80_0000_0000,
     gfxhub: HubLayout::GFXHUB_2_0,
     mmhub: HubLayout::MMHUB_2,

@@ -3,18 +3,16 @@
 //! Register bases: Linux 6.1 `include/sienna_cichlid_ip_offset.h`; versions: what `amdgpu_discovery_set_ip_blocks` (6.1, 6.12, 7.3)
 //! has a case for.
 
-use gart::{ClientId, HubLayout};
-use sdma_engine::{Placement, StartedBy};
+use gart::HubLayout;
 
-use super::{AsicProfile, GcInfo, Personality, SdmaInstance, VbiosInfo, ip};
+use super::{AsicProfile, GcInfo, Personality, VbiosInfo, ip, sdma};
 use crate::pci::PciIdentity;
 use crate::plain;
-use crate::psp::BootState;
 use crate::smu::Interface;
-use crate::sriov::Exchange;
 
 const GC_BASES: &[u32] = &[0x1260, 0xa000, 0x1c000, 0x0240_2c00];
 const MP_BASES: &[u32] = &[0x1_6000, 0xdc_0000, 0xe0_0000, 0xe4_0000, 0x0243_fc00];
+const SDMA_VERSION: (u8, u8, u8) = (5, 2, 0);
 
 const PCI: PciIdentity = PciIdentity {
     vendor: 0x1002,
@@ -25,46 +23,14 @@ const PCI: PciIdentity = PciIdentity {
     subsystem: 0x0e3a,
 };
 
-const fn sdma(
-    placement: Placement,
-    instance: u8,
-    hw_id: u16,
-    ih_client: u8,
-    hub_client: ClientId,
-) -> SdmaInstance {
-    SdmaInstance {
-        placement,
-        ih_client,
-        hub_client,
-        ip: ip("SDMA", hw_id, instance, (5, 2, 0), GC_BASES),
-    }
-}
-
 /// The Navi21 profile.
 ///
 /// DMU (display) is not listed: the driver then has no display block and touches no display register. VCN is listed and
 /// harvested: 6.1 and 6.12 refuse a part without any (`amdgpu_discovery_set_mm_ip_blocks`).
 pub static NAVI21: AsicProfile = AsicProfile {
     name: "navi21",
-    bare_metal: Personality {
-        name: "bare-metal",
-        pci: PCI,
-        iov_identifier: 0,
-        sdma_started_by: StartedBy::Driver,
-        psp: BootState::Bootloader,
-        host: None,
-    },
-    virtual_function: Personality {
-        name: "vf",
-        pci: PciIdentity {
-            device: 0x73ae,
-            ..PCI
-        },
-        iov_identifier: 1,
-        sdma_started_by: StartedBy::Host,
-        psp: BootState::SecureOs,
-        host: Some(Exchange::USUAL),
-    },
+    bare_metal: Personality::bare_metal(PCI),
+    virtual_function: Personality::virtual_function(PCI, 0x73ae),
     ips: &[
         ip("GC", 11, 0, (10, 3, 0), GC_BASES),
         ip("MMHUB", 34, 0, (2, 1, 0), &[0x1a000, 0x0240_8800]),
@@ -95,21 +61,12 @@ pub static NAVI21: AsicProfile = AsicProfile {
     ],
     harvested: &[(12, 0)],
     sdma: &[
-        sdma(sdma_engine::NAVI21[0], 0, 42, 8, ClientId::SDMA0),
-        sdma(sdma_engine::NAVI21[1], 1, 43, 9, ClientId::SDMA1),
-        sdma(sdma_engine::NAVI21[2], 2, 68, 1, ClientId::SDMA2),
-        sdma(sdma_engine::NAVI21[3], 3, 69, 5, ClientId::SDMA3),
+        sdma(0, sdma_engine::NAVI21[0], SDMA_VERSION, GC_BASES),
+        sdma(1, sdma_engine::NAVI21[1], SDMA_VERSION, GC_BASES),
+        sdma(2, sdma_engine::NAVI21[2], SDMA_VERSION, GC_BASES),
+        sdma(3, sdma_engine::NAVI21[3], SDMA_VERSION, GC_BASES),
     ],
-    // A cut-down part: one shader engine. Nothing here runs shaders, and every engine, array and work-group processor is a row
-    // of registers that the driver reads at probe.
-    gc: GcInfo {
-        num_se: 1,
-        wgp0_per_sa: 1,
-        wgp1_per_sa: 1,
-        rb_per_se: 4,
-        gl2c: 4,
-        sa_per_se: 1,
-    },
+    gc: GcInfo::CUT_DOWN,
     frame_buffer_base: 0x80_0000_0000,
     gfxhub: HubLayout::GFXHUB_2_1,
     mmhub: HubLayout::MMHUB_2,

@@ -6,7 +6,7 @@ use guest_port::{Item, PortHandle, Received};
 use serde_json::Value;
 
 use super::lines::{Line, Lines};
-use super::words;
+use super::{PATIENCE, words};
 use crate::args::GuestControl;
 use crate::control::{self, Request, RequestError};
 use crate::event::Event;
@@ -23,8 +23,6 @@ const LONGEST_TOLD: usize = 200;
 const MOST_HELD: usize = 64 << 10;
 /// How long one who opens the port may take to ask something, before it gets answers that nobody read.
 const GRACE: Duration = Duration::from_millis(250);
-/// How long a thread waits before it looks again.
-const PATIENCE: Duration = Duration::from_secs(3600);
 const SEND_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Answers the guest until the port ends.

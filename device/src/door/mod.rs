@@ -16,8 +16,9 @@ mod words;
 
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
-use guest_port::{ConsoleSocket, GuestPort, GuestPortError, PortSpec};
+use guest_port::{GuestPort, GuestPortError, PortSpec, serve_console};
 use thiserror::Error;
 
 use crate::args::GuestControl;
@@ -28,6 +29,8 @@ use crate::transport::{Mailbox, SocketError};
 const CONSOLE: usize = 0;
 const CONTROL: usize = 1;
 const TRACE: usize = 2;
+/// How long a thread waits for its port before it looks again.
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// A guest port that cannot be served.
 #[derive(Debug, Error)]
@@ -99,7 +102,7 @@ impl Door {
             (Some(handle), Some(path)) => {
                 let (listener, file) = socket::listen(path)?;
                 files.push(file);
-                ConsoleSocket::serve(listener, handle)?;
+                serve_console(listener, handle)?;
             }
             (Some(handle), None) => start("guest-console", Box::new(move || discard(&handle)))?,
             _ => {}
@@ -114,7 +117,7 @@ impl Door {
 /// Nobody wants what the guest prints: it must not wait for somebody.
 fn discard(port: &guest_port::PortHandle) {
     let mut buffer = vec![0; 16 << 10];
-    while port.receive(&mut buffer, std::time::Duration::from_secs(3600)) != guest_port::Received::Ended {}
+    while port.receive(&mut buffer, PATIENCE) != guest_port::Received::Ended {}
 }
 
 #[cfg(test)]

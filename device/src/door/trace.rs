@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use guest_port::{Item, PortHandle, Received};
 
+use super::PATIENCE;
 use super::lines::{Line, Lines};
 use crate::event::Event;
 use crate::function::GpuFunction;
@@ -16,7 +17,6 @@ const LONGEST_LINE: usize = 512;
 const BATCH: usize = 128;
 /// Pause between them, so that a flood takes a hundredth of the device's time. The guest waits meanwhile.
 const PAUSE: Duration = Duration::from_millis(1);
-const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Takes lines down until the port ends.
 pub(super) fn take_down(port: &PortHandle, mailbox: &Mailbox<GpuFunction>) {

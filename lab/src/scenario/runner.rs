@@ -191,14 +191,10 @@ impl Bench<'_> {
             Driver::Loaded { parameters } => Some(parameters.as_str()),
             Driver::Absent => None,
         };
-        let mut tries = 0;
+        let mut earlier = 0;
         loop {
-            tries += 1;
-            let name = if tries == 1 {
-                format!("checkpoint-{number}")
-            } else {
-                format!("checkpoint-{number}-{tries}")
-            };
+            let name = attempt(format!("checkpoint-{number}"), earlier);
+            earlier += 1;
             let taken = Checkpoint::take(
                 &self.prepared.qemu,
                 &self.machine(machine),
@@ -210,7 +206,7 @@ impl Bench<'_> {
             );
             match taken {
                 Ok(checkpoint) => return Ok(checkpoint),
-                Err(not) if tries < MOST_ATTEMPTS && not.waited > TOO_LONG => progress.note(&format!(
+                Err(not) if earlier < MOST_ATTEMPTS && not.waited > TOO_LONG => progress.note(&format!(
                     "{:21}once more, for the guest waited {:.0} ms for a processor: {}",
                     "",
                     not.waited.as_secs_f64() * 1e3,
@@ -291,10 +287,7 @@ impl Bench<'_> {
         let machine = unit.group.machine;
         let first = jobs.first().map(Job::title).unwrap_or_default();
         let number = self.begin(&first, progress);
-        let mut name = format!("{number:02}-{}", file_name(&first));
-        if tries > 0 {
-            name.push_str(&format!("-{}", tries + 1));
-        }
+        let name = attempt(format!("{number:02}-{}", file_name(&first)), tries);
         let folder = self.prepared.folder.join(name);
         let unknown = |reason: String, waits: Waits| {
             let outcomes: Vec<_> = jobs
@@ -473,6 +466,14 @@ impl Bench<'_> {
             began_unix_us: unix_us(),
             ..Outcome::new()
         }
+    }
+}
+
+/// The name of a try's folder, after so many earlier ones.
+fn attempt(name: String, earlier: usize) -> String {
+    match earlier {
+        0 => name,
+        _ => format!("{name}-{}", earlier + 1),
     }
 }
 
