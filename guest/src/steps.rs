@@ -48,6 +48,8 @@ pub enum Step {
     Client(client::Options),
     /// A client that stays.
     Clients(clients::Command),
+    /// Look whether so many MiB of new buffers in VRAM are empty.
+    FreshVram(u32),
     /// Report what the driver says about the device.
     Info,
     /// Make the driver reset the GPU.
@@ -152,6 +154,10 @@ impl Step {
                 let verb = name.trim_start_matches("client-");
                 Self::Clients(clients::Command::parse(verb, arguments)?)
             }
+            "fresh-vram" => match number(0, 32)? {
+                mib @ 1..=client::fresh::MOST => Self::FreshVram(mib),
+                _ => return Err(format!("fresh-vram: from 1 to {} MiB", client::fresh::MOST)),
+            },
             "info" => Self::Info,
             "recover" => Self::Recover,
             "recover-start" => Self::Background(background::Command::StartRecovery),
@@ -212,6 +218,7 @@ pub fn perform(step: &Step) -> Result<(), String> {
             Ok(())
         }
         Step::Client(options) => client::run(&render_node()?, *options),
+        Step::FreshVram(mib) => client::fresh::look(&render_node()?, *mib),
         Step::Info => client::report_device(&Device::open(&render_node()?)?).map(|_| ()),
         Step::Recover => recovery::recover(),
         Step::Evict => recovery::evict(),

@@ -271,6 +271,21 @@ fn a_dropped_copy_is_silent_and_only_goes_into_vram() -> Story {
 }
 
 #[test]
+fn a_dropped_fill_is_silent_and_only_that_of_vram() -> Story {
+    let mut driver = driver()?;
+    let system = driver.allocate(Domain::Gtt, PAGE, PAGE)?;
+    let vram = driver.allocate(Domain::Vram, PAGE, PAGE)?;
+    driver.guest.store(&vram, 0, 6)?;
+    inject(&mut driver, Fault::DropFill, 0, Some(1))?;
+    for (buffer, expected) in [(&system, 9_u32), (&vram, 6), (&vram, 9)] {
+        let (engine, guest) = driver.engine(0)?;
+        engine.run(guest, &packet::fill(buffer.mc(), 9, 64))?;
+        expect("filled", driver.guest.load(buffer, 0)?, expected)?;
+    }
+    Ok(())
+}
+
+#[test]
 fn a_slow_engine_is_late_and_the_other_is_not() -> Story {
     let mut driver = driver()?;
     let delay = Duration::from_millis(5);

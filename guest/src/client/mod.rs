@@ -3,6 +3,7 @@
 
 mod border;
 mod churn;
+pub mod fresh;
 mod jobs;
 mod order;
 mod set;

@@ -29,13 +29,23 @@ impl<'a> Buffer<'a> {
             Domain::Gtt => (uapi::DOMAIN_GTT, 0),
             Domain::Vram => (uapi::DOMAIN_VRAM, uapi::CREATE_CPU_ACCESS_REQUIRED),
         };
+        Self::create(device, domains, size, flags)
+    }
+
+    /// Makes a buffer in the card's memory that the driver is asked to clear.
+    pub fn cleared(device: &'a Device, size: u64) -> Result<Self, Error> {
+        let flags = uapi::CREATE_CPU_ACCESS_REQUIRED | uapi::CREATE_VRAM_CLEARED;
+        Self::create(device, uapi::DOMAIN_VRAM, size, flags)
+    }
+
+    fn create(device: &'a Device, domains: u64, size: u64, flags: u64) -> Result<Self, Error> {
         let mut create = GemCreate {
             size,
             alignment: 0,
             domains,
             flags,
         };
-        let arguments = format!("{domain:?}, {size:#x} bytes, flags {flags:#x}");
+        let arguments = format!("domains {domains:#x}, {size:#x} bytes, flags {flags:#x}");
         ioctl::send(&device.file, &mut create, &arguments)?;
         let handle = create.handle();
         let mapping = map(device, handle, size).inspect_err(|_| close(device, handle))?;

@@ -78,6 +78,8 @@ pub const DOMAIN_GTT: u64 = 2;
 pub const DOMAIN_VRAM: u64 = 4;
 /// The buffer must be where the processor can reach it.
 pub const CREATE_CPU_ACCESS_REQUIRED: u64 = 1;
+/// Zeros before anybody sees it.
+pub const CREATE_VRAM_CLEARED: u64 = 1 << 3;
 
 /// `drm_amdgpu_gem_mmap`.
 #[repr(C)]

@@ -15,11 +15,12 @@ use crate::sriov::Request;
 type Parse = fn(&mut Fields) -> Result<Fault, RequestError>;
 
 /// Every kind by its name.
-const KINDS: [(&str, Parse); 20] = [
+const KINDS: [(&str, Parse); 21] = [
     ("slow", slow),
     ("corrupt-pte", corrupt_pte),
     ("drop-pte", |_| Ok(Fault::DropPte)),
     ("drop-copy", |_| Ok(Fault::DropCopy)),
+    ("drop-fill", |_| Ok(Fault::DropFill)),
     ("drop-interrupts", drop_interrupts),
     ("delay-interrupts", delay_interrupts),
     ("withhold-acknowledge", withhold_acknowledge),

@@ -49,6 +49,8 @@ pub enum Fault {
     DropPte,
     /// A copy from system memory into VRAM is passed over: the recovery from shadows, moves of buffers.
     DropCopy,
+    /// A fill of VRAM is passed over: what clears buffers.
+    DropFill,
     /// An interrupt is lost.
     DropInterrupts {
         /// What of it.
@@ -195,6 +197,7 @@ impl Fault {
             Self::CorruptPte { .. } => "corrupt-pte",
             Self::DropPte => "drop-pte",
             Self::DropCopy => "drop-copy",
+            Self::DropFill => "drop-fill",
             Self::DropInterrupts { .. } => "drop-interrupts",
             Self::DelayInterrupts { .. } => "delay-interrupts",
             Self::WithholdAcknowledge { .. } => "withhold-acknowledge",
@@ -238,6 +241,7 @@ impl fmt::Display for Fault {
             Self::CorruptPte { xor } => write!(f, "xor {xor:#x}"),
             Self::DropPte => f.write_str("updates into VRAM are passed over"),
             Self::DropCopy => f.write_str("copies from system memory into VRAM are passed over"),
+            Self::DropFill => f.write_str("fills of VRAM are passed over"),
             Self::DropInterrupts { what, source } => {
                 f.write_str(match what {
                     InterruptPart::Entry => "entries are lost",

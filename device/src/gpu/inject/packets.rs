@@ -25,6 +25,8 @@ pub(super) struct Facts {
     pub(super) entries: u64,
     /// It copies from system memory into VRAM.
     pub(super) uploads: bool,
+    /// It fills VRAM.
+    pub(super) fills: bool,
     /// Where it writes.
     pub(super) to: GpuVa,
 }
@@ -39,6 +41,7 @@ impl Armory {
             enters,
             entries,
             uploads,
+            fills,
             to,
         } = *facts;
         if !delayed && let Some(delay) = self.delay(engine) {
@@ -68,6 +71,14 @@ impl Armory {
             && let Some(()) = self.fire(
                 |fault| matches!(fault, Fault::DropCopy).then_some(()),
                 || format!("to {to}"),
+            )
+        {
+            return Verdict::Skip;
+        }
+        if fills
+            && let Some(()) = self.fire(
+                |fault| matches!(fault, Fault::DropFill).then_some(()),
+                || format!("at {to}"),
             )
         {
             return Verdict::Skip;
@@ -147,6 +158,7 @@ impl Fabric {
         let (to, source) = match (ahead.update, ahead.packet) {
             (Some(update), _) => (update.dst, None),
             (None, Packet::CopyLinear(copy)) if ahead.vmid == Vmid::KERNEL => (copy.dst, Some(copy.src)),
+            (None, Packet::ConstFill(fill)) if ahead.vmid == Vmid::KERNEL => (fill.dst, None),
             _ => (GpuVa::default(), None),
         };
         let mut facts = Facts {
@@ -155,6 +167,7 @@ impl Fabric {
             enters: matches!(ahead.packet, Packet::Indirect(_)),
             entries: 0,
             uploads: false,
+            fills: false,
             to,
         };
         if let Some(update) = ahead.update
@@ -166,6 +179,9 @@ impl Fabric {
         if let Some(source) = source {
             facts.uploads = matches!(self.place(source, Access::Read), Some(Location::System(_)))
                 && matches!(self.place(to, Access::Write), Some(Location::Vram(_)));
+        }
+        if matches!(ahead.packet, Packet::ConstFill(_)) && ahead.vmid == Vmid::KERNEL {
+            facts.fills = matches!(self.place(to, Access::Write), Some(Location::Vram(_)));
         }
         facts
     }

@@ -32,6 +32,7 @@ fn plain(engine: EngineName) -> Facts {
         enters: false,
         entries: 0,
         uploads: false,
+        fills: false,
         to: GpuVa::new(0x1000),
     }
 }
@@ -151,6 +152,13 @@ fn drops_hit_what_they_name_and_nothing_else() {
         verdicts(&mut armory, &upload(), 4),
         [P, Verdict::Skip, Verdict::Skip, P]
     );
+    armory.arm(order(Fault::DropFill, 0, Some(1))).unwrap();
+    assert_eq!(armory.packet(&upload()), P);
+    let fill = Facts {
+        fills: true,
+        ..plain(SDMA0)
+    };
+    assert_eq!(verdicts(&mut armory, &fill, 2), [Verdict::Skip, P]);
 }
 
 #[test]
