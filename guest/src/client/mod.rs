@@ -3,6 +3,7 @@
 
 mod border;
 mod churn;
+mod evict;
 pub mod fresh;
 mod jobs;
 mod order;
@@ -157,6 +158,7 @@ impl Client<'_> {
             Order::Verify => self.verify(),
             Order::Resume => self.resume(),
             Order::Remap => self.remap(),
+            Order::Evict => self.evict(),
             Order::Hang { engine, how } => self.hang(*engine, *how),
             Order::Submit { engine } => self.submit_copy(*engine),
             Order::Release => self.release(),

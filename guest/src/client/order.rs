@@ -26,6 +26,8 @@ pub enum Order {
     Resume,
     /// Map something elsewhere and back, and wait for nothing.
     Remap,
+    /// Have its buffers moved out of VRAM and back, with their contents.
+    Evict,
     /// Submit something that never ends.
     Hang {
         /// Where.
@@ -106,6 +108,7 @@ impl Order {
             "verify" => Self::Verify,
             "resume" => Self::Resume,
             "remap" => Self::Remap,
+            "evict" => Self::Evict,
             "hang" => Self::Hang {
                 engine: arguments.engine()?,
                 how: match arguments.take("how") {
