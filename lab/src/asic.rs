@@ -40,18 +40,23 @@ impl Asic {
     }
 
     /// Words of scenario files that stand for what differs, with what they stand for: who resets the part by MODE1, the device's
-    /// counter of that being asked for, and the driver's name for SDMA.
-    const fn words(self) -> [(&'static str, &'static str); 3] {
+    /// counter of that being asked for, the driver's name for SDMA, and a place among the page tables of the first client that a
+    /// driver puts into 1 GiB of VRAM (6.1, and 6.12 and later). A word that begins another comes behind it.
+    const fn words(self) -> [(&'static str, &'static str); 5] {
         match self {
             Self::Navi21 => [
                 ("$MODE1_ASKED", "smu_messages.48"),
                 ("$MODE1", "smu"),
                 ("$SDMA", "sdma_v5_2"),
+                ("$TABLES_6_1", "0x3ff70000"),
+                ("$TABLES", "0x3ffb0000"),
             ],
             Self::Navi12 => [
                 ("$MODE1_ASKED", "psp_commands.MODE1_RESET"),
                 ("$MODE1", "psp"),
                 ("$SDMA", "sdma_v5_0"),
+                ("$TABLES_6_1", "0x3ff68000"),
+                ("$TABLES", "0x3ff70000"),
             ],
         }
     }
@@ -104,14 +109,16 @@ mod tests {
 
     #[test]
     fn words_of_a_scenario_are_the_parts() {
-        let text = "event = { kind = \"mode1-$MODE1\" }\nstats = \"$MODE1_ASKED\"\ndmesg = \"$SDMA\"";
+        let text = "event = { kind = \"mode1-$MODE1\" }\nstats = \"$MODE1_ASKED\"\ndmesg = \"$SDMA\"\noffset = [$TABLES_6_1, $TABLES]";
         assert_eq!(
             Asic::Navi21.fill_in(text),
-            "event = { kind = \"mode1-smu\" }\nstats = \"smu_messages.48\"\ndmesg = \"sdma_v5_2\""
+            "event = { kind = \"mode1-smu\" }\nstats = \"smu_messages.48\"\ndmesg = \"sdma_v5_2\"\n\
+             offset = [0x3ff70000, 0x3ffb0000]"
         );
         assert_eq!(
             Asic::Navi12.fill_in(text),
-            "event = { kind = \"mode1-psp\" }\nstats = \"psp_commands.MODE1_RESET\"\ndmesg = \"sdma_v5_0\""
+            "event = { kind = \"mode1-psp\" }\nstats = \"psp_commands.MODE1_RESET\"\ndmesg = \"sdma_v5_0\"\n\
+             offset = [0x3ff68000, 0x3ff70000]"
         );
     }
 
