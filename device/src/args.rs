@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use thiserror::Error;
 
 use crate::asic::{ASICS, AsicProfile, Board, Personality};
@@ -23,9 +23,15 @@ const MAX_EVENTS: usize = 1 << 16;
 /// -device '{"driver":"vfio-user-pci","socket":{"type":"unix","path":"PATH"}}'.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_STATUS, subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
+#[command(group = ArgGroup::new("port").args(["guest_port", "fd"]))]
 pub struct Args {
     /// UNIX socket to serve vfio-user on. A socket that nobody serves any more is replaced, and removed at the end.
-    #[arg(short, long, value_name = "PATH", required = true)]
+    #[arg(
+        short,
+        long,
+        value_name = "PATH",
+        required_unless_present = "print_capabilities"
+    )]
     pub socket_path: Option<PathBuf>,
 
     /// The part to be: "navi21" or "navi12".
@@ -92,8 +98,12 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     pub guest_port: Option<PathBuf>,
 
+    /// Instead of --guest-port: the number of a descriptor that is a UNIX socket and listens, as a management layer passes it on.
+    #[arg(long, value_name = "FDNUM", value_parser = clap::value_parser!(i32).range(3..))]
+    pub fd: Option<i32>,
+
     /// UNIX socket for the guest port's console: who connects gets what the guest prints, and types. Without it nobody does.
-    #[arg(long, value_name = "PATH", requires = "guest_port")]
+    #[arg(long, value_name = "PATH", requires = "port")]
     pub guest_console: Option<PathBuf>,
 
     /// What the guest may ask for at amdgpu.control.
@@ -107,6 +117,10 @@ pub struct Args {
     /// Least severe messages to log: error, warn, info, debug or trace. RUST_LOG, where set, wins.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub log_level: log::LevelFilter,
+
+    /// Print what the guest port is to QEMU's vhost-user (JSON), and do nothing else.
+    #[arg(long)]
+    pub print_capabilities: bool,
 
     /// Instead of being a GPU: ask one.
     #[command(subcommand)]
@@ -155,6 +169,12 @@ pub const REQUESTS: &str = "Requests, with their fields (docs/control.md):\n  \
     faults       Faults that are armed\n  \
     clear        No fault happens any more: [--id N]\n  \
     flr          The host resets a virtual function: --vram lost|kept [--claim lost|kept] [--when now|asked] [--patience_ms N]";
+
+/// What `--print-capabilities` prints: `VHostUserBackendCapabilities` of QEMU's docs/interop/vhost-user.json. A console has no features
+/// that could be listed.
+pub const CAPABILITIES: &str = r#"{
+  "type": "console"
+}"#;
 
 const EXIT_STATUS: &str = "Exit status: 0 ended by a signal, or by --once; 1 failed; 2 wrong options.\n\
     Signals: SIGINT and SIGTERM end the daemon, SIGUSR1 logs what the guest touched that is not modelled.";
@@ -221,6 +241,15 @@ pub enum ConfigError {
     },
 }
 
+/// Where the guest port is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PortSocket {
+    /// At a path.
+    Path(PathBuf),
+    /// At a socket that this process was started with.
+    Descriptor(i32),
+}
+
 /// A checked configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -249,7 +278,7 @@ pub struct Config {
     /// Events that are kept in memory.
     pub events_kept: usize,
     /// Where the guest port is served.
-    pub guest_port: Option<PathBuf>,
+    pub guest_port: Option<PortSocket>,
     /// Where its console is.
     pub guest_console: Option<PathBuf>,
     /// What the guest may ask for.
@@ -293,7 +322,7 @@ impl TryFrom<Args> for Config {
             event_log: args.event_log,
             event_log_limit: parse_log_limit(&args.event_log_limit)?,
             events_kept: args.events_kept,
-            guest_port: args.guest_port,
+            guest_port: (args.guest_port.map(PortSocket::Path)).or(args.fd.map(PortSocket::Descriptor)),
             guest_console: args.guest_console,
             guest_control: args.guest_control,
             once: args.once,
@@ -412,6 +441,28 @@ mod tests {
         assert!(config.guest_port.is_some() && config.guest_console.is_some());
         // A console of no port.
         Args::try_parse_from("x -s a --guest-console b".split(' ')).unwrap_err();
+    }
+
+    #[test]
+    fn the_guest_port_is_at_a_path_or_at_a_descriptor_that_is_no_standard_stream() {
+        let passed = config(&["--fd", "7", "--guest-console", "guest.sock"]).unwrap();
+        assert_eq!(passed.guest_port, Some(PortSocket::Descriptor(7)));
+        for wrong in ["--fd 7 --guest-port p", "--fd 2", "--fd -1", "--fd x"] {
+            let line = format!("x -s a {wrong}");
+            Args::try_parse_from(line.split(' ')).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn capabilities_need_no_socket_and_other_options_do_not_matter() {
+        for line in [
+            "x --print-capabilities",
+            "x -s a --fd 9 --print-capabilities --once",
+        ] {
+            assert!(Args::try_parse_from(line.split(' ')).unwrap().print_capabilities);
+        }
+        let capabilities: serde_json::Value = serde_json::from_str(CAPABILITIES).unwrap();
+        assert_eq!(capabilities, serde_json::json!({ "type": "console" }));
     }
 
     #[test]

@@ -7,9 +7,9 @@ use std::thread;
 
 use anyhow::Context;
 use clap::Parser;
-use device::args::{Args, Command, Config};
+use device::args::{Args, CAPABILITIES, Command, Config};
 use device::control::{ControlSocket, client};
-use device::door::Door;
+use device::door::{self, Door};
 use device::event::EventLog;
 use device::function::GpuFunction;
 use device::gpu::{GpuConfig, VfConfig, VfRegisters};
@@ -30,6 +30,10 @@ fn main() -> ExitCode {
     }) = &args.command
     {
         return ask(path, request, fields);
+    }
+    if args.print_capabilities {
+        let printed = writeln!(std::io::stdout(), "{CAPABILITIES}");
+        return printed.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
     env_logger::Builder::new()
         .filter_level(args.log_level)
@@ -88,6 +92,7 @@ const fn gpu_config(config: &Config) -> GpuConfig {
 fn run(config: &Config) -> anyhow::Result<()> {
     // Before there is a socket that somebody could take for a daemon to signal.
     let signals = Signals::new([SIGINT, SIGTERM, SIGUSR1]).context("cannot handle signals")?;
+    let seat = config.guest_port.as_ref().map(door::listen).transpose()?;
     let mut function =
         GpuFunction::with(gpu_config(config), config.vram_size)?.keeping_events(config.events_kept);
     let listener = Listener::bind(&config.socket_path)?;
@@ -109,15 +114,15 @@ fn run(config: &Config) -> anyhow::Result<()> {
         .map(|path| EventLog::start(path, config.event_log_limit, function.feed()))
         .transpose()?;
     let mailbox = server.mailbox();
-    let serve = |path: &Path| {
+    let serve = |seat| {
         Door::serve(
-            path,
+            seat,
             config.guest_console.as_deref(),
             config.guest_control,
             &mailbox,
         )
     };
-    let _door = config.guest_port.as_deref().map(serve).transpose()?;
+    let _door = seat.map(serve).transpose()?;
     handle_signals(signals, server.stop_handle(), server.mailbox())?;
     log::info!(
         "{} ({}) with {} MiB of VRAM and {} SDMA engines at {}",

@@ -14,6 +14,7 @@ mod lines;
 mod trace;
 mod words;
 
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use std::time::Duration;
 use guest_port::{GuestPort, GuestPortError, PortSpec, serve_console};
 use thiserror::Error;
 
-use crate::args::GuestControl;
+use crate::args::{GuestControl, PortSocket};
 use crate::function::GpuFunction;
 use crate::transport::socket::{self, SocketFile};
 use crate::transport::{Mailbox, SocketError};
@@ -46,6 +47,24 @@ pub enum DoorError {
     Thread(#[from] std::io::Error),
 }
 
+/// A socket that listens, and its file if that is ours to remove.
+pub type Seat = (UnixListener, Option<SocketFile>);
+
+/// Takes the place that the device is to be served at. A descriptor has to be taken before this process opens some of its own, which could
+/// have the number if nobody passed one.
+///
+/// # Errors
+/// [`SocketError`] if a path is in use, or a descriptor is no socket that listens.
+pub fn listen(socket: &PortSocket) -> Result<Seat, SocketError> {
+    Ok(match socket {
+        PortSocket::Path(path) => {
+            let (listener, file) = socket::listen(path)?;
+            (listener, Some(file))
+        }
+        PortSocket::Descriptor(number) => (socket::inherited(*number)?, None),
+    })
+}
+
 /// The guest port; it ends, and its sockets' files go, when this does.
 #[derive(Debug)]
 pub struct Door {
@@ -54,18 +73,18 @@ pub struct Door {
 }
 
 impl Door {
-    /// Serves the device at `path`, and the console, if that is wanted, at a socket of its own.
+    /// Serves the device, and the console, if that is wanted, at a socket of its own.
     ///
     /// # Errors
-    /// [`DoorError`] if a path is in use, or the host has no thread or descriptor left.
+    /// [`DoorError`] if the console's path is in use, or the host has no thread or descriptor left.
     pub fn serve(
-        path: &Path,
+        seat: Seat,
         console: Option<&Path>,
         permission: GuestControl,
         mailbox: &Mailbox<GpuFunction>,
     ) -> Result<Self, DoorError> {
-        let (listener, file) = socket::listen(path)?;
-        let mut files = vec![file];
+        let (listener, file) = seat;
+        let mut files = Vec::from_iter(file);
         let spec = |name: &str, console, keeps_unread| PortSpec {
             name: name.to_owned(),
             console,

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use thiserror::Error;
 
 /// A path that cannot be listened at.
@@ -24,6 +25,14 @@ pub enum SocketError {
         /// Why not.
         #[source]
         source: io::Error,
+    },
+    /// A descriptor is not what it should be.
+    #[error("descriptor {number} is {what}, expected a UNIX socket that listens")]
+    NoListener {
+        /// Its number.
+        number: i32,
+        /// What it is instead.
+        what: String,
     },
     /// Something that is no socket is in the way.
     #[error("{} exists and is not a socket", .0.display())]
@@ -59,6 +68,32 @@ pub fn listen(path: &Path) -> Result<(UnixListener, SocketFile), SocketError> {
     ))
 }
 
+/// The socket that this process was started with as a descriptor of this number. It is copied: what else may use the number keeps it.
+///
+/// # Errors
+/// [`SocketError::NoListener`] if it is anything else than a UNIX socket that listens.
+#[expect(unsafe_code, reason = "a descriptor that is known by its number only")]
+pub fn inherited(number: RawFd) -> Result<UnixListener, SocketError> {
+    let wrong = |what: &str| SocketError::NoListener {
+        number,
+        what: what.to_owned(),
+    };
+    if number < 0 {
+        return Err(wrong("not open"));
+    }
+    // SAFETY: the number is not -1, and serves one system call that copies what is open there, or says that nothing is.
+    let given = unsafe { BorrowedFd::borrow_raw(number) };
+    let copy = rustix::io::fcntl_dupfd_cloexec(given, 0).map_err(|_| wrong("not open"))?;
+    let domain = sockopt::socket_domain(&copy).map_err(|_| wrong("no socket"))?;
+    if domain != AddressFamily::UNIX || sockopt::socket_type(&copy) != Ok(SocketType::STREAM) {
+        return Err(wrong("a socket of another kind"));
+    }
+    if !sockopt::socket_acceptconn(&copy).unwrap_or(false) {
+        return Err(wrong("a socket that does not listen (one end of a connection?)"));
+    }
+    Ok(copy.into())
+}
+
 impl Drop for SocketFile {
     fn drop(&mut self) {
         let ours = fs::symlink_metadata(&self.path).is_ok_and(|now| (now.dev(), now.ino()) == self.identity);
@@ -91,5 +126,44 @@ fn remove_stale(path: &Path) -> Result<(), SocketError> {
         Err(Errno::CONNREFUSED) => fs::remove_file(path).map_err(failed),
         Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(failed(errno.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_descriptor_that_listens_is_served_by_a_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("port.sock");
+        let original = UnixListener::bind(&path).unwrap();
+        let listener = inherited(original.as_raw_fd()).unwrap();
+        drop(original);
+        let _client = UnixStream::connect(&path).unwrap();
+        listener.accept().unwrap();
+    }
+
+    #[test]
+    fn any_other_descriptor_is_told_by_what_it_is() {
+        let (connected, _other) = UnixStream::pair().unwrap();
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let file = tempfile::tempfile().unwrap();
+        for (number, what) in [
+            (connected.as_raw_fd(), "a socket that does not listen"),
+            (tcp.as_raw_fd(), "a socket of another kind"),
+            (file.as_raw_fd(), "no socket"),
+            (i32::MAX, "not open"),
+            (-1, "not open"),
+        ] {
+            let error = inherited(number).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("descriptor {number} is {what}")),
+                "{error}"
+            );
+        }
     }
 }
