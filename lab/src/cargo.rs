@@ -8,40 +8,18 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::interrupt;
+use crate::parts::Part;
 use crate::progress::{Progress, Running};
 use crate::sys;
 
 /// The only architecture of guests.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// A program of this workspace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// The device.
-    Daemon,
-    /// Init of the guest.
-    Guest,
-}
-
 impl Part {
-    const fn package(self) -> &'static str {
-        match self {
-            Self::Daemon => "vhost-device-amdgpu",
-            Self::Guest => "amdgpu-guest",
-        }
-    }
-
     const fn title(self) -> &'static str {
         match self {
             Self::Daemon => "building the device (vhost-device-amdgpu)",
             Self::Guest => "building the guest's init (amdgpu-guest)",
-        }
-    }
-
-    const fn option(self) -> &'static str {
-        match self {
-            Self::Daemon => "--daemon PATH",
-            Self::Guest => "--guest PATH",
         }
     }
 }
@@ -58,32 +36,19 @@ pub enum BuildError {
         /// The compiler's words.
         detail: String,
     },
-    /// There is no workspace to build from.
-    #[error("{package} is not built: the sources are not at {}; give the program with {option}", workspace.display())]
-    NoWorkspace {
-        /// The package.
-        package: &'static str,
-        /// Where the workspace was when this program was built.
-        workspace: PathBuf,
-        /// The option that replaces it.
-        option: &'static str,
-    },
+}
+
+/// Where the workspace was when this program was built.
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("/"))
+        .to_owned()
 }
 
 /// Builds a part and gives the program's path.
-pub fn build(part: Part, progress: &Progress) -> Result<PathBuf, BuildError> {
+pub fn build(part: Part, workspace: &Path, progress: &Progress) -> Result<PathBuf, BuildError> {
     let package = part.package();
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("/"))
-        .to_owned();
-    if !workspace.join("Cargo.toml").is_file() {
-        return Err(BuildError::NoWorkspace {
-            package,
-            workspace,
-            option: part.option(),
-        });
-    }
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
         .args([
@@ -93,7 +58,7 @@ pub fn build(part: Part, progress: &Progress) -> Result<PathBuf, BuildError> {
             package,
             "--message-format=json-render-diagnostics",
         ])
-        .current_dir(&workspace)
+        .current_dir(workspace)
         .stdin(Stdio::null());
     match part {
         Part::Daemon => command.arg("--release"),

@@ -168,18 +168,24 @@ pub struct RunArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 180)]
     pub timeout: u64,
     /// Arguments to add to the guest kernel's command line
-    #[arg(long, value_name = "ARGS", default_value = "", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "ARGS",
+        default_value = "",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
     pub append: String,
     /// Folder for logs and reports [default: a new one under runs/]
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
-    /// Device program [default: built from the workspace]
+    /// Device program [default: the installed one of an installed lab, or built from the workspace]
     #[arg(long, value_name = "PATH")]
     pub daemon: Option<PathBuf>,
     /// An argument to add to the device program's; may be repeated
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     pub daemon_arg: Vec<String>,
-    /// Init program of the guest [default: built from the workspace]
+    /// Init program of the guest [default: the installed one of an installed lab, or built from the workspace]
     #[arg(long, value_name = "PATH")]
     pub guest: Option<PathBuf>,
     /// QEMU program, 10.1 or later [default: the system's if it is new enough, or a fetched one]

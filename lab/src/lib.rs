@@ -14,6 +14,7 @@ pub mod initramfs;
 pub mod interrupt;
 pub mod kernel;
 pub mod modules;
+pub mod parts;
 pub mod personality;
 pub mod process;
 pub mod progress;

@@ -10,11 +10,11 @@ use serde_json::{Map, Value};
 
 use crate::accel;
 use crate::asic::Asic;
-use crate::cargo::{self, Part};
 use crate::daemon::{self, Daemon};
 use crate::fetch::{Cache, Suite};
 use crate::initramfs;
 use crate::kernel::Kernel;
+use crate::parts::{self, Part};
 use crate::personality::Personality;
 use crate::progress::Progress;
 use crate::qemu::{Accelerator, Gpu, Machine, Port, Qemu};
@@ -78,11 +78,11 @@ pub struct Options {
     pub append: String,
     /// Run folder; none for a new one under `runs/`.
     pub folder: Option<PathBuf>,
-    /// A device program; none to build it.
+    /// A device program; none for the lab's own.
     pub daemon: Option<PathBuf>,
     /// More arguments for it.
     pub daemon_arguments: Vec<String>,
-    /// An init program; none to build it.
+    /// An init program; none for the lab's own.
     pub guest: Option<PathBuf>,
     /// A QEMU; none to find one.
     pub qemu: Option<PathBuf>,
@@ -138,12 +138,12 @@ pub fn prepare(options: &Options, cache: &Cache, progress: &Progress) -> Result<
     };
     let init = match &options.guest {
         Some(path) => path.clone(),
-        None => cargo::build(Part::Guest, progress)?,
+        None => parts::find(Part::Guest, progress)?,
     };
     let daemon = match (&options.daemon, options.gpu) {
         (_, false) => None,
         (Some(path), true) => Some(absolute(path)?),
-        (None, true) => Some(cargo::build(Part::Daemon, progress)?),
+        (None, true) => Some(parts::find(Part::Daemon, progress)?),
     };
     let busybox = if options.busybox || options.guest_port {
         Some(cache.busybox()?)

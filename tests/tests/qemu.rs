@@ -16,8 +16,8 @@ use std::process::{Command, ExitStatus, Output};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use lab::cargo::{self, Part};
 use lab::fetch::{Cache, Sources};
+use lab::parts::{self, Part};
 use lab::process::Supervised;
 use lab::progress::Progress;
 use lab::qemu::Qemu;
@@ -35,7 +35,7 @@ const GPU_ID: (u64, u64) = (0x1002, 0x73bf);
 
 fn daemon_program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| cargo::build(Part::Daemon, &Progress::stderr()).unwrap())
+    PROGRAM.get_or_init(|| parts::find(Part::Daemon, &Progress::stderr()).unwrap())
 }
 
 fn qemu() -> &'static Qemu {
