@@ -64,10 +64,21 @@ fn subsection(program: &str, command: &Command) -> io::Result<String> {
     ))
 }
 
-/// The page without spaces at the ends of lines, and with one empty line in front of a list of values instead of three breaks.
+/// The page without spaces at the ends of lines, with one empty line in front of a list of values instead of three breaks, and with places
+/// to break the words of QEMU's command line, which are longer than a line.
 fn tidied(page: &str) -> String {
     let lines = page.lines().fold(String::new(), |mut tidy, line| {
-        tidy.push_str(line.trim_end());
+        let mut pieces = line.trim_end().split(',').peekable();
+        while let Some(piece) = pieces.next() {
+            tidy.push_str(piece);
+            match pieces.peek() {
+                Some(next) if !line.starts_with('.') && next.starts_with(char::is_alphanumeric) => {
+                    tidy.push_str(",\\:");
+                }
+                Some(_) => tidy.push(','),
+                None => {}
+            }
+        }
         tidy.push('\n');
         tidy
     });
@@ -145,6 +156,12 @@ mod tests {
             list("All:\n  a-b   what --c does"),
             ".PP\nAll:\n.TP\n\\fBa\\-b\\fR\nwhat \\-\\-c does\n"
         );
+    }
+
+    #[test]
+    fn long_words_can_be_broken_and_markup_cannot() {
+        let page = ".BR a ,b\nport,path=x, and\n.br\n\n.br\nlast  \n";
+        assert_eq!(tidied(page), ".BR a ,b\nport,\\:path=x, and\n.sp\nlast\n");
     }
 
     #[test]
