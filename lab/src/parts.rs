@@ -50,9 +50,8 @@ pub enum PartError {
     Build(#[from] BuildError),
     /// It is nowhere.
     #[error(
-        "there is no {}: looked for {}{}; install the package {}, or give the program with {}",
+        "there is no {}: looked {looked}{}; install the package {}, or give the program with {}",
         part.package(),
-        looked.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
         match workspace {
             Some(folder) => format!(", and for sources to build it from in {}", folder.display()),
             None => String::new(),
@@ -67,7 +66,7 @@ pub enum PartError {
         /// Which.
         part: Part,
         /// Where it could have been installed.
-        looked: Vec<PathBuf>,
+        looked: String,
         /// Where the sources could have been; none for an installed lab, which does not look for them.
         workspace: Option<PathBuf>,
     },
@@ -84,11 +83,17 @@ pub fn find(part: Part, progress: &Progress) -> Result<PathBuf, PartError> {
     if !installed && workspace.join("Cargo.toml").is_file() {
         return Ok(cargo::build(part, &workspace, progress)?);
     }
-    let looked = candidates(part, &folder, std::env::var_os("PATH").as_deref());
-    let found = looked.iter().find(|path| is_program(path)).cloned();
-    found.ok_or(PartError::Nowhere {
+    let candidates = candidates(part, &folder, std::env::var_os("PATH").as_deref());
+    let found = candidates.iter().find(|path| is_program(path)).cloned();
+    found.ok_or_else(|| PartError::Nowhere {
         part,
-        looked,
+        looked: match part {
+            Part::Daemon => format!("in {} and in PATH", folder.display()),
+            Part::Guest => candidates
+                .iter()
+                .map(|path| format!("for {}", path.display()))
+                .collect(),
+        },
         workspace: (!installed).then_some(workspace),
     })
 }
@@ -168,12 +173,12 @@ mod tests {
     fn what_is_missing_is_told_with_what_to_do() {
         let missing = |part, workspace| PartError::Nowhere {
             part,
-            looked: vec!["/a/x".into(), "/b/x".into()],
+            looked: "in /a and in PATH".to_owned(),
             workspace,
         };
         assert_eq!(
             missing(Part::Daemon, None).to_string(),
-            "there is no vhost-device-amdgpu: looked for /a/x, /b/x; \
+            "there is no vhost-device-amdgpu: looked in /a and in PATH; \
              install the package vhost-device-amdgpu, or give the program with --daemon PATH"
         );
         let error = missing(Part::Guest, Some("/src".into())).to_string();
