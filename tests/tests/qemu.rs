@@ -8,8 +8,9 @@
 )]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
@@ -21,6 +22,7 @@ use lab::parts::{self, Part};
 use lab::process::Supervised;
 use lab::progress::Progress;
 use lab::qemu::Qemu;
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -319,6 +321,49 @@ fn wrong_options_give_status_2_and_are_named() {
         0,
         "nothing was made"
     );
+}
+
+#[test]
+fn a_guest_port_is_served_at_a_socket_that_was_passed_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = folder.path().join("port.sock");
+    let passed = UnixListener::bind(&port).unwrap();
+    // Whoever is started from here on has it.
+    fcntl_setfd(&passed, FdFlags::empty()).unwrap();
+    let number = passed.as_raw_fd().to_string();
+    let mut daemon = Daemon::start_in(folder, &["--fd", &number]);
+    drop(passed);
+    // VHOST_USER_GET_FEATURES; the answer has its number, is marked as one and has eight bytes.
+    let mut front_end = UnixStream::connect(&port).unwrap();
+    front_end.set_read_timeout(Some(LIMIT)).unwrap();
+    front_end
+        .write_all(&[1_u32, 1, 0].map(u32::to_le_bytes).concat())
+        .unwrap();
+    let mut answer = [0; 20];
+    front_end.read_exact(&mut answer).unwrap();
+    assert_eq!(answer[..12], [1_u32, 5, 8].map(u32::to_le_bytes).concat());
+    send_signal(&daemon.process, Signal::TERM);
+    assert_eq!(daemon.end().code(), Some(0));
+    assert!(port.exists(), "it is somebody else's");
+}
+
+#[test]
+fn a_descriptor_that_is_none_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Daemon::refused(folder.path(), &["--fd", "1000"]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("descriptor 1000 is not open"), "{told}");
+}
+
+#[test]
+fn capabilities_are_printed_and_nothing_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Daemon::refused(folder.path(), &["--print-capabilities", "--fd", "1000"]);
+    assert_eq!(output.status.code(), Some(0));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told, json!({ "type": "console" }));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[test]
