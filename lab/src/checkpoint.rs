@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::attach;
 use crate::daemon::{Daemon, GPU_SOCKET, PORT_SOCKET};
 use crate::host::Watch;
 use crate::progress::Progress;
@@ -178,10 +179,10 @@ impl Checkpoint {
         prepare_to_move(&mut qmp)?;
         qmp.execute("migrate-incoming", json!({ "uri": self.uri() }))?;
         qmp.await_migration("restoring of the guest", MOVE_LIMIT)?;
-        qmp.execute("device_add", qemu::gpu_device(GPU_SOCKET))?;
+        qmp.execute("device_add", attach::gpu_device(GPU_SOCKET))?;
         if self.machine.port == Port::Slot {
-            qmp.execute("chardev-add", qemu::port_chardev(PORT_SOCKET))?;
-            qmp.execute("device_add", qemu::port_device())?;
+            qmp.execute("chardev-add", attach::port_chardev(PORT_SOCKET))?;
+            qmp.execute("device_add", attach::port_device())?;
         }
         // A machine that was saved while it stood still stands still.
         qmp.execute("cont", json!({}))?;

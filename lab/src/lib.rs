@@ -2,6 +2,7 @@
 
 pub mod accel;
 pub mod asic;
+pub mod attach;
 pub mod cargo;
 pub mod checkpoint;
 pub mod cli;
@@ -24,6 +25,7 @@ pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod session;
+pub mod shell;
 pub mod steps;
 pub mod summary;
 mod sys;

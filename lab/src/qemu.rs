@@ -5,61 +5,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::attach::{self, GPU_DRIVER};
 use crate::fetch::{Cache, FetchError};
 use crate::kernel::Kernel;
 use crate::process::Supervised;
-use crate::sys;
+use crate::{shell, sys};
 
-/// The device model that hands a PCI function to another process; in QEMU since 10.1.
-const NEEDED_DEVICE: &str = "vfio-user-pci";
 const PROGRAM: &str = "qemu-system-x86_64";
 /// Name of the monitor's socket in the run folder.
 pub const QMP_SOCKET: &str = "qmp.sock";
-const ROOT_PORT: &str = "pcie-root-port,id=port0,chassis=1";
-const PORT_ROOT_PORT: &str = "pcie-root-port,id=port1,chassis=2";
-
-/// How long QEMU waits for the device process before it takes the connection for dead, in milliseconds. It waits for 5 s by itself, which a
-/// busy host can keep either of them from running; the guest then sees a part that has fallen off the bus.
-const REPLY_LIMIT_MS: u32 = 60_000;
-/// Name of the character device that the guest port is connected to.
-pub const PORT_CHARDEV: &str = "guestport";
-
-/// The guest port as `-device` and `device_add` take it: QEMU's device for any virtio device that another process serves. Three ports
-/// have eight rings; its configuration space is 12 bytes long.
-pub fn port_device() -> serde_json::Value {
-    serde_json::json!({
-        "driver": "vhost-user-test-device-pci",
-        "id": "guestport0",
-        "bus": "port1",
-        "chardev": PORT_CHARDEV,
-        "virtio-id": 3,
-        "num_vqs": 8,
-        "config_size": 12,
-        "vq_size": 128,
-    })
-}
-
-/// What `chardev-add` takes for the socket of the guest port.
-pub fn port_chardev(socket: &str) -> serde_json::Value {
-    serde_json::json!({
-        "id": PORT_CHARDEV,
-        "backend": {
-            "type": "socket",
-            "data": { "addr": { "type": "unix", "data": { "path": socket } }, "server": false },
-        },
-    })
-}
-
-/// The GPU as `-device` and `device_add` take it.
-pub fn gpu_device(socket: &str) -> serde_json::Value {
-    serde_json::json!({
-        "driver": NEEDED_DEVICE,
-        "id": "gpu",
-        "bus": "port0",
-        "socket": { "type": "unix", "path": socket },
-        "x-msg-timeout": REPLY_LIMIT_MS,
-    })
-}
 
 /// What executes the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -87,11 +41,11 @@ impl Accelerator {
 pub enum QemuError {
     /// Fetching one failed.
     #[error(
-        "no QEMU with the device {NEEDED_DEVICE} on this system (10.1 or later has it), and none could be fetched; give one with --qemu PATH"
+        "no QEMU with the device {GPU_DRIVER} on this system (10.1 or later has it), and none could be fetched; give one with --qemu PATH"
     )]
     Fetch(#[from] FetchError),
     /// The given program cannot be run or is too old.
-    #[error("{} cannot be used: {what}; 10.1 or later with {NEEDED_DEVICE} is needed", path.display())]
+    #[error("{} cannot be used: {what}; 10.1 or later with {GPU_DRIVER} is needed", path.display())]
     Unusable {
         /// The program.
         path: PathBuf,
@@ -187,8 +141,8 @@ impl Qemu {
         let version = run(&["--version"])?;
         let version = version.lines().next().unwrap_or_default();
         let devices = run(&["-machine", "none", "-device", "help"])?;
-        if !devices.contains(&format!("\"{NEEDED_DEVICE}\"")) {
-            return Err(format!("{version} has no device {NEEDED_DEVICE}"));
+        if !devices.contains(&format!("\"{GPU_DRIVER}\"")) {
+            return Err(format!("{version} has no device {GPU_DRIVER}"));
         }
         self.version = version.trim_start_matches("QEMU emulator version ").to_owned();
         Ok(self)
@@ -211,12 +165,12 @@ impl Qemu {
         command.args(machine.arguments()).args(more).current_dir(folder);
         let line: Vec<_> = std::iter::once(command.get_program())
             .chain(command.get_args())
-            .map(|word| shell_word(&word.to_string_lossy()))
+            .map(|word| shell::word(&word.to_string_lossy()))
             .collect();
         let module_folder = self
             .module_folder
             .as_ref()
-            .map(|folder| format!("QEMU_MODULE_DIR={} ", shell_word(&folder.to_string_lossy())))
+            .map(|folder| format!("QEMU_MODULE_DIR={} ", shell::word(&folder.to_string_lossy())))
             .unwrap_or_default();
         std::fs::write(
             folder.join("qemu.sh"),
@@ -306,11 +260,10 @@ impl Machine {
             "-vga",
             "none",
         ]);
-        // Guest memory must be shareable: the device process maps it.
-        let memory = format!("memory-backend-memfd,id=mem,size={}M,share=on", self.memory);
-        add(&["-machine", "q35,memory-backend=mem", "-object", &memory]);
-        let memory = format!("{}M", self.memory);
-        add(&["-m", &memory, "-smp", &self.cpus.to_string()]);
+        add(&attach::memory_arguments(self.memory)
+            .each_ref()
+            .map(String::as_str));
+        add(&["-smp", &self.cpus.to_string()]);
         match self.accelerator {
             Accelerator::Kvm => add(&["-accel", "kvm", "-cpu", "max"]),
             // With QEMU's own 40 address bits the firmware puts large BARs just below 1 TiB, where AMD's processors keep a range
@@ -325,48 +278,23 @@ impl Machine {
         ]);
         let monitor = format!("unix:{QMP_SOCKET},server=on,wait=off");
         add(&["-qmp", &monitor]);
-        match &self.gpu {
-            Gpu::None => {}
-            Gpu::Plugged { socket } => {
-                add(&["-device", ROOT_PORT, "-device", &gpu_device(socket).to_string()]);
-            }
-            Gpu::Slot { room } => {
-                add(&[
-                    "-device",
-                    &format!("{ROOT_PORT},pref64-reserve={room},mem-reserve=16M"),
-                ]);
-            }
-        }
-        match &self.port {
-            Port::None => {}
-            Port::Plugged { socket } => {
-                let chardev = format!("socket,id={PORT_CHARDEV},path={socket}");
-                let device = port_device().to_string();
-                add(&[
-                    "-chardev",
-                    &chardev,
-                    "-device",
-                    PORT_ROOT_PORT,
-                    "-device",
-                    &device,
-                ]);
-            }
-            Port::Slot => add(&["-device", PORT_ROOT_PORT]),
-        }
-        add(&["-append", &self.kernel_command_line()]);
+        let gpu = match &self.gpu {
+            Gpu::None => Vec::new(),
+            Gpu::Plugged { socket } => attach::gpu_arguments(socket),
+            Gpu::Slot { room } => attach::gpu_slot_arguments(*room),
+        };
+        let port = match &self.port {
+            Port::None => Vec::new(),
+            Port::Plugged { socket } => attach::port_arguments(socket),
+            Port::Slot => attach::port_slot_arguments(),
+        };
+        arguments.extend(gpu.into_iter().chain(port).map(OsString::from));
+        arguments.extend(["-append".into(), self.kernel_command_line().into()]);
         arguments.extend(["-kernel".into(), self.kernel.image.clone().into()]);
         arguments.extend(["-initrd".into(), self.initramfs.clone().into()]);
         arguments.extend(self.extra.iter().map(OsString::from));
         arguments
     }
-}
-
-fn shell_word(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 #[cfg(test)]
@@ -412,7 +340,7 @@ mod tests {
             .map(|word| word.to_string_lossy())
             .collect::<Vec<_>>()
             .join(" ");
-        assert!(line.contains("memory-backend-memfd,id=mem,size=2048M,share=on"));
+        assert!(line.contains("memory-backend-memfd,id=amdgpu-memory,size=2048M,share=on"));
         assert!(
             line.contains(r#""driver":"vfio-user-pci""#) && line.contains(r#""path":"gpu.sock""#),
             "{line}"
@@ -429,9 +357,9 @@ mod tests {
         let port = arguments
             .iter()
             .map(|word| word.to_string_lossy())
-            .find(|word| word.starts_with("pcie-root-port"))
+            .find(|word| word.contains("pcie-root-port"))
             .unwrap();
-        assert!(port.contains("pref64-reserve=2147483648"), "{port}");
+        assert!(port.contains(r#""pref64-reserve":2147483648"#), "{port}");
         assert!(
             !arguments
                 .iter()
@@ -450,10 +378,10 @@ mod tests {
                 .collect::<Vec<_>>()
                 .join(" ")
         };
-        assert!(!line(Port::None).contains("port1"));
+        assert!(!line(Port::None).contains(attach::PORT_SLOT));
         let slot = line(Port::Slot);
         assert!(
-            slot.contains("id=port1") && !slot.contains("vhost-user"),
+            slot.contains(attach::PORT_SLOT) && !slot.contains("vhost-user"),
             "{slot}"
         );
         let socket = "port.sock".to_owned();
@@ -491,11 +419,5 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("/no/qemu") && error.contains("10.1"), "{error}");
-    }
-
-    #[test]
-    fn words_are_quoted_for_the_shell() {
-        assert_eq!(shell_word("a=b"), "a=b");
-        assert_eq!(shell_word("it's"), r"'it'\''s'");
     }
 }
