@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::args::{Form, Request};
 use crate::asic::Asic;
 use crate::fetch::{Sources, Suite};
 use crate::personality::Personality;
@@ -60,6 +61,11 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Write the reports of a run anew: pages, tables, JUnit XML, KTAP
     Report(ReportArgs),
+    /// Print what gives a machine of your own the GPU: QEMU's arguments, XML for libvirt, or a virtme-ng command line
+    ///
+    /// What is to be pasted goes to standard output, quoted for a shell; the command line of the device process, which has to run first,
+    /// goes to standard error.
+    Args(AttachArgs),
 }
 
 /// What to show.
@@ -93,6 +99,55 @@ pub struct ReportArgs {
     /// What to print: a table for people, Markdown, JUnit XML or KTAP
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub format: ReportFormat,
+}
+
+/// What to print for a machine of the user's own.
+#[derive(Debug, Args)]
+pub struct AttachArgs {
+    /// What starts the machine
+    #[arg(value_enum, default_value_t = Form::Qemu)]
+    pub form: Form,
+    /// Where the device process serves the GPU
+    #[arg(long, value_name = "PATH")]
+    pub socket: PathBuf,
+    /// Where it serves the guest port, if the machine is to have one (docs/guest-port.md)
+    #[arg(long, value_name = "PATH")]
+    pub guest_port: Option<PathBuf>,
+    /// Guest memory in MiB; for qemu and virtme-ng, a domain of libvirt's has its own
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
+    pub memory: Option<u32>,
+    /// For libvirt: print this domain (as of `virsh dumpxml --inactive`; - for standard input) with the GPU in it
+    #[arg(long, value_name = "FILE")]
+    pub domain: Option<PathBuf>,
+    /// For the device process: which part the GPU is
+    #[arg(long, value_enum, default_value_t = Asic::Navi21)]
+    pub asic: Asic,
+    /// For the device process: what the GPU is to the driver
+    #[arg(long, value_enum, default_value_t = Personality::BareMetal)]
+    pub personality: Personality,
+    /// For the device process: size of the GPU's memory
+    #[arg(long, value_name = "SIZE", default_value = "1G")]
+    pub vram_size: String,
+    /// For the device process: its control socket (docs/control.md)
+    #[arg(long, value_name = "PATH")]
+    pub control: Option<PathBuf>,
+}
+
+impl AttachArgs {
+    /// With the text of the domain.
+    pub fn request(&self, domain: Option<String>) -> Request {
+        Request {
+            form: self.form,
+            socket: self.socket.clone(),
+            guest_port: self.guest_port.clone(),
+            memory: self.memory,
+            domain,
+            asic: self.asic,
+            personality: self.personality,
+            vram_size: self.vram_size.clone(),
+            control: self.control.clone(),
+        }
+    }
 }
 
 /// The form of a printed report.

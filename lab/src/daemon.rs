@@ -90,6 +90,13 @@ pub fn writes_events(program: &Path) -> bool {
     help.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("--event-log"))
 }
 
+/// What it is told in any case: where the GPU is, how much memory it has, and where questions are answered.
+pub fn arguments(socket: &str, vram_size: &str, control: Option<&str>) -> Vec<String> {
+    let mut words = vec!["--socket-path", socket, "--vram-size", vram_size];
+    words.extend(control.iter().flat_map(|path| ["--control", path]));
+    words.into_iter().map(str::to_owned).collect()
+}
+
 /// A running device process.
 #[derive(Debug)]
 pub struct Daemon {
@@ -110,16 +117,8 @@ impl Daemon {
             program: program.to_owned(),
             source,
         };
-        let mut told = [
-            "--socket-path",
-            GPU_SOCKET,
-            "--vram-size",
-            vram_size,
-            "--control",
-            CONTROL_SOCKET,
-        ]
-        .to_vec();
-        told.extend(extra.iter().map(String::as_str));
+        let mut told = arguments(GPU_SOCKET, vram_size, Some(CONTROL_SOCKET));
+        told.extend_from_slice(extra);
         let mut command = Command::new(program);
         command.args(&told).current_dir(folder);
         let log = folder.join("daemon.log");
@@ -129,7 +128,9 @@ impl Daemon {
             process,
             folder: File::open(folder).map_err(start_error)?,
         };
-        let sockets = SOCKETS.iter().filter(|name| told.contains(name));
+        let sockets = SOCKETS
+            .iter()
+            .filter(|name| told.iter().any(|word| word == *name));
         let mut awaited = sockets.map(|name| folder.join(name)).peekable();
         let deadline = Instant::now() + START_LIMIT;
         while let Some(socket) = awaited.peek() {

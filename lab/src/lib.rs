@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod accel;
+pub mod args;
 pub mod asic;
 pub mod attach;
 pub mod cargo;

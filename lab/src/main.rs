@@ -1,19 +1,20 @@
 //! The program `amdgpu-lab`.
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 
 use lab::asic::Asic;
-use lab::cli::{Cli, Command, FetchArgs, ReportArgs, ReportFormat, RunArgs};
+use lab::cli::{AttachArgs, Cli, Command, FetchArgs, ReportArgs, ReportFormat, RunArgs};
 use lab::fetch::Cache;
 use lab::progress::Progress;
 use lab::qemu::Qemu;
 use lab::report::{Report, Verdict, files, junit, ktap, table};
 use lab::scenario::{catalogue, outcome, runner};
-use lab::{interrupt, run};
+use lab::{args, interrupt, run};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -50,6 +51,7 @@ fn perform(cli: &Cli) -> Result<Verdict> {
             run_scenarios(arguments, || cache(false), &progress)
         }
         Command::Report(arguments) => report(arguments),
+        Command::Args(arguments) => print_arguments(arguments),
         Command::Run(arguments) => {
             let options = arguments.options()?;
             let (folder, report) = run::run(&options, &cache(false)?, &progress)?;
@@ -58,6 +60,28 @@ fn perform(cli: &Cli) -> Result<Verdict> {
             Ok(report.verdict)
         }
     }
+}
+
+/// Standard output holds what is pasted and nothing else.
+fn print_arguments(arguments: &AttachArgs) -> Result<Verdict> {
+    let domain = arguments.domain.as_deref().map(read_text).transpose()?;
+    let answer = args::answer(&arguments.request(domain))?;
+    print!("{}", answer.text);
+    eprintln!(
+        "amdgpu-lab: start the device process first:\n    {}",
+        answer.daemon
+    );
+    Ok(Verdict::Pass)
+}
+
+/// The text of a file, or of standard input if it is called "-".
+fn read_text(path: &Path) -> Result<String> {
+    let text = if path == Path::new("-") {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(path)
+    };
+    text.with_context(|| format!("reading the domain {}", path.display()))
 }
 
 fn list(names: &[String], tags: &[String]) -> Result<String> {

@@ -17,8 +17,11 @@ use std::process::{Command, ExitStatus, Output};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use lab::args::{Form, Request};
+use lab::asic::Asic;
 use lab::fetch::{Cache, Sources};
 use lab::parts::{self, Part};
+use lab::personality::Personality;
 use lab::process::Supervised;
 use lab::progress::Progress;
 use lab::qemu::Qemu;
@@ -29,11 +32,14 @@ use tempfile::TempDir;
 
 const GPU_SOCKET: &str = "gpu.sock";
 const CONTROL_SOCKET: &str = "control.sock";
+const PORT_SOCKET: &str = "port.sock";
 const QMP_SOCKET: &str = "qmp.sock";
 /// Longer than anything here takes on a loaded machine; reached only if something hangs.
 const LIMIT: Duration = Duration::from_secs(60);
 /// Navi 21 XT as QEMU's `query-pci` gives it.
 const GPU_ID: (u64, u64) = (0x1002, 0x73bf);
+/// A virtio console.
+const GUEST_PORT_ID: (u64, u64) = (0x1af4, 0x1043);
 
 fn daemon_program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
@@ -174,7 +180,6 @@ struct Machine {
 
 impl Machine {
     fn start(daemon: &Daemon, paused: bool) -> Self {
-        let folder = daemon.folder.path();
         let device = json!({
             "driver": "vfio-user-pci",
             "socket": { "type": "unix", "path": GPU_SOCKET },
@@ -184,12 +189,18 @@ impl Machine {
             .args(["-nodefaults", "-no-user-config", "-display", "none", "-m", "64M"])
             .args(["-machine", "q35,memory-backend=mem", "-accel", "tcg"])
             .args(["-object", "memory-backend-memfd,id=mem,size=64M,share=on"])
-            .args(["-qmp", &format!("unix:{QMP_SOCKET},server=on,wait=off")])
-            .args(["-device", &device.to_string()])
-            .current_dir(folder);
+            .args(["-device", &device.to_string()]);
         if paused {
             command.arg("-S");
         }
+        Self::begin(daemon, command)
+    }
+
+    fn begin(daemon: &Daemon, mut command: Command) -> Self {
+        let folder = daemon.folder.path();
+        command
+            .args(["-qmp", &format!("unix:{QMP_SOCKET},server=on,wait=off")])
+            .current_dir(folder);
         // One that was killed leaves its socket.
         let _ = fs::remove_file(folder.join(QMP_SOCKET));
         let mut process = Supervised::start("QEMU", &mut command, &folder.join("qemu.log"), false).unwrap();
@@ -228,15 +239,20 @@ impl Machine {
     }
 
     fn has_gpu(&mut self) -> bool {
+        self.pci_ids().contains(&GPU_ID)
+    }
+
+    /// Vendor and device of all functions that can be reached: those behind a root port once the BIOS has given numbers to the buses.
+    fn pci_ids(&mut self) -> Vec<(u64, u64)> {
         let buses = self.execute("query-pci");
-        let devices = buses.as_array().into_iter().flatten();
-        devices
-            .filter_map(|bus| bus.get("devices")?.as_array())
-            .flatten()
-            .any(|device| {
-                let id = |name: &str| device.pointer(&format!("/id/{name}")).and_then(Value::as_u64);
-                (id("vendor"), id("device")) == (Some(GPU_ID.0), Some(GPU_ID.1))
-            })
+        let mut devices: Vec<_> = buses.as_array().into_iter().flatten().flat_map(devices).collect();
+        let mut ids = Vec::new();
+        while let Some(device) = devices.pop() {
+            let id = |name: &str| device.pointer(&format!("/id/{name}")).and_then(Value::as_u64);
+            ids.extend(id("vendor").zip(id("device")));
+            devices.extend(device.get("pci_bridge").into_iter().flat_map(self::devices));
+        }
+        ids
     }
 
     fn quit(mut self) {
@@ -250,6 +266,11 @@ impl Machine {
         let status = self.process.wait(LIMIT).unwrap();
         assert_eq!(status.signal(), Some(Signal::KILL.as_raw()));
     }
+}
+
+/// The devices of a bus, or behind a bridge.
+fn devices(of: &Value) -> impl Iterator<Item = &Value> {
+    of.get("devices").and_then(Value::as_array).into_iter().flatten()
 }
 
 #[test]
@@ -435,4 +456,77 @@ fn front_ends_that_die_cost_nothing() {
     let mut last = Machine::start(&daemon, false);
     assert!(last.has_gpu(), "and it still serves");
     last.quit();
+}
+
+/// What `amdgpu-lab args` is asked for by somebody with a machine of 64 MiB.
+fn printed(folder: &Path) -> String {
+    let request = Request {
+        form: Form::Qemu,
+        socket: folder.join(GPU_SOCKET),
+        guest_port: Some(folder.join(PORT_SOCKET)),
+        memory: Some(64),
+        domain: None,
+        asic: Asic::Navi21,
+        personality: Personality::BareMetal,
+        vram_size: "1G".to_owned(),
+        control: None,
+    };
+    lab::args::answer(&request).unwrap().text
+}
+
+/// A QEMU to which a shell gives printed arguments.
+fn pasted(printed: &str) -> Command {
+    let qemu = qemu().command();
+    let mut command = Command::new("sh");
+    let script = format!("exec \"$@\" -nodefaults -no-user-config -display none -accel tcg {printed}");
+    command
+        .args(["-c", &script, "sh"])
+        .arg(qemu.get_program())
+        .args(qemu.get_args())
+        .envs(qemu.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command
+}
+
+#[test]
+fn printed_arguments_give_a_machine_the_gpu_and_the_guest_port() {
+    // Everything that a shell, QEMU's options or JSON could trip over.
+    let folder = tempfile::Builder::new()
+        .prefix("it's a, \"b\" $c")
+        .tempdir()
+        .unwrap();
+    let daemon = Daemon::start_in(folder, &["--guest-port", PORT_SOCKET]);
+    let text = printed(daemon.folder.path());
+    let mut machine = Machine::begin(&daemon, pasted(&text));
+    wait_for("the BIOS's way through the buses", || {
+        machine.has_gpu().then_some(())
+    });
+    assert!(machine.pci_ids().contains(&GUEST_PORT_ID));
+    machine.quit();
+
+    // The same without the line of the GPU.
+    let without: String = text
+        .lines()
+        .filter(|line| !line.contains("vfio-user-pci"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let mut machine = Machine::begin(&daemon, pasted(&without));
+    wait_for("the BIOS's way through the buses", || {
+        machine.pci_ids().contains(&GUEST_PORT_ID).then_some(())
+    });
+    assert!(!machine.has_gpu());
+    machine.quit();
+}
+
+#[test]
+fn printed_arguments_that_lost_their_quotes_are_refused() {
+    let daemon = Daemon::start(&["--guest-port", PORT_SOCKET]);
+    let text = printed(daemon.folder.path());
+    for (broken, told) in [
+        (text.replace('\'', ""), "amdgpu-slot"),
+        (text.replace(GPU_SOCKET, "other.sock"), "other.sock"),
+    ] {
+        let output = pasted(&broken).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && error.contains(told), "{error}");
+    }
 }
