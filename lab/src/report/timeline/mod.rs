@@ -559,21 +559,22 @@ fn views(
     /// More buttons than this help nobody.
     const MOST: usize = 8;
 
-    let mut spans: Vec<(f64, f64)> = recoveries
+    let mut spans: Vec<(f64, f64, &str)> = recoveries
         .iter()
-        .map(|recovery| (recovery.from, recovery.to.unwrap_or(end)))
+        .map(|recovery| (recovery.from, recovery.to.unwrap_or(end), "Reset"))
         .collect();
-    // What no recovery of the driver's contains: a reset of its own making, a loss on command.
-    let others = device.losses.iter().map(|loss| loss.from).chain(
-        device
-            .resets
-            .iter()
-            .filter(|reset| reset.whole)
-            .map(|reset| reset.from),
-    );
-    for at in others {
-        if at > 0.0 && !spans.iter().any(|(from, to)| (*from - 1.0..=*to).contains(&at)) {
-            spans.push((at, at + 200.0));
+    // What no recovery of the driver's contains: a reset of its own making, and a loss on command, outside of any reset.
+    let whole = device.resets.iter().filter(|reset| reset.whole);
+    let others = whole
+        .map(|reset| (reset.from, "Reset"))
+        .chain(device.losses.iter().map(|loss| (loss.from, "Loss")));
+    for (at, what) in others {
+        if at > 0.0
+            && !spans
+                .iter()
+                .any(|(from, to, _)| (*from - 1.0..=*to).contains(&at))
+        {
+            spans.push((at, at + 200.0, what));
         }
     }
     // The machine's own start and end are no events to look at. A guest that goes on from a checkpoint is quick to begin with what it is for.
@@ -586,20 +587,19 @@ fn views(
         let first_recovery = recoveries.first().map_or(0.0, |first| first.from);
         recoveries.is_empty() || from >= begun.max(first_recovery - 5000.0)
     };
-    spans.retain(|(from, to)| {
+    spans.retain(|(from, to, _)| {
         after_start(*from) && *to < end || recoveries.iter().any(|recovery| recovery.from == *from)
     });
     spans.sort_by(|a, b| a.0.total_cmp(&b.0));
 
     let mut views = Vec::new();
-    let count = spans.len();
-    for (index, (from, to)) in spans.into_iter().take(MOST).enumerate() {
+    for (index, (from, to, what)) in spans.iter().copied().take(MOST).enumerate() {
         let width = (to - from).max(1.0);
+        let alike = |spans: &[(f64, f64, &str)]| spans.iter().filter(|(_, _, other)| *other == what).count();
         views.push(View {
-            title: if count == 1 {
-                "Reset".to_owned()
-            } else {
-                format!("Reset {}", index + 1)
+            title: match alike(&spans) {
+                1 => what.to_owned(),
+                _ => format!("{what} {}", alike(spans.get(..=index).unwrap_or_default())),
             },
             from: (from - width * 0.15).max(0.0),
             to: (to + width * 0.25).min(end),

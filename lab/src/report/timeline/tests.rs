@@ -275,6 +275,26 @@ fn the_reset_of_a_gpu_that_is_plugged_in_is_no_view() {
 }
 
 #[test]
+fn a_loss_outside_of_any_reset_is_called_that() {
+    let mut evidence = Evidence::read(&fixture::mode1()).unwrap();
+    let is_loss = |event: &&DeviceEvent| event.kind.starts_with("loss-");
+    let earlier: Vec<_> = (evidence.events.iter().filter(is_loss))
+        .map(|event| DeviceEvent {
+            at_us: event.at_us - 2_000_000,
+            ..event.clone()
+        })
+        .collect();
+    let first = earlier.first().unwrap().at_us;
+    evidence.events.extend(earlier);
+    evidence.events.sort_by_key(|event| event.at_us);
+    let mut outcomes = fixture::mode1_outcomes();
+    outcomes[0].began_unix_us = first - 1_000_000;
+    let views = Timeline::new(&evidence, &outcomes).views;
+    let titles: Vec<_> = views.iter().map(|view| view.title.as_str()).collect();
+    assert_eq!(titles, ["Loss", "Reset", "Whole run"]);
+}
+
+#[test]
 fn what_guest_and_host_say_is_on_the_time_line() {
     let mut evidence = Evidence::default();
     let mut text = "{\"us\":0,\"event\":\"started\",\"unix_us\":1000000}\n".to_owned();
