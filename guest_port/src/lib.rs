@@ -8,8 +8,9 @@ mod port;
 mod ring;
 mod server;
 mod stream;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+#[doc(hidden)]
+pub mod testing;
 
 pub use console::serve_console;
 pub use handle::{PortHandle, Received};

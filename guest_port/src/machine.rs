@@ -23,7 +23,7 @@ const MESSAGES_PER_TURN: usize = 64;
 const LONGEST_MESSAGE: usize = 64;
 
 /// The ring of bytes to the guest; the next one is that of bytes from it.
-const fn ring_of(port: usize) -> usize {
+pub(crate) const fn ring_of(port: usize) -> usize {
     if port == 0 { 0 } else { 2 * port + 2 }
 }
 

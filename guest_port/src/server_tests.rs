@@ -1,25 +1,24 @@
 //! The device on its socket, with a front end of the `vhost` crate.
 
-use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use vhost::vhost_user::VhostUserFrontend;
 use vhost::vhost_user::message::VhostUserConfigFlags;
-use vhost::vhost_user::{Frontend, VhostUserFrontend};
-use vhost::{VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
-use vm_memory::{FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+use vhost::{VhostBackend, VringConfigData};
+use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 
 use super::*;
 use crate::console::serve_console;
 use crate::handle::Received;
-use crate::message::Message;
 use crate::stream::Item;
-use crate::testing::{Driver, MEMORY, Place, SIZE};
+use crate::testing::front_end::{file_memory, region};
+use crate::testing::{MEMORY, SIZE, Vm};
 
 const PATIENCE: Duration = Duration::from_secs(10);
+const PORTS: usize = 2;
 
 struct Door {
     folder: tempfile::TempDir,
@@ -45,128 +44,6 @@ impl Door {
     }
 }
 
-/// A front end with a guest's driver behind it.
-struct Vm {
-    front_end: Frontend,
-    memory: Memory,
-    kicks: Vec<EventFd>,
-    calls: Vec<EventFd>,
-    drivers: Vec<Driver>,
-}
-
-fn memory() -> (Memory, File) {
-    let file = tempfile::tempfile().unwrap();
-    file.set_len(MEMORY).unwrap();
-    let range = (
-        GuestAddress(0),
-        usize::try_from(MEMORY).unwrap(),
-        Some(FileOffset::new(file.try_clone().unwrap(), 0)),
-    );
-    (GuestMemoryMmap::from_ranges_with_files([range]).unwrap(), file)
-}
-
-fn region(memory: &Memory, file: &File) -> VhostUserMemoryRegionInfo {
-    let region = memory.iter().next().unwrap();
-    VhostUserMemoryRegionInfo {
-        guest_phys_addr: 0,
-        memory_size: region.len(),
-        userspace_addr: region.as_ptr() as u64,
-        mmap_offset: 0,
-        mmap_handle: file.as_raw_fd(),
-    }
-}
-
-impl Vm {
-    fn connect(door: &Door) -> Self {
-        let mut front_end = Frontend::connect(door.path(), 6).unwrap();
-        front_end.set_owner().unwrap();
-        let features = front_end.get_features().unwrap();
-        assert_eq!(features & !(1 << 30), Machine::features());
-        let protocol = front_end.get_protocol_features().unwrap();
-        front_end.set_protocol_features(protocol).unwrap();
-        assert_eq!(front_end.get_queue_num().unwrap(), 6);
-        front_end.set_features(features).unwrap();
-        let (memory, file) = memory();
-        front_end.set_mem_table(&[region(&memory, &file)]).unwrap();
-        let event = || EventFd::new(EFD_NONBLOCK).unwrap();
-        let mut vm = Self {
-            front_end,
-            memory,
-            kicks: (0..6).map(|_| event()).collect(),
-            calls: (0..6).map(|_| event()).collect(),
-            drivers: (0..6).map(Driver::new).collect(),
-        };
-        for index in 0..6 {
-            vm.start(index, 0);
-        }
-        vm
-    }
-
-    fn start(&mut self, index: usize, base: u16) {
-        let place = Place::of(index);
-        let host = self.memory.iter().next().unwrap().as_ptr() as u64;
-        let front_end = &mut self.front_end;
-        front_end.set_vring_num(index, SIZE).unwrap();
-        front_end.set_vring_base(index, base).unwrap();
-        let addresses = VringConfigData {
-            queue_max_size: SIZE,
-            queue_size: SIZE,
-            flags: 0,
-            desc_table_addr: host + place.descriptors,
-            used_ring_addr: host + place.used,
-            avail_ring_addr: host + place.available,
-            log_addr: None,
-        };
-        front_end.set_vring_addr(index, &addresses).unwrap();
-        front_end.set_vring_call(index, &self.calls[index]).unwrap();
-        front_end.set_vring_kick(index, &self.kicks[index]).unwrap();
-        front_end.set_vring_enable(index, true).unwrap();
-    }
-
-    fn back(&mut self, ring: usize) -> Vec<u8> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(bytes) = self.drivers[ring].back(&self.memory) {
-                return bytes;
-            }
-            assert!(Instant::now() < deadline, "nothing came back on ring {ring}");
-            thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    fn kick(&self, ring: usize) {
-        self.kicks[ring].write(1).unwrap();
-    }
-
-    fn say(&mut self, message: &Message) {
-        self.drivers[3].send(&self.memory, &message.encode());
-        self.kick(3);
-        self.back(3);
-    }
-
-    /// The driver starts: all ports are known and open.
-    fn bring_up(&mut self) {
-        for _ in 0..SIZE {
-            self.drivers[2].post(&self.memory, 64);
-        }
-        self.kick(2);
-        self.say(&Message::DeviceReady { ready: true });
-        for port in 0..2 {
-            assert_eq!(self.back(2), Message::PortAdd { port }.encode());
-            self.say(&Message::PortReady { port, ready: true });
-            self.say(&Message::PortOpen { port, open: true });
-        }
-        for _ in 0..5 {
-            self.back(2);
-        }
-    }
-
-    fn write(&mut self, ring: usize, bytes: &[u8]) {
-        self.drivers[ring].send(&self.memory, bytes);
-        self.kick(ring);
-    }
-}
-
 fn receive(handle: &PortHandle) -> Vec<u8> {
     let mut buffer = [0; 4096];
     loop {
@@ -182,7 +59,7 @@ fn receive(handle: &PortHandle) -> Vec<u8> {
 fn bytes_go_both_ways_and_a_driver_is_called() {
     let door = Door::new();
     let control = door.port.port(1).unwrap();
-    let mut vm = Vm::connect(&door);
+    let mut vm = Vm::connect(&door.path(), PORTS);
     let flags = VhostUserConfigFlags::empty();
     let (_, configuration) = vm.front_end.get_config(0, 12, flags, &[0; 12]).unwrap();
     assert_eq!(configuration, [0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0]);
@@ -204,7 +81,7 @@ fn bytes_go_both_ways_and_a_driver_is_called() {
 fn a_machine_that_stops_and_goes_on_keeps_its_ports() {
     let door = Door::new();
     let console = door.port.port(0).unwrap();
-    let mut vm = Vm::connect(&door);
+    let mut vm = Vm::connect(&door.path(), PORTS);
     vm.bring_up();
     vm.write(1, b"before");
     assert_eq!(receive(&console), b"before");
@@ -224,7 +101,7 @@ fn a_machine_that_stops_and_goes_on_keeps_its_ports() {
 fn memory_may_change_under_traffic() {
     let door = Door::new();
     let console = door.port.port(0).unwrap();
-    let mut vm = Vm::connect(&door);
+    let mut vm = Vm::connect(&door.path(), PORTS);
     vm.bring_up();
     let reader = thread::spawn(move || {
         let mut received = 0;
@@ -232,7 +109,7 @@ fn memory_may_change_under_traffic() {
             received += receive(&console).len();
         }
     });
-    let (other, file) = memory();
+    let (other, file) = file_memory();
     let both = |vm: &Vm| {
         let own = vm.memory.iter().next().unwrap();
         let own_file = own.file_offset().unwrap().file();
@@ -261,7 +138,7 @@ fn a_front_end_that_vanishes_leaves_the_door_to_the_next_and_nothing_is_leaked()
     let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
     let mut before = 0;
     for round in 0..100 {
-        let mut vm = Vm::connect(&door);
+        let mut vm = Vm::connect(&door.path(), PORTS);
         vm.bring_up();
         vm.write(1, b"hello");
         assert_eq!(receive(&console), b"hello");
@@ -328,14 +205,14 @@ fn a_front_end_that_talks_nonsense_is_sent_away() {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let _ = stream.read_to_end(&mut Vec::new());
     }
-    let mut vm = Vm::connect(&door);
+    let mut vm = Vm::connect(&door.path(), PORTS);
     vm.bring_up();
 }
 
 #[test]
 fn a_front_end_with_rings_outside_of_its_memory_harms_nobody() {
     let door = Door::new();
-    let vm = Vm::connect(&door);
+    let vm = Vm::connect(&door.path(), PORTS);
     let host = vm.memory.iter().next().unwrap().as_ptr() as u64;
     for offset in [MEMORY - 16, MEMORY, u64::MAX - host - 15] {
         let addresses = VringConfigData {
@@ -351,7 +228,7 @@ fn a_front_end_with_rings_outside_of_its_memory_harms_nobody() {
         vm.kick(1);
     }
     drop(vm);
-    let mut next = Vm::connect(&door);
+    let mut next = Vm::connect(&door.path(), PORTS);
     next.bring_up();
 }
 
@@ -361,7 +238,7 @@ fn a_console_client_gets_what_was_printed_before_it_came_and_may_type() {
     let path = door.folder.path().join("console.sock");
     let listener = UnixListener::bind(&path).unwrap();
     serve_console(listener, door.port.port(0).unwrap()).unwrap();
-    let mut vm = Vm::connect(&door);
+    let mut vm = Vm::connect(&door.path(), PORTS);
     vm.bring_up();
     vm.write(1, b"early ");
     vm.back(1);
@@ -388,7 +265,7 @@ fn a_console_client_gets_what_was_printed_before_it_came_and_may_type() {
 #[test]
 fn a_door_that_closes_takes_its_front_end_along() {
     let door = Door::new();
-    let mut vm = Vm::connect(&door);
+    let mut vm = Vm::connect(&door.path(), PORTS);
     vm.bring_up();
     let handle = door.port.port(0).unwrap();
     let Door { folder, port } = door;

@@ -1,11 +1,20 @@
 //! A guest's driver, as far as tests need one: rings in memory, filled and looked at by hand.
 
-#![expect(clippy::cast_possible_truncation, reason = "the numbers of a test are small")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "of tests, which end where something goes wrong, and whose numbers are small"
+)]
+
+pub mod front_end;
 
 use virtio_queue::{Queue, QueueT};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use crate::ring::{Memory, Rings};
+
+pub use front_end::Vm;
 
 pub const MEMORY: u64 = 4 << 20;
 /// Chains of a ring.
@@ -148,6 +157,7 @@ impl Driver {
 }
 
 /// The device's side of all rings, without a front end.
+#[derive(Debug)]
 pub struct Plain {
     pub memory: Memory,
     pub queues: Vec<Queue>,
