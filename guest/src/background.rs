@@ -4,6 +4,7 @@ use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use crate::flood::Flood;
 use crate::json::Object;
 use crate::marker;
 use crate::port;
@@ -15,6 +16,8 @@ const LIMIT: Duration = Duration::from_secs(170);
 /// How long an eviction may still take after it was told to stop. One eviction goes on as long as anybody brings buffers back
 /// (ttm_resource.c, `ttm_resource_manager_evict_all`): with clients at work that is for ever.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// How long a flood may take: the host decides, by the limit of its step.
+const FLOOD_LIMIT: Duration = Duration::from_secs(7200);
 
 /// What init is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +34,10 @@ pub enum Command {
     StartTrace(Vec<String>),
     /// Stop.
     StopTrace,
+    /// Push bytes through a port.
+    StartFlood(Flood),
+    /// Wait until all are through.
+    AwaitFlood,
 }
 
 /// The processes that do it.
@@ -39,6 +46,7 @@ pub struct Background {
     recovery: Option<Work>,
     evictions: Option<Work>,
     trace: Option<Work>,
+    flood: Option<Work>,
 }
 
 #[derive(Debug)]
@@ -63,6 +71,8 @@ impl Background {
                 let work = stop(&mut self.trace, "the trace")?;
                 finish(Some(work), LIMIT)
             }
+            Command::StartFlood(flood) => start(&mut self.flood, |_| flood.run()),
+            Command::AwaitFlood => finish(self.flood.take(), FLOOD_LIMIT),
             Command::AwaitRecovery => finish(self.recovery.take(), LIMIT),
             Command::StopEvictions => {
                 let work = stop(&mut self.evictions, "the evictions")?;
@@ -117,7 +127,7 @@ fn finish(work: Option<Work>, limit: Duration) -> Result<(), String> {
         work.child.kill();
         return Err(format!(
             "it did not end within {} s; it waits in:\n{stack}",
-            LIMIT.as_secs()
+            limit.as_secs()
         ));
     }
     let mut words = String::new();

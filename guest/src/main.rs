@@ -5,6 +5,7 @@ mod background;
 mod client;
 mod clients;
 mod drm;
+mod flood;
 mod json;
 mod marker;
 mod module;

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::drm::Device;
+use crate::flood::Flood;
 use crate::json::Object;
 use crate::pci::{self, Gpu};
 use crate::sys::{self, End};
@@ -91,6 +92,8 @@ pub enum Step {
     PortUp,
     /// Ask something at its control port.
     PortRequest(String),
+    /// Push bytes through a port.
+    Flood(Flood),
     /// A line of a shell script.
     Script(String),
     /// A shell on the console.
@@ -192,6 +195,11 @@ impl Step {
                 Some((verb, [])) if verb == "stop" => background::Command::StopTrace,
                 _ => return Err("trace: start EVENT... or stop?".to_owned()),
             }),
+            "flood" => Self::Background(match arguments.split_first() {
+                Some((verb, rest)) if verb == "start" => background::Command::StartFlood(Flood::parse(rest)?),
+                Some((verb, [])) if verb == "wait" => background::Command::AwaitFlood,
+                _ => return Ok(Self::Flood(Flood::parse(arguments)?)),
+            }),
             "shell" => Self::Shell,
             "sleep" => Self::Sleep(Duration::from_millis(number(0, 1000)?.into())),
             "reboot" => Self::End(End::Restart),
@@ -242,6 +250,7 @@ pub fn perform(step: &Step) -> Result<(), String> {
         Step::Read(path) => read(path),
         Step::PortUp => port::up(),
         Step::PortRequest(words) => port::request(words),
+        Step::Flood(flood) => flood.run(),
         Step::Script(text) => port::script(text),
         Step::Shell => shell(),
         Step::Sleep(time) => {

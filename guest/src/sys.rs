@@ -151,6 +151,18 @@ pub fn make_raw(terminal: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::tcsetattr(terminal.as_raw_fd(), libc::TCSANOW, &raw const settings) }.into())
 }
 
+/// Makes the terminal pass every byte as it is, both ways.
+pub fn make_transparent(terminal: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: termios is plain integers, for which all zeros is a value.
+    let mut settings: libc::termios = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open and `settings` is writable.
+    check(unsafe { libc::tcgetattr(terminal.as_raw_fd(), &raw mut settings) }.into())?;
+    // SAFETY: `settings` came from tcgetattr.
+    unsafe { libc::cfmakeraw(&raw mut settings) };
+    // SAFETY: the descriptor is open and `settings` is complete.
+    check(unsafe { libc::tcsetattr(terminal.as_raw_fd(), libc::TCSANOW, &raw const settings) }.into())
+}
+
 /// Makes this process the leader of a session with the console as its terminal, as a shell wants it.
 pub fn take_console(terminal: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: neither call touches memory; the descriptor is open.

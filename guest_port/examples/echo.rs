@@ -1,10 +1,10 @@
 //! Sends everything back that a guest writes into a port: what a guest gets has to be what it sent.
 //!
-//! `echo PORT-SOCKET [SOCKET]`: the first is for vhost-user, and has the ports of the daemon; at the second, a plain socket does the same for
-//! a port of QEMU's own (`virtserialport`), to compare with.
+//! `echo PORT-SOCKET [SOCKET...]`: the first is for vhost-user, and has the ports of the daemon; at the others, plain sockets do the same
+//! for ports of QEMU's own (`virtserialport`, `virtconsole`), to compare with. `lab/examples/` has the guest's side.
 
 use std::io::{Read, Write};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
 use std::time::Duration;
 
@@ -25,22 +25,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .filter_map(|number| port.port(number))
         .map(|handle| thread::spawn(move || echo(&handle)))
         .collect();
-    if let Some(path) = arguments.next() {
+    for path in arguments {
         let _ = std::fs::remove_file(&path);
-        for stream in UnixListener::bind(&path)?.incoming() {
-            let mut stream = stream?;
-            let mut buffer = vec![0; 64 << 10];
-            while let Ok(count @ 1..) = stream.read(&mut buffer) {
-                if stream.write_all(buffer.get(..count).unwrap_or_default()).is_err() {
-                    break;
-                }
-            }
-        }
+        let listener = UnixListener::bind(&path)?;
+        thread::spawn(move || listener.incoming().flatten().for_each(echo_plain));
     }
     for echo in echoes {
         let _ = echo.join();
     }
     Ok(())
+}
+
+fn echo_plain(mut stream: UnixStream) {
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(count @ 1..) = stream.read(&mut buffer) {
+        if stream.write_all(buffer.get(..count).unwrap_or_default()).is_err() {
+            return;
+        }
+    }
 }
 
 fn echo(port: &PortHandle) {

@@ -21,6 +21,7 @@ const GUEST_STEPS: &[(&str, Probes)] = &[
     ("coredump", Probes::None),
     ("evict", Probes::None),
     ("evict-loop", Probes::None),
+    ("flood", Probes::None),
     ("fresh-vram", Probes::None),
     ("hold", Probes::None),
     ("info", Probes::None),
