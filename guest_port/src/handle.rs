@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::machine::{Machine, Totals};
+use crate::machine::{Machine, Totals, bit};
 use crate::stream::Item;
 
 /// What threads share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub machine: Mutex<Inner>,
-    pub news: Condvar,
+    /// One for each port: who waits at another is not woken.
+    news: Vec<Condvar>,
     /// Wakes the thread that looks after the rings.
     pub wake: EventFd,
 }
@@ -34,7 +35,7 @@ impl Shared {
                 ended: false,
                 nudged: vec![false; ports],
             }),
-            news: Condvar::new(),
+            news: std::iter::repeat_with(Condvar::new).take(ports).collect(),
             wake,
         }
     }
@@ -49,9 +50,29 @@ impl Shared {
         let _ = self.wake.write(1);
     }
 
+    /// Wakes who waits at these ports.
+    pub fn tell(&self, news: u64) {
+        for (port, waiting) in self.news.iter().enumerate() {
+            if news & bit(port) != 0 {
+                waiting.notify_all();
+            }
+        }
+    }
+
+    /// Waits for news of a port.
+    fn wait<'a>(&self, port: usize, inner: MutexGuard<'a, Inner>, limit: Duration) -> MutexGuard<'a, Inner> {
+        match self.news.get(port) {
+            Some(news) => {
+                let waited = news.wait_timeout(inner, limit);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => inner,
+        }
+    }
+
     pub fn end(&self) {
         self.lock().ended = true;
-        self.news.notify_all();
+        self.tell(u64::MAX);
         self.wake();
     }
 }
@@ -87,8 +108,11 @@ impl PortHandle {
         let mut inner = self.shared.lock();
         loop {
             if let Some(item) = inner.machine.take(self.port, buffer) {
+                let waits = inner.machine.waits_for_room(self.port);
                 drop(inner);
-                self.shared.wake();
+                if waits {
+                    self.shared.wake();
+                }
                 return Received::Item(item);
             }
             if inner.ended {
@@ -99,8 +123,7 @@ impl PortHandle {
             if left.is_zero() || nudged {
                 return Received::Nothing;
             }
-            let waited = self.shared.news.wait_timeout(inner, left);
-            inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+            inner = self.shared.wait(self.port, inner, left);
         }
     }
 
@@ -121,8 +144,7 @@ impl PortHandle {
             if sent >= bytes.len() || inner.ended || left.is_zero() {
                 return Some(sent);
             }
-            let waited = self.shared.news.wait_timeout(inner, left);
-            inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+            inner = self.shared.wait(self.port, inner, left);
         }
     }
 
@@ -131,7 +153,7 @@ impl PortHandle {
         if let Some(nudged) = self.shared.lock().nudged.get_mut(self.port) {
             *nudged = true;
         }
-        self.shared.news.notify_all();
+        self.shared.tell(bit(self.port));
     }
 
     /// The session in which the guest has the port open.

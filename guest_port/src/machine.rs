@@ -32,8 +32,13 @@ pub(crate) const fn ring_of(port: usize) -> usize {
 pub struct Turn {
     /// There is more to do at once.
     pub more: bool,
-    /// The host's side has something to read, or room to write.
-    pub news: bool,
+    /// Ports whose host's side has something to read, or room to write: a [`bit`] for each.
+    pub news: u64,
+}
+
+/// The bit of a port. Those beyond have one together.
+pub(crate) fn bit(port: usize) -> u64 {
+    1 << port.min(63)
 }
 
 /// What went through a port since the start.
@@ -154,6 +159,13 @@ impl Machine {
         self.ports.get_mut(port)?.from_guest.take(buffer)
     }
 
+    /// Whether bytes of the guest wait for the room that was just made: the rings are to be looked at.
+    pub(crate) fn waits_for_room(&mut self, port: usize) -> bool {
+        self.ports
+            .get_mut(port)
+            .is_some_and(|port| std::mem::take(&mut port.stalled))
+    }
+
     /// Puts bytes for the guest into a port, as many as fit; none if that is for another session than the present one.
     pub fn put(&mut self, port: usize, session: Option<u64>, bytes: &[u8]) -> Option<usize> {
         let present = self.session(port);
@@ -196,7 +208,9 @@ impl Machine {
                     rings.signal(index);
                 }
                 turn.more |= visit.more;
-                turn.news |= visit.news;
+                if visit.news {
+                    turn.news |= bit(number);
+                }
             }
             Some(Err(Broken)) => self.give_up(index),
         }
@@ -253,7 +267,7 @@ impl Machine {
                 }
             }
             // Only now: Linux waits for it before it goes on, so that what it does next comes after what it said.
-            turn.news = true;
+            turn.news = u64::MAX;
             match rings.with(index, |queue, memory| ring::give_back(queue, memory, head, 0)) {
                 Some(Ok(())) => rings.signal(index),
                 Some(Err(Broken)) => return self.give_up(index),

@@ -59,6 +59,8 @@ pub(crate) struct Port {
     pub session: u64,
     pub from_guest: Stream,
     pub to_guest: Stream,
+    /// The guest may have more than there was room for.
+    pub stalled: bool,
     /// Bytes taken from the guest and given to it, since the start.
     pub received: u64,
     pub sent: u64,
@@ -82,6 +84,7 @@ impl Port {
             session: 0,
             from_guest: Stream::new(CAPACITY),
             to_guest: Stream::new(CAPACITY),
+            stalled: false,
             received: 0,
             sent: 0,
             part: None,
@@ -192,6 +195,7 @@ impl Port {
             let limit = room.min(budget);
             if limit == 0 {
                 visit.more = room > 0;
+                self.stalled = room == 0;
                 return Ok(visit);
             }
             let place = queue.next_avail();

@@ -126,7 +126,7 @@ fn serve_all(listener: &mut Listener, shared: &Arc<Shared>, connection: &Mutex<C
         }
         current(None);
         shared.lock().machine.front_end_gone();
-        shared.news.notify_all();
+        shared.tell(u64::MAX);
     }
 }
 
@@ -306,9 +306,7 @@ impl VhostUserBackend for Backend {
             memory: self.memory.memory(),
         };
         let turn = self.shared.lock().machine.turn(&mut rings);
-        if turn.news {
-            self.shared.news.notify_all();
-        }
+        self.shared.tell(turn.news);
         if turn.more {
             self.shared.wake();
         }
