@@ -12,6 +12,7 @@ use crate::background::Background;
 use crate::clients::Clients;
 use crate::json::Object;
 use crate::marker;
+use crate::port;
 use crate::steps::{self, Step};
 use crate::sys::{self, End, Exit};
 
@@ -131,6 +132,8 @@ fn execute(order: &Order, state: &mut State) {
             marker::send(&answer("end").flag("ok", true));
             finish(end)
         }
+        // Its own standard input.
+        Ok(Step::Console(name)) => port::take_console(&name),
         Ok(Step::Clients(command)) => state.clients.perform(&command),
         Ok(Step::Background(command)) => state.background.perform(command),
         // Not in a child: what is expected to fail may still be init's own.

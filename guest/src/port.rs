@@ -16,6 +16,9 @@ const BUSYBOX: &str = "/bin/busybox";
 const CLASS: &str = "/sys/class/virtio-ports";
 /// Where programs look for them.
 const FOLDER: &str = "/dev/virtio-ports";
+const SERIAL: &str = "/dev/ttyS0";
+/// Whether the kernel prints there (since Linux 5.10).
+const SERIAL_CONSOLE: &str = "/sys/class/tty/ttyS0/console";
 const TRACING: &str = "/sys/kernel/tracing";
 /// How long a device that was just plugged in may take to show its ports.
 const PORT_LIMIT: Duration = Duration::from_secs(20);
@@ -48,6 +51,53 @@ pub fn up() -> Result<(), String> {
             .number("ms", marker::milliseconds(started)),
     );
     Ok(())
+}
+
+/// Moves the console from the serial port to the guest port: orders come from there afterwards, and the kernel prints there only.
+///
+/// The word for it is printed on both, and what comes before the host has seen it there. The last line at the serial port says that
+/// nothing comes there any more.
+pub fn take_console(name: &str) -> Result<(), String> {
+    for module in ["virtio_pci", "virtio_console"] {
+        module::load_if_there(module)?;
+    }
+    let printing = || {
+        let consoles = fs::read_to_string("/proc/consoles").unwrap_or_default();
+        consoles
+            .lines()
+            .any(|line| line.split_whitespace().next() == Some(name))
+    };
+    let started = Instant::now();
+    while !printing() {
+        if started.elapsed() > PORT_LIMIT {
+            return Err(format!(
+                "the kernel does not print on {name}: no console={name}, or no port"
+            ));
+        }
+        std::thread::sleep(POLL);
+    }
+    let failed = |path: &str| {
+        let path = path.to_owned();
+        move |error: io::Error| format!("{path}: {}", sys::explain(&error))
+    };
+    let path = format!("/dev/{name}");
+    let terminal = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .map_err(failed(&path))?;
+    let mut serial = OpenOptions::new()
+        .write(true)
+        .open(SERIAL)
+        .map_err(failed(SERIAL))?;
+    marker::send(&Object::new().text("ev", "console").text("to", name));
+    // The kernel may print when it likes.
+    io::stdin()
+        .read_line(&mut String::new())
+        .map_err(failed("standard input"))?;
+    fs::write(SERIAL_CONSOLE, "N\n").map_err(failed(SERIAL_CONSOLE))?;
+    sys::replace_stdin(&terminal).map_err(failed(&path))?;
+    serial.write_all(b"@lab-serial-over\n").map_err(failed(SERIAL))
 }
 
 /// Links each port that has a name under that name.

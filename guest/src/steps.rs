@@ -88,6 +88,8 @@ pub enum Step {
     },
     /// Read a file and report its lines.
     Read(String),
+    /// Print and take orders at another console from now on.
+    Console(String),
     /// Wait for the ports of the guest port.
     PortUp,
     /// Ask something at its control port.
@@ -185,6 +187,7 @@ impl Step {
                 value: required(1, "value")?.to_owned(),
             },
             "read" => Self::Read(required(0, "path")?.to_owned()),
+            "console" => Self::Console(required(0, "console")?.to_owned()),
             "port-up" => Self::PortUp,
             "port-request" => Self::PortRequest(arguments.join(" ")),
             "sh" => Self::Script(arguments.join(" ")),
@@ -258,7 +261,7 @@ pub fn perform(step: &Step) -> Result<(), String> {
             Ok(())
         }
         // Init does these itself.
-        Step::Clients(_) | Step::Background(_) | Step::End(_) => Ok(()),
+        Step::Clients(_) | Step::Background(_) | Step::Console(_) | Step::End(_) => Ok(()),
     }
 }
 

@@ -163,6 +163,15 @@ pub fn make_transparent(terminal: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::tcsetattr(terminal.as_raw_fd(), libc::TCSANOW, &raw const settings) }.into())
 }
 
+/// Makes a file the standard input of this process.
+pub fn replace_stdin(file: &File) -> io::Result<()> {
+    // SAFETY: both descriptors are open, and nobody keeps the old file of the first.
+    match unsafe { libc::dup2(file.as_raw_fd(), libc::STDIN_FILENO) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 /// Makes this process the leader of a session with the console as its terminal, as a shell wants it.
 pub fn take_console(terminal: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: neither call touches memory; the descriptor is open.

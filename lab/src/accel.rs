@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::progress::Progress;
-use crate::qemu::{Accelerator, Gpu, Machine, Qemu};
+use crate::qemu::{Accelerator, Gpu, Machine, Port, Qemu};
 use crate::session::Session;
 
 /// A kernel that has not reached init by then will not do so in useful time.
@@ -52,6 +52,7 @@ fn boots(qemu: &Qemu, machine: &Machine, scratch: &Path, progress: &Progress) ->
     let trial = Machine {
         accelerator: Accelerator::Kvm,
         gpu: Gpu::None,
+        port: Port::None,
         extra: Vec::new(),
         append: String::new(),
         ..machine.clone()

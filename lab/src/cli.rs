@@ -9,7 +9,7 @@ use crate::args::{Form, Request};
 use crate::asic::Asic;
 use crate::fetch::{Sources, Suite};
 use crate::personality::Personality;
-use crate::qemu::Accelerator;
+use crate::qemu::{Accelerator, ConsoleAt};
 use crate::run::{KernelChoice, Options};
 use crate::scenario::plan::Controls;
 use crate::steps::{Step, UnknownStep};
@@ -258,6 +258,10 @@ pub struct RunArgs {
     /// Do not hold lines of the kernel's log with this text against the driver; may be repeated
     #[arg(long, value_name = "TEXT")]
     pub tolerate: Vec<String>,
+    /// Where the guest prints and takes orders once it is up: at the serial port, or at the guest port (docs/guest-port.md). Of a run of
+    /// scenarios that goes for those that have the port, when they are booted
+    #[arg(long, value_enum, default_value_t = ConsoleAt::Serial, value_name = "WHERE", conflicts_with = "no_gpu")]
+    pub console: ConsoleAt,
     /// Boot the guest without the GPU: shows that the lab itself works here
     #[arg(long)]
     pub no_gpu: bool,
@@ -395,6 +399,7 @@ impl RunArgs {
             gpu: !self.no_gpu,
             busybox: self.shell,
             guest_port: false,
+            console: self.console,
             steps,
             resets: self.expect_resets,
             tolerated: self.tolerate.clone(),

@@ -1,15 +1,17 @@
-//! The guest's serial console: the kernel's log, our markers in it, and the way to send orders.
+//! The guest's console: the kernel's log, our markers in it, and the way to send orders.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{ChildStdin, ChildStdout};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+
+use crate::splice::{Source, Splice};
 
 /// What starts a marker in a line.
 const MARK: &str = "@lab {";
@@ -17,6 +19,8 @@ const MARK: &str = "@lab {";
 const LONGEST_LINE: usize = 16 * 1024;
 /// A guest that prints faster than we look at it is made to wait.
 const QUEUE: usize = 4096;
+/// What is said at one console may still be on its way when the other one begins or ends.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// What the guest tells us about itself. Unknown members are ignored.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -49,6 +53,11 @@ pub enum Marker {
         /// What for.
         #[serde(default)]
         why: String,
+    },
+    /// The console goes on elsewhere.
+    Console {
+        /// Where.
+        to: String,
     },
     /// Facts.
     Note {
@@ -122,32 +131,56 @@ fn is_caller(word: &str) -> bool {
 #[derive(Debug)]
 pub struct Console {
     input: ChildStdin,
+    /// The other way to the guest, once there is one.
+    port: Option<UnixStream>,
     lines: Receiver<Line>,
-    shown: Arc<AtomicBool>,
+    sink: Arc<Mutex<Sink>>,
 }
 
 impl Console {
     /// Starts reading; every byte also goes to `console.log` in the folder, and every line to `console.jsonl`.
     pub fn start(input: ChildStdin, output: ChildStdout, folder: &Path) -> io::Result<Self> {
         let log = BufWriter::new(File::create(folder.join("console.log"))?);
-        let mut timed = BufWriter::new(File::create(folder.join("console.jsonl"))?);
+        let timed = BufWriter::new(File::create(folder.join("console.jsonl"))?);
         let (sender, lines) = mpsc::sync_channel(QUEUE);
-        let shown = Arc::new(AtomicBool::new(false));
-        let output = Shown {
-            output,
-            shown: Arc::clone(&shown),
+        let sink = Arc::new(Mutex::new(Sink {
+            splice: Splice::default(),
+            log,
+            timed,
+            cutter: Cutter::default(),
+            lines: Some(sender),
+            shown: false,
             filter: MarkerFilter::default(),
-        };
+        }));
+        let ours = Arc::clone(&sink);
         std::thread::Builder::new()
             .name("console".to_owned())
             .spawn(move || {
-                pump(output, log, |line| {
-                    // As with the log: a full disk must not stop the run.
-                    let _ = write_line(&mut timed, &line);
-                    sender.send(line).is_ok()
+                read_all(output, |bytes| {
+                    if lock(&ours).splice.is_over() {
+                        std::thread::sleep(LAST_WORDS);
+                    }
+                    lock(&ours).take(Source::Serial, bytes);
                 });
+                std::thread::sleep(LAST_WORDS);
+                lock(&ours).end();
             })?;
-        Ok(Self { input, lines, shown })
+        Ok(Self {
+            input,
+            port: None,
+            lines,
+            sink,
+        })
+    }
+
+    /// Reads the guest's other console too, which goes on where the guest says that the first one ends.
+    pub fn join(&mut self, port: UnixStream) -> io::Result<()> {
+        let (reading, sink) = (port.try_clone()?, Arc::clone(&self.sink));
+        std::thread::Builder::new()
+            .name("guest-console".to_owned())
+            .spawn(move || read_all(reading, |bytes| lock(&sink).take(Source::Port, bytes)))?;
+        self.port = Some(port);
+        Ok(())
     }
 
     /// The next line; `Ok(None)` if none came in time, an error if the machine has closed its console.
@@ -165,35 +198,86 @@ impl Console {
         self.send_bytes(b"\n")
     }
 
+    /// Sends a line to the serial port, wherever the guest listens.
+    pub fn send_to_serial(&mut self, line: &str) -> io::Result<()> {
+        self.input.write_all(format!("{line}\n").as_bytes())?;
+        self.input.flush()
+    }
+
     /// Sends bytes to the guest as they are.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.input.write_all(bytes)?;
-        self.input.flush()
+        let active = lock(&self.sink).splice.active();
+        match (active, &mut self.port) {
+            (Source::Port, Some(port)) => port.write_all(bytes),
+            _ => {
+                self.input.write_all(bytes)?;
+                self.input.flush()
+            }
+        }
     }
 
     /// Shows what the guest prints on our standard output, or stops showing it.
     pub fn show(&self, on: bool) {
-        self.shown.store(on, Ordering::Relaxed);
+        lock(&self.sink).shown = on;
     }
 }
 
-/// A reader that can show what passes through it, markers left out.
-struct Shown<R> {
-    output: R,
-    shown: Arc<AtomicBool>,
+impl Drop for Console {
+    fn drop(&mut self) {
+        // Ends the thread that reads it.
+        if let Some(port) = &self.port {
+            let _ = port.shutdown(std::net::Shutdown::Both);
+        }
+    }
+}
+
+/// Where everything goes that the guest prints.
+#[derive(Debug)]
+struct Sink {
+    splice: Splice,
+    log: BufWriter<File>,
+    timed: BufWriter<File>,
+    cutter: Cutter,
+    /// None once the machine has closed its console, or nobody listens any more.
+    lines: Option<SyncSender<Line>>,
+    shown: bool,
     filter: MarkerFilter,
 }
 
-impl<R: Read> Read for Shown<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.output.read(buffer)?;
-        if self.shown.load(Ordering::Relaxed) {
+fn lock(sink: &Mutex<Sink>) -> MutexGuard<'_, Sink> {
+    sink.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Sink {
+    fn take(&mut self, source: Source, bytes: &[u8]) {
+        let bytes = self.splice.take(source, bytes);
+        if bytes.is_empty() {
+            return;
+        }
+        // A full disk must not stop the run: the lines still reach the verdict. Nor must a terminal that went away.
+        let _ = self.log.write_all(&bytes).and_then(|()| self.log.flush());
+        if self.shown {
             let mut terminal = io::stdout().lock();
-            let visible = self.filter.pass(buffer.get(..count).unwrap_or_default());
-            // A terminal that went away must not stop the run.
+            let visible = self.filter.pass(&bytes);
             let _ = terminal.write_all(&visible).and_then(|()| terminal.flush());
         }
-        Ok(count)
+        for line in self.cutter.cut(&bytes) {
+            self.deliver(line);
+        }
+    }
+
+    fn deliver(&mut self, line: Line) {
+        let _ = write_line(&mut self.timed, &line);
+        if self.lines.as_ref().is_some_and(|lines| lines.send(line).is_err()) {
+            self.lines = None;
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(line) = self.cutter.rest() {
+            self.deliver(line);
+        }
+        self.lines = None;
     }
 }
 
@@ -292,28 +376,44 @@ impl MarkerFilter {
 #[error("the machine has closed its console")]
 pub struct Closed;
 
-/// Reads until the end or until the receiver is gone, line by line.
-fn pump(mut input: impl Read, mut log: impl Write, mut deliver: impl FnMut(Line) -> bool) {
+/// Reads until the end.
+fn read_all(mut input: impl Read, mut take: impl FnMut(&[u8])) {
     let mut buffer = [0; 4096];
-    let mut line = Vec::new();
-    let mut wanted = true;
     while let Ok(count) = input.read(&mut buffer) {
-        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
-            break;
-        };
-        // A full disk must not stop the run: the lines still reach the verdict.
-        let _ = log.write_all(bytes).and_then(|()| log.flush());
-        for &byte in bytes {
-            if byte != b'\n' && line.len() < LONGEST_LINE {
-                line.push(byte);
-                continue;
-            }
-            wanted = wanted && deliver(Line::arrived(&String::from_utf8_lossy(&line), unix_us()));
-            line.clear();
+        match buffer.get(..count).filter(|bytes| !bytes.is_empty()) {
+            Some(bytes) => take(bytes),
+            None => return,
         }
     }
-    if !line.is_empty() && wanted {
-        deliver(Line::arrived(&String::from_utf8_lossy(&line), unix_us()));
+}
+
+/// Cuts a stream into lines.
+#[derive(Debug, Default)]
+struct Cutter {
+    line: Vec<u8>,
+}
+
+impl Cutter {
+    fn cut(&mut self, bytes: &[u8]) -> Vec<Line> {
+        let mut lines = Vec::new();
+        for &byte in bytes {
+            if byte != b'\n' && self.line.len() < LONGEST_LINE {
+                self.line.push(byte);
+            } else {
+                lines.push(self.end());
+            }
+        }
+        lines
+    }
+
+    fn rest(&mut self) -> Option<Line> {
+        (!self.line.is_empty()).then(|| self.end())
+    }
+
+    fn end(&mut self) -> Line {
+        let line = Line::arrived(&String::from_utf8_lossy(&self.line), unix_us());
+        self.line.clear();
+        line
     }
 }
 
@@ -437,15 +537,11 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_cut_and_the_log_is_whole() {
-        let input = vec![b'x'; 3 * LONGEST_LINE];
-        let mut log = Vec::new();
-        let mut lines = Vec::new();
-        pump(input.as_slice(), &mut log, |line| {
-            lines.push(line);
-            true
-        });
-        assert_eq!(log.len(), input.len());
+    fn a_line_without_end_is_cut() {
+        let mut cutter = Cutter::default();
+        let mut lines = cutter.cut(&vec![b'x'; 3 * LONGEST_LINE]);
+        lines.extend(cutter.rest());
         assert!(lines.len() >= 2 && lines.iter().all(|line| line.text.len() <= LONGEST_LINE));
+        assert_eq!(cutter.rest(), None);
     }
 }

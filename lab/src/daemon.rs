@@ -22,6 +22,8 @@ pub const GUEST_CONSOLE: &str = "guest.sock";
 pub const EVENT_LOG: &str = "events.jsonl";
 /// Name of the control socket in the run folder.
 const CONTROL_SOCKET: &str = "control.sock";
+/// Arguments with which it serves the guest port and its console.
+pub const PORT_ARGUMENTS: [&str; 4] = ["--guest-port", PORT_SOCKET, "--guest-console", GUEST_CONSOLE];
 /// All that it can be told to listen at.
 const SOCKETS: [&str; 4] = [GPU_SOCKET, CONTROL_SOCKET, PORT_SOCKET, GUEST_CONSOLE];
 /// Version of the control protocol that we speak.
@@ -169,6 +171,14 @@ impl Daemon {
     /// The end of its log.
     pub fn log_tail(&self, lines: usize) -> String {
         self.process.log_tail(lines)
+    }
+
+    /// Connects to the console of the guest port.
+    pub fn guest_console(&self) -> io::Result<UnixStream> {
+        UnixStream::connect(format!(
+            "/proc/self/fd/{}/{GUEST_CONSOLE}",
+            self.folder.as_raw_fd()
+        ))
     }
 
     /// Sends a request by name and gives the answer.

@@ -27,6 +27,7 @@ pub mod run;
 pub mod scenario;
 pub mod session;
 pub mod shell;
+pub mod splice;
 pub mod steps;
 pub mod summary;
 mod sys;

@@ -212,6 +212,16 @@ pub enum Port {
     Slot,
 }
 
+/// Where a guest that has the guest port prints, and takes orders, once it is up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum ConsoleAt {
+    /// At the serial port.
+    #[default]
+    Serial,
+    /// At the guest port.
+    Hvc0,
+}
+
 /// A machine to start.
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -231,6 +241,8 @@ pub struct Machine {
     pub gpu: Gpu,
     /// The guest port.
     pub port: Port,
+    /// Its console.
+    pub console: ConsoleAt,
     /// More arguments, as the user gave them.
     pub extra: Vec<String>,
 }
@@ -239,12 +251,22 @@ impl Machine {
     /// The kernel's command line. It holds nothing about amdgpu unless the user adds it.
     pub fn kernel_command_line(&self) -> String {
         // `printk.devkmsg=on`: our markers go through the kernel's log and must not be dropped for their rate.
-        let mut line = "console=ttyS0,115200 loglevel=7 printk.devkmsg=on".to_owned();
+        let mut line = String::new();
+        if self.moves_console() {
+            // The last one is where init begins.
+            line.push_str("console=hvc0 ");
+        }
+        line.push_str("console=ttyS0,115200 loglevel=7 printk.devkmsg=on");
         if !self.append.is_empty() {
             line.push(' ');
             line.push_str(&self.append);
         }
         line
+    }
+
+    /// Whether the console goes from the serial port to the guest port once init is up.
+    pub fn moves_console(&self) -> bool {
+        self.console == ConsoleAt::Hvc0 && matches!(self.port, Port::Plugged { .. })
     }
 
     fn arguments(&self) -> Vec<OsString> {
@@ -318,8 +340,28 @@ mod tests {
                 socket: "gpu.sock".into(),
             },
             port: Port::None,
+            console: ConsoleAt::default(),
             extra: vec![],
         }
+    }
+
+    #[test]
+    fn a_console_moves_only_to_a_port_that_is_there_from_the_start() {
+        let at = |port| {
+            let machine = Machine {
+                console: ConsoleAt::Hvc0,
+                port,
+                ..machine()
+            };
+            machine.kernel_command_line()
+        };
+        let socket = "port.sock".to_owned();
+        // Init begins at the last one.
+        assert!(at(Port::Plugged { socket }).starts_with("console=hvc0 console=ttyS0,115200 "));
+        for port in [Port::None, Port::Slot] {
+            assert!(!at(port).contains("hvc0"));
+        }
+        assert!(!machine().kernel_command_line().contains("hvc0"));
     }
 
     #[test]

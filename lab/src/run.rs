@@ -17,7 +17,7 @@ use crate::kernel::Kernel;
 use crate::parts::{self, Part};
 use crate::personality::Personality;
 use crate::progress::Progress;
-use crate::qemu::{Accelerator, Gpu, Machine, Port, Qemu};
+use crate::qemu::{Accelerator, ConsoleAt, Gpu, Machine, Port, Qemu};
 use crate::report::{Report, StepReport, Verdict};
 use crate::scenario::kernels::Version;
 use crate::session::{Note, Reply, Session, SessionError};
@@ -96,6 +96,8 @@ pub struct Options {
     pub busybox: bool,
     /// Put the drivers of the guest port into it, and a shell for its scripts.
     pub guest_port: bool,
+    /// Where the guest's console is once it is up. At the guest port the machine gets one.
+    pub console: ConsoleAt,
     /// The steps.
     pub steps: Vec<Step>,
     /// Whether hangs and resets are expected: something does that to the GPU on purpose.
@@ -164,7 +166,11 @@ pub fn prepare(options: &Options, cache: &Cache, progress: &Progress) -> Result<
         &initramfs::Contents {
             kernel: &kernel,
             modules: &MODULES,
-            optional_modules: if options.guest_port { &PORT_MODULES } else { &[] },
+            optional_modules: if options.guest_port || options.console == ConsoleAt::Hvc0 {
+                &PORT_MODULES
+            } else {
+                &[]
+            },
             firmware: Some(&firmware),
             firmware_prefixes: &[options.asic.firmware_prefix()],
             init: &init,
@@ -192,6 +198,7 @@ pub fn prepare(options: &Options, cache: &Cache, progress: &Progress) -> Result<
             None => Gpu::None,
         },
         port: Port::None,
+        console: options.console,
         extra: options.qemu_arguments.clone(),
     };
     machine.accelerator = match options.accelerator {
@@ -217,7 +224,16 @@ pub fn prepare(options: &Options, cache: &Cache, progress: &Progress) -> Result<
 impl Prepared {
     /// Starts the device process and the machine.
     pub fn start(&self) -> Result<Session> {
-        self.start_in(&self.folder, &self.machine, &self.vram_size, &[])
+        let mut machine = self.machine.clone();
+        let mut arguments: &[&str] = &[];
+        if machine.console == ConsoleAt::Hvc0 && self.daemon.is_some() {
+            machine.port = Port::Plugged {
+                socket: daemon::PORT_SOCKET.to_owned(),
+            };
+            arguments = &daemon::PORT_ARGUMENTS;
+        }
+        let arguments: Vec<_> = arguments.iter().map(|word| (*word).to_owned()).collect();
+        self.start_in(&self.folder, &machine, &self.vram_size, &arguments)
     }
 
     /// The same for another machine with this kernel, with the logs in a folder of its own.

@@ -47,6 +47,12 @@ pub enum SessionError {
     /// The guest started again without having been told to.
     #[error("the guest restarted by itself")]
     Restarted,
+    /// Its console did not go where it was told to.
+    #[error("the guest's console does not go to the guest port: {reason}")]
+    Console {
+        /// Why.
+        reason: String,
+    },
     /// Starting or talking failed.
     #[error("cannot {what}")]
     Io {
@@ -96,6 +102,8 @@ pub struct Note {
 pub struct Session {
     qemu: Supervised,
     console: Console,
+    /// Whether the console goes to the guest port at every start.
+    moves: bool,
     daemon: Option<Daemon>,
     log: Vec<Line>,
     notes: Vec<Note>,
@@ -132,10 +140,19 @@ impl Session {
         let (input, output) = process
             .take_pipes()
             .ok_or_else(|| error(io::Error::from(io::ErrorKind::BrokenPipe)))?;
-        let console = Console::start(input, output, folder).map_err(error)?;
+        let mut console = Console::start(input, output, folder).map_err(error)?;
+        let moves = machine.moves_console() && daemon.is_some();
+        if moves && let Some(daemon) = &daemon {
+            let port = daemon.guest_console().and_then(|port| console.join(port));
+            port.map_err(|source| SessionError::Io {
+                what: "connect to the console of the guest port",
+                source,
+            })?;
+        }
         Ok(Self {
             qemu: process,
             console,
+            moves,
             daemon,
             log: Vec::new(),
             notes: Vec::new(),
@@ -170,7 +187,44 @@ impl Session {
     pub fn wait_ready(&mut self, limit: Duration, running: &Running) -> Result<(), SessionError> {
         self.wait("the start of the guest", limit, running, |marker| {
             matches!(marker, Marker::Ready { .. }).then_some(Ok(()))
-        })
+        })?;
+        if !self.moves {
+            return Ok(());
+        }
+        self.move_console(limit, running)
+    }
+
+    /// Has the guest print, and listen, at the guest port. It waits for our word at the serial port, so that nothing that it printed there
+    /// before is lost.
+    fn move_console(&mut self, limit: Duration, running: &Running) -> Result<(), SessionError> {
+        let id = self.next_order;
+        self.next_order += 1;
+        self.current = (id, "console hvc0".to_owned());
+        self.send(&format!("do {id} console hvc0"))?;
+        self.wait(
+            "the guest's other console",
+            limit,
+            running,
+            |marker| match marker {
+                Marker::Console { .. } => Some(Ok(())),
+                Marker::End { id: ended, error, .. } if *ended == id => Some(Err(SessionError::Console {
+                    reason: error.clone(),
+                })),
+                _ => None,
+            },
+        )?;
+        self.console
+            .send_to_serial("go")
+            .map_err(|source| SessionError::Io {
+                what: "write to the guest's console",
+                source,
+            })?;
+        match self.wait_reply(limit, running)? {
+            Reply::Ended {
+                failure: Some(reason),
+            } => Err(SessionError::Console { reason }),
+            _ => Ok(()),
+        }
     }
 
     /// Orders a step and waits for the end or for a hold.

@@ -324,3 +324,30 @@ fn one_wrong_byte_fails_the_run_and_is_named() {
         "the driver itself has done nothing wrong",
     );
 }
+
+/// The console moves from the serial port to the guest port at each start, and the log shows nothing of that but the guest's word.
+#[test]
+fn a_console_that_moves_has_every_line_once() {
+    let steps = "modprobe,reboot,modprobe,poweroff";
+    let run = run("console", options(&["--console", "hvc0", "--steps", steps]));
+    run.assert_equal(run.report.verdict, Verdict::Pass, "the verdict");
+    let log = fs::read(run.folder.join("console.log")).unwrap();
+    let log = String::from_utf8_lossy(&log);
+    let boots: Vec<_> = log.split("Linux version").skip(1).collect();
+    run.assert_equal(boots.len(), 2, "how often the kernel started");
+    let mut orders = 0;
+    for boot in boots {
+        run.assert_equal(boot.matches(r#""ev":"console""#).count(), 1, "the guest's word");
+        let lines: Vec<_> = boot.lines().filter(|line| line.starts_with('[')).collect();
+        let mut once = lines.clone();
+        once.sort_unstable();
+        once.dedup();
+        run.assert_equal(once.len(), lines.len(), "lines that are there once");
+        // Each order has its two markers, one after the other.
+        for line in lines.iter().filter(|line| line.contains(r#""ev":"begin""#)) {
+            orders += 1;
+            run.assert(line.contains(&format!(r#""id":{orders},"#)), line);
+        }
+    }
+    run.assert_equal(orders, 6, "orders that the guest began");
+}

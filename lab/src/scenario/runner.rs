@@ -14,7 +14,7 @@ use super::outcome::{Attempt, Cell, OF_BOOT, OF_RUN, Outcome};
 use super::plan::{Controls, Group, Job, Plan, plan};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::console::unix_us;
-use crate::daemon::{GUEST_CONSOLE, PORT_SOCKET};
+use crate::daemon::{PORT_ARGUMENTS, PORT_SOCKET};
 use crate::fetch::Cache;
 use crate::host::{TOO_LONG, Waits, Watch};
 use crate::interrupt;
@@ -389,8 +389,7 @@ impl Bench<'_> {
         let vram_size = self.vram_size(machine);
         let mut more = machine.daemon_arguments.clone();
         if machine.guest_port {
-            let words = ["--guest-port", PORT_SOCKET, "--guest-console", GUEST_CONSOLE];
-            more.extend(words.map(str::to_owned));
+            more.extend(PORT_ARGUMENTS.map(str::to_owned));
         }
         let more = &more;
         if let Some(checkpoint) = checkpoint
