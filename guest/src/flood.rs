@@ -15,10 +15,10 @@ use crate::sys::{self, Exit};
 const PIECE: usize = 16 << 10;
 /// Bytes that may be under way on a terminal: hvc holds its lock while it waits for the host to take what is printed, so that nothing is
 /// read meanwhile. An other end that has to get rid of its echo first would wait for ever.
-const WINDOW: usize = 48 << 10;
+const WINDOW: usize = 128 << 10;
 /// Nothing at all for so long is a failure.
 const SILENCE: Duration = Duration::from_secs(120);
-/// Length of a request that is filled up with spaces: the longest that the device takes, its end included.
+/// Length of a request: the longest that the device takes, its end included.
 const REQUEST: usize = 64 << 10;
 /// Bytes of a numbered line, its end included: all of it fits into an event.
 const LINE: usize = 496;
@@ -30,7 +30,7 @@ pub enum Kind {
     Echo,
     /// Numbered lines, to the host only.
     Lines,
-    /// Requests of 64 KiB for the same thing, whose answers have to be the same.
+    /// Requests of 64 KiB, most of it an id which has to be in the answer; beside it all answers have to be the same.
     Ask,
 }
 
@@ -96,41 +96,47 @@ impl Flood {
 
     fn ask(&self, port: &mut File, total: usize) -> Result<Object, String> {
         let failed = |error: io::Error| sys::explain(&error);
-        let mut request = self.request.clone().into_bytes();
-        request.resize(REQUEST - 1, b' ');
-        request.push(b'\n');
-        let mut first: Vec<u8> = Vec::new();
-        let (mut asked, mut bytes) = (0_u64, 0_u64);
-        for _ in 0..total / REQUEST {
-            port.write_all(&request).map_err(failed)?;
-            let answer = read_line(port).map_err(failed)?;
+        let head = "{\"id\":\"";
+        let tail = format!("\",{}\n", self.request.trim_start_matches('{'));
+        let room = REQUEST.saturating_sub(head.len() + tail.len());
+        let mut first: Option<String> = None;
+        let (mut asked, mut bytes) = (0, 0);
+        for number in 0..total / REQUEST {
+            let id = numbered(number, room);
+            port.write_all(format!("{head}{id}{tail}").as_bytes())
+                .map_err(failed)?;
+            let answer = String::from_utf8(read_line(port).map_err(failed)?)
+                .map_err(|error| format!("answer {number}: {error}"))?;
             asked += 1;
             bytes += u64::try_from(answer.len() + 1).unwrap_or(0);
-            if first.is_empty() {
-                first = answer;
-            } else if answer != first {
-                let at = pattern::compare(&first, &answer).map_or(first.len(), |found| found.0);
-                return Err(format!(
-                    "answer {asked} is another than the first one from byte {at} on"
-                ));
+            let Some((before, after)) = answer.split_once(&id) else {
+                return Err(format!("answer {number} has not the id of its request"));
+            };
+            let rest = format!("{before}{after}");
+            match &first {
+                None => first = Some(rest),
+                Some(first) if *first == rest => {}
+                Some(first) => {
+                    return Err(format!(
+                        "answer {number} says {rest}, and the first one {first}, beside the id"
+                    ));
+                }
             }
         }
         Ok(Object::new()
             .number("requests", asked)
-            .number("answer_bytes", bytes)
-            .number("answer_sum", sum(&first)))
+            .number("answer_bytes", bytes))
     }
+}
+
+/// Its own number, again and again.
+fn numbered(number: usize, length: usize) -> String {
+    let text = format!("{number:011} ");
+    text.chars().cycle().take(length).collect()
 }
 
 fn path_name(path: &Path) -> String {
     path.display().to_string()
-}
-
-/// FNV-1a: the host takes it of what it sent.
-fn sum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
-        (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 /// Writes and reads at the same time, in two processes: neither end holds more than a few pieces.
@@ -175,15 +181,35 @@ fn compare(
     for piece in 0..total / PIECE {
         fill(port, &mut buffer)
             .map_err(|error| format!("after {piece} pieces of {PIECE} bytes: {}", sys::explain(&error)))?;
-        if let Some((at, expected, found, count)) = pattern::compare(&content.bytes(PIECE), &buffer) {
+        let wanted = content.bytes(PIECE);
+        if let Some((at, expected, found, count)) = pattern::compare(&wanted, &buffer) {
+            let missing = missing(&wanted, &mut content, &buffer, at);
             let at = piece * PIECE + at;
             return Err(format!(
-                "byte {at} is {found:#x}, expected {expected:#x}, and {count} of this piece differ"
+                "byte {at} is {found:#x}, expected {expected:#x}, and {count} of this piece differ; {missing}"
             ));
         }
         credit();
     }
     Ok(())
+}
+
+/// What became of the stream at a difference: bytes are missing if what was found comes later in it.
+fn missing(expected: &[u8], content: &mut Pattern, found: &[u8], at: usize) -> String {
+    /// So much is looked at.
+    const LATER: usize = 512 << 10;
+    const SAMPLE: usize = 32;
+    let mut stream = expected.get(at..).unwrap_or_default().to_vec();
+    stream.extend(content.bytes(LATER));
+    let sample = found.get(at..).unwrap_or_default();
+    let sample = sample.get(..sample.len().min(SAMPLE)).unwrap_or_default();
+    match stream
+        .windows(sample.len().max(1))
+        .position(|window| window == sample)
+    {
+        Some(count) => format!("{count} bytes are missing"),
+        None => "it is not what comes later".to_owned(),
+    }
 }
 
 /// Reads until the buffer is full.
@@ -225,12 +251,7 @@ fn lines(port: &mut File, total: usize) -> io::Result<Object> {
     let count = total.div_ceil(LINE);
     let mut piece: Vec<u8> = Vec::with_capacity(PIECE);
     for number in 0..count {
-        let text = format!("{number:011} ");
-        let start = piece.len();
-        while piece.len() - start < LINE - 1 {
-            let room = LINE - 1 - (piece.len() - start);
-            piece.extend(text.bytes().take(room));
-        }
+        piece.extend_from_slice(numbered(number, LINE - 1).as_bytes());
         piece.push(b'\n');
         if piece.len() + LINE > PIECE || number + 1 == count {
             port.write_all(&piece)?;
@@ -268,6 +289,13 @@ mod tests {
         spoilt[PIECE + 5] ^= 1;
         let error = compare(&mut tempfile(&spoilt), 2 * PIECE, Pattern::new(11), || ()).unwrap_err();
         assert!(error.contains(&format!("byte {}", PIECE + 5)), "{error}");
+        let mut short = Pattern::new(11).bytes(2 * PIECE + 16);
+        short.drain(100..116);
+        let error = compare(&mut tempfile(&short), 2 * PIECE, Pattern::new(11), || ()).unwrap_err();
+        assert!(
+            error.contains("byte 100 ") && error.ends_with("16 bytes are missing"),
+            "{error}"
+        );
         let error = compare(&mut tempfile(&[]), PIECE, Pattern::new(11), || ()).unwrap_err();
         assert!(error.contains("after 0 pieces"), "{error}");
     }
