@@ -32,7 +32,7 @@ pub(crate) const fn ring_of(port: usize) -> usize {
 pub struct Turn {
     /// There is more to do at once.
     pub more: bool,
-    /// Ports whose host's side has something to read, or room to write: a [`bit`] for each.
+    /// Ports whose host's side has something to read, or room to write: a bit for each, the lowest for the first.
     pub news: u64,
 }
 
