@@ -267,27 +267,58 @@ fn numbered(number: usize) -> String {
     repeated.get(..495).unwrap_or_default().to_owned()
 }
 
+/// Lines that are neither the kernel's nor numbered: what the kernel prints between two pieces of another line.
+fn odd(lines: &[Line]) -> Vec<&str> {
+    let odd = lines
+        .iter()
+        .filter(|line| line.time.is_none() && (line.text.len() != 495 || !line.text.starts_with("000")));
+    odd.map(|line| line.text.as_str()).take(5).collect()
+}
+
+/// The kernel prints between two pieces of what a program writes: its lines are taken out of the numbered ones.
+fn untangled(printed: &[String]) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut begun: Option<String> = None;
+    for line in printed {
+        match (begun.take(), line.split_once('[')) {
+            (Some(start), _) if !line.starts_with('[') => lines.push(start + line),
+            (None, Some((start, kernels))) if start.starts_with("000") => {
+                begun = Some(start.to_owned());
+                lines.push(format!("[{kernels}"));
+            }
+            (still, _) => {
+                begun = still;
+                lines.push(line.clone());
+            }
+        }
+    }
+    lines
+}
+
 /// Whether everything is there, once and in order: what the serial port has of the kernel's lines, and the numbered ones.
 ///
 /// The kernel throws away what it prints on `hvc0` before it knows the port of its own console (`init_port_console` in
 /// drivers/char/virtio_console.c tells hvc first), so that the first lines may be missing.
 fn check(printed: &[String], serial: &[Line]) -> Result<(), String> {
-    let lines: Vec<_> = printed.iter().map(|line| Line::parse(line)).collect();
+    let lines: Vec<_> = untangled(printed).iter().map(|line| Line::parse(line)).collect();
     let of_kernel = |lines: &[Line]| -> Vec<(Option<f64>, String)> {
         let kernels = lines.iter().filter(|line| line.time.is_some());
         kernels.map(|line| (line.time, line.text.clone())).collect()
     };
     let (console, serial) = (of_kernel(&lines), of_kernel(serial));
-    let missing = serial.len().saturating_sub(console.len());
-    let serial = serial.get(missing..).unwrap_or_default();
+    // Where the console begins.
+    let begin = serial.iter().position(|line| Some(line) == console.first());
+    let serial = serial.get(begin.unwrap_or(0)..).unwrap_or_default();
     if console.len() < LEAST {
         return Err(format!("the console has {} lines only", console.len()));
     }
-    if let Some(at) = (0..console.len()).find(|at| serial.get(*at) != console.get(*at)) {
+    let longest = console.len().max(serial.len());
+    if let Some(at) = (0..longest).find(|at| serial.get(*at) != console.get(*at)) {
         return Err(format!(
-            "line {at} is {:?}, and {:?} at the serial port",
+            "line {at} is {:?}, and {:?} at the serial port; lines without a time that are no numbers: {:?}",
             console.get(at),
-            serial.get(at)
+            serial.get(at),
+            odd(&lines)
         ));
     }
     let ours: Vec<_> = lines
@@ -355,6 +386,14 @@ fn a_line_that_is_missing_doubled_or_out_of_order_is_noticed() {
     let serial: Vec<_> = printed.iter().map(|line| Line::parse(line)).collect();
     printed.extend((0..NUMBERED).map(numbered));
     assert_eq!(check(&printed, &serial), Ok(()));
+    let (before, after) = printed.get(300).unwrap().split_at(100);
+    let mut tangled = printed.clone();
+    let late = "[    9.000000] late";
+    tangled.splice(300..=300, [format!("{before}{late}"), after.to_owned()]);
+    let mut later = serial.clone();
+    later.push(Line::parse(late));
+    assert_eq!(check(&tangled, &later), Ok(()));
+    check(&tangled, &serial).unwrap_err();
     for at in [1, 57, 199, 201, 1000, printed.len() - 1] {
         let mut missing = printed.clone();
         missing.remove(at);
