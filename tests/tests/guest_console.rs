@@ -19,10 +19,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lab::cargo::{self, Part};
 use lab::console::{Line, Marker};
 use lab::fetch::{Cache, Sources, Suite};
 use lab::initramfs::{self, Contents};
+use lab::parts::{self, Part};
 use lab::process::Supervised;
 use lab::progress::Progress;
 use lab::qemu::{Accelerator, ConsoleAt, Gpu, Machine, Port, Qemu};
@@ -129,7 +129,7 @@ struct Daemon {
 impl Daemon {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let program = cargo::build(Part::Daemon, &Progress::stderr()).unwrap();
+        let program = parts::find(Part::Daemon, &Progress::stderr()).unwrap();
         let mut command = Command::new(program);
         command
             .args(["--socket-path", "gpu.sock", "--control", CONTROL_SOCKET])
@@ -189,7 +189,7 @@ impl Boot {
     fn prepare(port: &Path) -> Self {
         let cache = Cache::open(None, Sources::default(), Progress::stderr()).unwrap();
         let kernel = cache.kernel(Suite::Trixie).unwrap();
-        let init = cargo::build(Part::Guest, &Progress::stderr()).unwrap();
+        let init = parts::find(Part::Guest, &Progress::stderr()).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("initramfs.cpio");
         let contents = Contents {
