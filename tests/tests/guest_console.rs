@@ -86,9 +86,8 @@ struct Usage {
     descriptors: usize,
     threads: usize,
     mappings: usize,
-    /// Without huge pages: the kernel makes one of 2 MiB out of some small ones when it likes (khugepaged).
+    /// What it has written to. Pages of its program that are as in the file are shared with whoever else runs that, or not.
     private_kib: u64,
-    huge_kib: u64,
 }
 
 impl Usage {
@@ -96,22 +95,15 @@ impl Usage {
         let folder = format!("/proc/{process}");
         let count = |name: &str| fs::read_dir(format!("{folder}/{name}")).unwrap().count();
         let read = |name: &str| fs::read_to_string(format!("{folder}/{name}")).unwrap();
-        let rollup = read("smaps_rollup");
-        let sum = |names: &[&str]| -> u64 {
-            let values = rollup.lines().filter_map(|line| {
-                let (name, value) = line.split_once(':')?;
-                let value = value.trim().trim_end_matches(" kB").parse::<u64>().ok()?;
-                names.contains(&name).then_some(value)
-            });
-            values.sum()
+        let dirty = |line: &str| {
+            let value = line.strip_prefix("Private_Dirty:")?.trim();
+            value.trim_end_matches(" kB").parse::<u64>().ok()
         };
-        let huge_kib = sum(&["AnonHugePages"]);
         Self {
             descriptors: count("fd"),
             threads: count("task"),
             mappings: read("maps").lines().count(),
-            private_kib: sum(&["Private_Clean", "Private_Dirty"]).saturating_sub(huge_kib),
-            huge_kib,
+            private_kib: read("smaps_rollup").lines().filter_map(dirty).sum(),
         }
     }
 
