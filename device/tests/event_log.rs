@@ -2,53 +2,28 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod common;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
+use common::{Daemon, PROGRAM};
 use serde_json::Value;
-use tempfile::TempDir;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_vhost-device-amdgpu");
-const PATIENCE: Duration = Duration::from_secs(60);
-
-struct Daemon {
-    folder: TempDir,
-    process: Child,
+/// The daemon with its control socket.
+fn start(options: &[&str]) -> Daemon {
+    Daemon::start(("--control", "control.sock"), options)
 }
 
 impl Daemon {
-    fn start(options: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let process = Command::new(PROGRAM)
-            .args(["--socket-path", "gpu.sock", "--control", "control.sock"])
-            .args(["--vram-size", "256M", "--event-log", "events.jsonl"])
-            .args(options)
-            .current_dir(folder.path())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let daemon = Self { folder, process };
-        let until = Instant::now() + PATIENCE;
-        while !daemon.path("control.sock").exists() {
-            assert!(Instant::now() < until, "it does not listen");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        daemon
-    }
-
-    fn path(&self, name: &str) -> std::path::PathBuf {
-        self.folder.path().join(name)
-    }
-
     fn ctl(&self, words: &str) -> Command {
         let mut command = Command::new(PROGRAM);
         command
             .args(["ctl", "control.sock"])
             .args(words.split_whitespace())
-            .current_dir(self.folder.path());
+            .current_dir(self.path(""));
         command
     }
 
@@ -67,14 +42,6 @@ impl Daemon {
     }
 }
 
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // It has ended already unless the test has failed.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 fn lines(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap();
     text.lines()
@@ -84,7 +51,7 @@ fn lines(path: &Path) -> Vec<Value> {
 
 #[test]
 fn the_file_is_complete_after_sigterm() {
-    let mut daemon = Daemon::start(&[]);
+    let mut daemon = start(&[]);
     for _ in 0..10 {
         let asked = daemon
             .ctl("drop-vram --mode zero --length 4096")
@@ -112,7 +79,7 @@ fn the_file_is_complete_after_sigterm() {
 
 #[test]
 fn a_file_that_has_reached_its_bound_says_so_and_the_daemon_goes_on() {
-    let mut daemon = Daemon::start(&["--event-log-limit", "4K"]);
+    let mut daemon = start(&["--event-log-limit", "4K"]);
     for _ in 0..40 {
         daemon
             .ctl("drop-vram --mode zero --length 4096")
@@ -126,7 +93,7 @@ fn a_file_that_has_reached_its_bound_says_so_and_the_daemon_goes_on() {
 
 #[test]
 fn events_are_printed_while_they_happen() {
-    let daemon = Daemon::start(&[]);
+    let daemon = start(&[]);
     let mut follow = daemon
         .ctl("events --follow --limit 3")
         .stdout(Stdio::piped())

@@ -2,46 +2,29 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod common;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
+use common::{Daemon, until};
 use guest_port::Message;
 use guest_port::testing::Vm;
 use serde_json::Value;
-use tempfile::TempDir;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_vhost-device-amdgpu");
-const PATIENCE: Duration = Duration::from_secs(60);
 /// The device's ports.
 const PORTS: usize = 3;
 const CONTROL: usize = 1;
 const TRACE: usize = 2;
 
-struct Daemon {
-    folder: TempDir,
-    process: Child,
+/// The daemon with its guest port.
+fn start(options: &[&str]) -> Daemon {
+    Daemon::start(("--guest-port", "port.sock"), options)
 }
 
 impl Daemon {
-    fn start(options: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let process = Command::new(PROGRAM)
-            .args(["--socket-path", "gpu.sock", "--guest-port", "port.sock"])
-            .args(["--vram-size", "256M", "--event-log", "events.jsonl"])
-            .args(options)
-            .current_dir(folder.path())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let daemon = Self { folder, process };
-        until("it listens", || daemon.socket().exists().then_some(()));
-        daemon
-    }
-
     fn socket(&self) -> std::path::PathBuf {
-        self.folder.path().join("port.sock")
+        self.path("port.sock")
     }
 
     /// A guest whose driver has opened all ports.
@@ -53,26 +36,19 @@ impl Daemon {
 
     /// The first event of a kind, once it is in the log.
     fn event(&self, kind: &str) -> Value {
-        let path = self.folder.path().join("events.jsonl");
+        let path = self.path("events.jsonl");
         until(kind, || {
             events(&path).into_iter().find(|event| event["event"] == kind)
         })
     }
 
     fn requests(&self) -> Vec<String> {
-        let path = self.folder.path().join("events.jsonl");
+        let path = self.path("events.jsonl");
         let events = events(&path);
         let requests = events.iter().filter(|event| event["event"] == "guest-request");
         requests
             .map(|event| event["text"].as_str().unwrap().to_owned())
             .collect()
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -86,17 +62,6 @@ fn events(path: &Path) -> Vec<Value> {
         .collect()
 }
 
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "{what}: not in time");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 fn ask(vm: &mut Vm, words: &str) -> String {
     vm.send(CONTROL, format!("{words}\n").as_bytes());
     vm.line(CONTROL)
@@ -104,7 +69,7 @@ fn ask(vm: &mut Vm, words: &str) -> String {
 
 #[test]
 fn a_guest_drops_its_vram_and_the_loss_is_in_the_event_log() {
-    let daemon = Daemon::start(&[]);
+    let daemon = start(&[]);
     let mut vm = daemon.guest();
     let before = ask(&mut vm, "state");
     assert!(before.starts_with("ok {"), "{before}");
@@ -130,7 +95,7 @@ fn a_guest_drops_its_vram_and_the_loss_is_in_the_event_log() {
 
 #[test]
 fn what_the_host_does_not_allow_is_refused_and_told() {
-    let daemon = Daemon::start(&["--guest-control", "off"]);
+    let daemon = start(&["--guest-control", "off"]);
     let mut vm = daemon.guest();
     for words in ["drop-vram poison", "state", r#"{"request":"state"}"#] {
         let answer = ask(&mut vm, words);
@@ -144,13 +109,13 @@ fn what_the_host_does_not_allow_is_refused_and_told() {
             .is_some_and(|why| why.contains("--guest-control"))
     );
     until("three", || (daemon.requests().len() == 3).then_some(()));
-    let path = daemon.folder.path().join("events.jsonl");
+    let path = daemon.path("events.jsonl");
     assert!(events(&path).iter().all(|event| event["event"] != "loss-begin"));
 }
 
 #[test]
 fn a_request_in_json_is_answered_in_json_wherever_its_bytes_break() {
-    let daemon = Daemon::start(&[]);
+    let daemon = start(&[]);
     let mut vm = daemon.guest();
     for piece in ["{\"v\":1,\"id\":7,", "\"request\":", "\"faults\"}", "\n"] {
         vm.send(CONTROL, piece.as_bytes());
@@ -179,7 +144,7 @@ fn trace(daemon: &Daemon, vm: &mut Vm, count: usize) {
     for _ in 0..count {
         vm.send(TRACE, line.as_bytes());
     }
-    let path = daemon.folder.path().join("events.jsonl");
+    let path = daemon.path("events.jsonl");
     until("the trace", || {
         let text = fs::read_to_string(&path).unwrap_or_default();
         (text.matches("guest-trace").count() >= count).then_some(())
@@ -188,7 +153,7 @@ fn trace(daemon: &Daemon, vm: &mut Vm, count: usize) {
 
 #[test]
 fn an_answer_longer_than_a_mebibyte_is_an_error() {
-    let daemon = Daemon::start(&["--guest-control", "all"]);
+    let daemon = start(&["--guest-control", "all"]);
     let mut vm = daemon.guest();
     trace(&daemon, &mut vm, 2400);
     let answer = ask(&mut vm, "events limit=65536");
@@ -206,7 +171,7 @@ fn an_answer_longer_than_a_mebibyte_is_an_error() {
 
 #[test]
 fn a_guest_that_vanishes_in_the_middle_leaves_nothing_to_the_next() {
-    let daemon = Daemon::start(&["--guest-control", "all"]);
+    let daemon = start(&["--guest-control", "all"]);
     // In the middle of a request.
     let mut vm = daemon.guest();
     vm.send(CONTROL, b"drop-vram po");
@@ -240,7 +205,7 @@ fn a_guest_that_vanishes_in_the_middle_leaves_nothing_to_the_next() {
 
 #[test]
 fn a_program_that_closes_the_port_before_it_reads_leaves_the_answer_to_the_next() {
-    let daemon = Daemon::start(&[]);
+    let daemon = start(&[]);
     let mut vm = daemon.guest();
     let port = u32::try_from(CONTROL).unwrap();
     vm.send(CONTROL, b"hang sdma0\n");
