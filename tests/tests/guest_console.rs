@@ -10,6 +10,8 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod processes;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -44,15 +46,8 @@ const LEAST: usize = 20;
 /// Memory may move about a little.
 const PRIVATE_KIB: u64 = 128;
 
-fn wait_for<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        if let Some(value) = poll() {
-            return value;
-        }
-        assert!(Instant::now() < deadline, "{what}: not within {LIMIT:?}");
-        thread::sleep(Duration::from_millis(5));
-    }
+fn wait_for<T>(what: &str, poll: impl FnMut() -> Option<T>) -> T {
+    processes::wait_for(what, LIMIT, poll)
 }
 
 /// Lines as they come, for who looks at them.

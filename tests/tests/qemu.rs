@@ -7,6 +7,8 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod processes;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
@@ -15,7 +17,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lab::args::{Form, Request};
 use lab::asic::Asic;
@@ -54,16 +56,8 @@ fn qemu() -> &'static Qemu {
     })
 }
 
-/// Polls until there is a value. What it waits for happens in another process, which tells nobody.
-fn wait_for<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        if let Some(value) = poll() {
-            return value;
-        }
-        assert!(Instant::now() < deadline, "{what}: not within {LIMIT:?}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+fn wait_for<T>(what: &str, poll: impl FnMut() -> Option<T>) -> T {
+    processes::wait_for(what, LIMIT, poll)
 }
 
 fn send_signal(process: &Supervised, signal: Signal) {
