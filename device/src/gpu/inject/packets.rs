@@ -59,27 +59,9 @@ impl Armory {
         {
             return Verdict::HangAfter(entries / 2 * 8);
         }
-        if entries > 0
-            && let Some(()) = self.fire(
-                |fault| matches!(fault, Fault::DropPte).then_some(()),
-                || format!("{entries} entries at {to}"),
-            )
-        {
-            return Verdict::Skip;
-        }
-        if uploads
-            && let Some(()) = self.fire(
-                |fault| matches!(fault, Fault::DropCopy).then_some(()),
-                || format!("to {to}"),
-            )
-        {
-            return Verdict::Skip;
-        }
-        if fills
-            && let Some(()) = self.fire(
-                |fault| matches!(fault, Fault::DropFill).then_some(()),
-                || format!("at {to}"),
-            )
+        if entries > 0 && self.drops(&Fault::DropPte, || format!("{entries} entries at {to}"))
+            || uploads && self.drops(&Fault::DropCopy, || format!("to {to}"))
+            || fills && self.drops(&Fault::DropFill, || format!("at {to}"))
         {
             return Verdict::Skip;
         }
@@ -107,6 +89,12 @@ impl Armory {
             true => QueueVerdict::Hang,
             false => QueueVerdict::Proceed,
         }
+    }
+
+    /// Whether a packet that this fault is about is passed over.
+    fn drops(&mut self, which: &Fault, detail: impl FnOnce() -> String) -> bool {
+        self.fire(|fault| (fault == which).then_some(()), detail)
+            .is_some()
     }
 
     fn delay(&mut self, engine: EngineName) -> Option<std::time::Duration> {
@@ -155,11 +143,12 @@ impl Fabric {
 
     /// The facts of a packet. Where its first byte goes decides for all of them, as it does in the statistics.
     fn facts(&self, engine: EngineName, ahead: &Ahead<'_>) -> Facts {
-        let (to, source) = match (ahead.update, ahead.packet) {
-            (Some(update), _) => (update.dst, None),
-            (None, Packet::CopyLinear(copy)) if ahead.vmid == Vmid::KERNEL => (copy.dst, Some(copy.src)),
-            (None, Packet::ConstFill(fill)) if ahead.vmid == Vmid::KERNEL => (fill.dst, None),
-            _ => (GpuVa::default(), None),
+        let kernels = ahead.vmid == Vmid::KERNEL;
+        let (to, source, fill) = match (ahead.update, ahead.packet) {
+            (Some(update), _) => (update.dst, None, false),
+            (None, Packet::CopyLinear(copy)) if kernels => (copy.dst, Some(copy.src), false),
+            (None, Packet::ConstFill(fill)) if kernels => (fill.dst, None, true),
+            _ => (GpuVa::default(), None, false),
         };
         let mut facts = Facts {
             engine,
@@ -180,7 +169,7 @@ impl Fabric {
             facts.uploads = matches!(self.place(source, Access::Read), Some(Location::System(_)))
                 && matches!(self.place(to, Access::Write), Some(Location::Vram(_)));
         }
-        if matches!(ahead.packet, Packet::ConstFill(_)) && ahead.vmid == Vmid::KERNEL {
+        if fill {
             facts.fills = matches!(self.place(to, Access::Write), Some(Location::Vram(_)));
         }
         facts
