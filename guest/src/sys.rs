@@ -142,24 +142,24 @@ pub fn wait_readable(descriptor: BorrowedFd<'_>, limit: Duration) -> bool {
 
 /// Stops the terminal from echoing and from rewriting what passes.
 pub fn make_raw(terminal: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: termios is plain integers, for which all zeros is a value.
-    let mut settings: libc::termios = unsafe { std::mem::zeroed() };
-    // SAFETY: the descriptor is open and `settings` is writable.
-    check(unsafe { libc::tcgetattr(terminal.as_raw_fd(), &raw mut settings) }.into())?;
-    settings.c_lflag &= !(libc::ECHO | libc::ECHOE | libc::ECHOK | libc::ECHONL);
-    // SAFETY: the descriptor is open and `settings` came from tcgetattr.
-    check(unsafe { libc::tcsetattr(terminal.as_raw_fd(), libc::TCSANOW, &raw const settings) }.into())
+    change_terminal(terminal, |settings| {
+        settings.c_lflag &= !(libc::ECHO | libc::ECHOE | libc::ECHOK | libc::ECHONL);
+    })
 }
 
 /// Makes the terminal pass every byte as it is, both ways.
 pub fn make_transparent(terminal: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: `settings` came from tcgetattr.
+    change_terminal(terminal, |settings| unsafe { libc::cfmakeraw(settings) })
+}
+
+fn change_terminal(terminal: BorrowedFd<'_>, change: impl FnOnce(&mut libc::termios)) -> io::Result<()> {
     // SAFETY: termios is plain integers, for which all zeros is a value.
     let mut settings: libc::termios = unsafe { std::mem::zeroed() };
     // SAFETY: the descriptor is open and `settings` is writable.
     check(unsafe { libc::tcgetattr(terminal.as_raw_fd(), &raw mut settings) }.into())?;
-    // SAFETY: `settings` came from tcgetattr.
-    unsafe { libc::cfmakeraw(&raw mut settings) };
-    // SAFETY: the descriptor is open and `settings` is complete.
+    change(&mut settings);
+    // SAFETY: the descriptor is open and `settings` came from tcgetattr.
     check(unsafe { libc::tcsetattr(terminal.as_raw_fd(), libc::TCSANOW, &raw const settings) }.into())
 }
 

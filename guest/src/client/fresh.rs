@@ -10,6 +10,7 @@ use super::length;
 use crate::drm::{Buffer, Device};
 use crate::json::Object;
 use crate::marker;
+use crate::pattern::compare;
 
 /// Size of one buffer. Many of them take blocks of VRAM that other buffers have left, wherever these lie.
 const SIZE: u64 = 1 << 20;
@@ -28,11 +29,11 @@ struct Found {
 
 impl Found {
     fn add(&mut self, contents: &[u8]) {
-        let first = contents.iter().zip(self.bytes..).find(|(byte, _)| **byte != 0);
-        self.first = self.first.or(first.map(|(byte, at)| (at, *byte)));
-        let not_empty = contents.iter().filter(|byte| **byte != 0).count();
-        self.not_empty = self.not_empty.saturating_add(not_empty as u64);
-        self.bytes = self.bytes.saturating_add(contents.len() as u64);
+        if let Some((at, _, byte, count)) = compare(&vec![0; contents.len()], contents) {
+            self.first = self.first.or(Some((self.bytes + at as u64, byte)));
+            self.not_empty += count as u64;
+        }
+        self.bytes += contents.len() as u64;
     }
 
     fn judge(&self) -> Result<(), String> {
