@@ -119,18 +119,26 @@ pub struct AttachArgs {
     /// For libvirt: print this domain (as of `virsh dumpxml --inactive`; - for standard input) with the GPU in it
     #[arg(long, value_name = "FILE")]
     pub domain: Option<PathBuf>,
-    /// For the device process: which part the GPU is
-    #[arg(long, value_enum, default_value_t = Asic::Navi21)]
-    pub asic: Asic,
-    /// For the device process: what the GPU is to the driver
-    #[arg(long, value_enum, default_value_t = Personality::BareMetal)]
-    pub personality: Personality,
-    /// For the device process: size of the GPU's memory
-    #[arg(long, value_name = "SIZE", default_value = "1G")]
-    pub vram_size: String,
+    /// What the device process is told of the GPU.
+    #[command(flatten)]
+    pub gpu: GpuArgs,
     /// For the device process: its control socket (docs/control.md)
     #[arg(long, value_name = "PATH")]
     pub control: Option<PathBuf>,
+}
+
+/// What the GPU is.
+#[derive(Debug, Args)]
+pub struct GpuArgs {
+    /// Which part the GPU is
+    #[arg(long, value_enum, default_value_t = Asic::Navi21)]
+    pub asic: Asic,
+    /// What the GPU is to the driver: the part itself, or a virtual function whose host the device process plays
+    #[arg(long, value_enum, default_value_t = Personality::BareMetal)]
+    pub personality: Personality,
+    /// Size of the GPU's memory
+    #[arg(long, value_name = "SIZE", default_value = "1G")]
+    pub vram_size: String,
 }
 
 impl AttachArgs {
@@ -142,9 +150,9 @@ impl AttachArgs {
             guest_port: self.guest_port.clone(),
             memory: self.memory,
             domain,
-            asic: self.asic,
-            personality: self.personality,
-            vram_size: self.vram_size.clone(),
+            asic: self.gpu.asic,
+            personality: self.gpu.personality,
+            vram_size: self.gpu.vram_size.clone(),
             control: self.control.clone(),
         }
     }
@@ -204,15 +212,9 @@ pub struct RunArgs {
     /// Virtual processors
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub cpus: u32,
-    /// Which part the GPU is
-    #[arg(long, value_enum, default_value_t = Asic::Navi21)]
-    pub asic: Asic,
-    /// What the GPU is to the driver: the part itself, or a virtual function whose host the device process plays
-    #[arg(long, value_enum, default_value_t = Personality::BareMetal)]
-    pub personality: Personality,
-    /// Size of the GPU's memory
-    #[arg(long, value_name = "SIZE", default_value = "1G")]
-    pub vram_size: String,
+    /// What the GPU is.
+    #[command(flatten)]
+    pub gpu: GpuArgs,
     /// Boot every guest of a run of scenarios from the start, instead of booting once per kernel and machine and going on from there
     #[arg(long)]
     pub cold: bool,
@@ -384,9 +386,9 @@ impl RunArgs {
             },
             memory: self.memory,
             cpus: self.cpus,
-            asic: self.asic,
-            personality: self.personality,
-            vram_size: self.vram_size.clone(),
+            asic: self.gpu.asic,
+            personality: self.gpu.personality,
+            vram_size: self.gpu.vram_size.clone(),
             timeout: Duration::from_secs(self.timeout),
             append: self.append.clone(),
             folder: self.run_dir.clone(),

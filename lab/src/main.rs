@@ -106,9 +106,9 @@ fn run_scenarios(
     progress: &Progress,
 ) -> Result<Verdict> {
     let scenarios = if arguments.scenarios.is_empty() {
-        catalogue::tagged(catalogue::shipped(arguments.asic)?, &arguments.tag)?
+        catalogue::tagged(catalogue::shipped(arguments.gpu.asic)?, &arguments.tag)?
     } else {
-        catalogue::named(&arguments.scenarios, arguments.asic)?
+        catalogue::named(&arguments.scenarios, arguments.gpu.asic)?
     };
     let request = runner::Request {
         scenarios,

@@ -33,7 +33,7 @@ fn run(name: &str, arguments: &[&str]) -> Vec<Outcome> {
     let mut options = arguments.options().unwrap();
     options.folder = Some(folder(name));
     let request = Request {
-        scenarios: catalogue::named(&arguments.scenarios, arguments.asic).unwrap(),
+        scenarios: catalogue::named(&arguments.scenarios, arguments.gpu.asic).unwrap(),
         kernels: arguments.kernels().unwrap(),
         controls: arguments.controls,
         cold: arguments.cold,
