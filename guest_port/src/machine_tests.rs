@@ -200,6 +200,26 @@ fn a_guest_that_does_not_read_makes_the_host_wait() {
 }
 
 #[test]
+fn a_port_has_news_when_there_is_something_to_read_or_room_and_others_have_none() {
+    let mut guest = Guest::ready();
+    let news = |guest: &mut Guest| guest.machine.turn(&mut guest.rings).news;
+    assert_eq!(news(&mut guest), 0);
+    guest.write(1, b"to read");
+    assert_eq!(news(&mut guest), bit(1));
+    guest.post(1, 1);
+    guest.machine.put(1, None, b"room");
+    assert_eq!(news(&mut guest), bit(1));
+    assert_eq!(news(&mut guest), 0);
+    // Who made room is to look at the rings only if bytes wait for it.
+    assert!(!guest.machine.waits_for_room(1));
+    for _ in 0..SIZE {
+        guest.write(1, &[0; 4096]);
+    }
+    assert_eq!(news(&mut guest), bit(1));
+    assert!(guest.machine.waits_for_room(1) && !guest.machine.waits_for_room(1));
+}
+
+#[test]
 fn a_port_that_nobody_has_open_gets_nothing() {
     let mut guest = Guest::ready();
     guest.machine.put(2, None, b"early");
