@@ -212,6 +212,9 @@ pub struct RunArgs {
     /// Virtual processors
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub cpus: u32,
+    /// Their model, as QEMU's -cpu takes it [default: "max"; under TCG without what TCG is slow at]
+    #[arg(long, value_name = "MODEL")]
+    pub cpu: Option<String>,
     /// What the GPU is.
     #[command(flatten)]
     pub gpu: GpuArgs,
@@ -386,6 +389,7 @@ impl RunArgs {
             },
             memory: self.memory,
             cpus: self.cpus,
+            cpu: self.cpu.clone(),
             asic: self.gpu.asic,
             personality: self.gpu.personality,
             vram_size: self.gpu.vram_size.clone(),

@@ -33,6 +33,19 @@ impl Accelerator {
             Self::Tcg => "tcg",
         }
     }
+
+    /// The processor of a guest, as `-cpu` takes it.
+    ///
+    /// Under TCG it has 39 address bits: with QEMU's own 40 the firmware puts large BARs just below 1 TiB, where AMD's processors keep a range
+    /// for HyperTransport and Linux finds no place for them again once the function was removed. It has no fast string instructions, since
+    /// Linux then uses `rep movsb` and `rep stosb`, which TCG executes byte by byte, and no SMAP, whose `stac` and `clac` end a translation
+    /// block each.
+    pub const fn cpu(self) -> &'static str {
+        match self {
+            Self::Kvm => "max",
+            Self::Tcg => "max,phys-bits=39,erms=off,fsrm=off,fsrs=off,fzrm=off,fsrc=off,smap=off",
+        }
+    }
 }
 
 /// Why there is no usable QEMU.
@@ -237,6 +250,8 @@ pub struct Machine {
     pub cpus: u32,
     /// What executes it.
     pub accelerator: Accelerator,
+    /// Its processors' model, as `-cpu` takes it; none for that of the accelerator.
+    pub cpu: Option<String>,
     /// The GPU.
     pub gpu: Gpu,
     /// The guest port.
@@ -286,12 +301,12 @@ impl Machine {
             .each_ref()
             .map(String::as_str));
         add(&["-smp", &self.cpus.to_string()]);
-        match self.accelerator {
-            Accelerator::Kvm => add(&["-accel", "kvm", "-cpu", "max"]),
-            // With QEMU's own 40 address bits the firmware puts large BARs just below 1 TiB, where AMD's processors keep a range
-            // for HyperTransport and Linux finds no place for them again once the function was removed.
-            Accelerator::Tcg => add(&["-accel", "tcg,thread=multi", "-cpu", "max,phys-bits=39"]),
-        }
+        let accelerator = match self.accelerator {
+            Accelerator::Kvm => "kvm",
+            Accelerator::Tcg => "tcg,thread=multi",
+        };
+        let cpu = self.cpu.as_deref().unwrap_or(self.accelerator.cpu());
+        add(&["-accel", accelerator, "-cpu", cpu]);
         add(&[
             "-chardev",
             "stdio,id=console,signal=off",
@@ -336,6 +351,7 @@ mod tests {
             memory: 2048,
             cpus: 2,
             accelerator: Accelerator::Tcg,
+            cpu: None,
             gpu: Gpu::Plugged {
                 socket: "gpu.sock".into(),
             },
@@ -372,6 +388,26 @@ mod tests {
             ..machine()
         };
         assert!(chosen.kernel_command_line().ends_with(" amdgpu.dpm=0"));
+    }
+
+    #[test]
+    fn the_processor_is_the_users_or_the_one_that_suits_the_accelerator() {
+        let cpu = |machine: Machine| {
+            let words = machine.arguments();
+            let at = words.iter().position(|word| word == "-cpu").unwrap();
+            words.get(at + 1).unwrap().to_string_lossy().into_owned()
+        };
+        assert!(cpu(machine()).contains("phys-bits=39") && cpu(machine()).contains("erms=off"));
+        let kvm = Machine {
+            accelerator: Accelerator::Kvm,
+            ..machine()
+        };
+        assert_eq!(cpu(kvm), "max");
+        let own = Machine {
+            cpu: Some("EPYC-v4".to_owned()),
+            ..machine()
+        };
+        assert_eq!(cpu(own), "EPYC-v4");
     }
 
     #[test]

@@ -62,6 +62,8 @@ pub struct Options {
     pub kernel: KernelChoice,
     /// The accelerator; none to find out.
     pub accelerator: Option<Accelerator>,
+    /// The guest's processor, as QEMU's `-cpu` takes it; none for that of the accelerator.
+    pub cpu: Option<String>,
     /// Guest memory in MiB.
     pub memory: u32,
     /// Virtual processors.
@@ -191,6 +193,7 @@ pub fn prepare(options: &Options, cache: &Cache, progress: &Progress) -> Result<
         memory: options.memory,
         cpus: options.cpus,
         accelerator: Accelerator::Tcg,
+        cpu: options.cpu.clone(),
         gpu: match &daemon {
             Some(_) => Gpu::Plugged {
                 socket: daemon::GPU_SOCKET.to_owned(),

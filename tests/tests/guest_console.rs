@@ -205,6 +205,7 @@ impl Boot {
             memory: 512,
             cpus: 2,
             accelerator: Accelerator::Tcg,
+            cpu: None,
             gpu: Gpu::None,
             port: Port::Plugged {
                 socket: port.display().to_string(),
