@@ -119,6 +119,18 @@ impl Gpu {
         }
     }
 
+    /// Waits until the probe of the driver that is bound to it has returned: its last part comes after the render node.
+    ///
+    /// A second bind of a bound function takes the device's lock, which the probe under way holds, and is then refused
+    /// (`device_driver_attach`, drivers/base/dd.c, 6.1 to 7.3).
+    pub fn wait_for_probe(&self) -> Result<(), String> {
+        match fs::write(format!("{DRIVER}/bind"), &self.address) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Ok(()),
+            Err(error) => Err(format!("{}: the end of the probe: {error}", self.address)),
+            Ok(()) => Err(format!("{} was not bound to amdgpu", self.address)),
+        }
+    }
+
     /// Takes the driver away from it.
     pub fn unbind(&self) -> Result<(), String> {
         write(&format!("{DRIVER}/unbind"), &self.address)

@@ -319,6 +319,7 @@ fn bind(gpu: &Gpu) -> Result<(), String> {
 fn wait_until_ready(gpu: &Gpu) -> Result<(), String> {
     let started = Instant::now();
     let node = gpu.wait_for_render_node(NODE_LIMIT)?;
+    gpu.wait_for_probe()?;
     let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     marker::note(
         "gpu",
