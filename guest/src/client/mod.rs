@@ -45,11 +45,11 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads `seed=1 large=20 rounds=1 hold=1 sabotage=0 churn=0`.
+    /// Reads `seed=1 large=4 rounds=1 hold=1 sabotage=0 churn=0`.
     pub fn parse(arguments: &[String]) -> Result<Self, String> {
         let mut options = Self {
             seed: 1,
-            large: 20,
+            large: 4,
             rounds: 1,
             hold: true,
             sabotage: 0,
@@ -223,7 +223,7 @@ mod tests {
     fn options_have_defaults_and_limits() {
         let parse =
             |text: &[&str]| Options::parse(&text.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
-        assert_eq!(parse(&[]).unwrap().large, 20);
+        assert_eq!(parse(&[]).unwrap().large, 4);
         assert_eq!(parse(&[]).unwrap().sabotage, 0);
         assert_eq!(parse(&["seed=7", "hold=0"]).unwrap().seed, 7);
         assert_eq!(parse(&["sabotage=3"]).unwrap().sabotage, 3);
