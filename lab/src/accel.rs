@@ -66,12 +66,17 @@ fn boots(qemu: &Qemu, machine: &Machine, scratch: &Path, progress: &Progress) ->
     works
 }
 
+/// This host since it started.
+pub fn host() -> std::io::Result<String> {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    Ok(boot.trim().to_owned())
+}
+
 /// What the answer depends on: the host's boot, the kernel, QEMU.
 fn key(qemu: &Qemu, machine: &Machine) -> String {
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     format!(
         "{} {} {}",
-        boot.trim(),
+        host().unwrap_or_default(),
         machine.kernel.release,
         qemu.version.replace(' ', "_")
     )

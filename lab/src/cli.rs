@@ -10,7 +10,7 @@ use crate::asic::Asic;
 use crate::fetch::{Sources, Suite};
 use crate::personality::Personality;
 use crate::qemu::{Accelerator, ConsoleAt};
-use crate::run::{KernelChoice, Options};
+use crate::run::{Begin, KernelChoice, Options};
 use crate::scenario::plan::Controls;
 use crate::steps::{Step, UnknownStep};
 
@@ -210,7 +210,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "MIB", default_value_t = 2048)]
     pub memory: u32,
     /// Virtual processors
-    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub cpus: u32,
     /// Their model, as QEMU's -cpu takes it [default: "max"; under TCG without what TCG is slow at]
     #[arg(long, value_name = "MODEL")]
@@ -218,12 +218,20 @@ pub struct RunArgs {
     /// What the GPU is.
     #[command(flatten)]
     pub gpu: GpuArgs,
-    /// Boot every guest of a run of scenarios from the start, instead of booting once per kernel and machine and going on from there
+    /// Boot every guest with the GPU, instead of booting once per kernel and machine without it, keeping that as a checkpoint, and plugging
+    /// the GPU into guests that go on from there
     #[arg(long)]
     pub cold: bool,
-    /// Guests of a run of scenarios that run at the same time; each keeps about two processors busy
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub jobs: u32,
+    /// Make new checkpoints, even where the cache keeps some of the same kernel, modules, firmware, machine and QEMU
+    #[arg(long, conflicts_with = "cold")]
+    pub fresh: bool,
+    /// Guests of a run of scenarios that run at the same time [default: as many as there are processors and memory for]
+    #[arg(long, value_name = "N", value_parser = parse_jobs)]
+    pub jobs: Option<usize>,
+    /// Leave it to the scheduler on which processors guests run. Otherwise a guest with one processor shares one of the host's with its
+    /// device process
+    #[arg(long)]
+    pub no_pin: bool,
     /// Limit of every step in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 180)]
     pub timeout: u64,
@@ -319,6 +327,13 @@ pub enum UsageError {
     Step(#[from] UnknownStep),
 }
 
+fn parse_jobs(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(jobs) if jobs > 0 => Ok(jobs),
+        _ => Err("expected a number of guests from 1 on".to_owned()),
+    }
+}
+
 impl SourceArgs {
     /// As the fetcher takes it.
     pub fn sources(&self, refresh: bool) -> Sources {
@@ -393,6 +408,12 @@ impl RunArgs {
             asic: self.gpu.asic,
             personality: self.gpu.personality,
             vram_size: self.gpu.vram_size.clone(),
+            pinned: !self.no_pin,
+            begin: if self.cold {
+                Begin::Boot
+            } else {
+                Begin::Checkpoint { fresh: self.fresh }
+            },
             timeout: Duration::from_secs(self.timeout),
             append: self.append.clone(),
             folder: self.run_dir.clone(),

@@ -13,6 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::splice::{Source, Splice};
 
+/// Name of the file with all that came, byte by byte.
+pub const LOG: &str = "console.log";
+/// Name of the file with its lines, each with the time at which it came.
+pub const LINES: &str = "console.jsonl";
 /// What starts a marker in a line.
 const MARK: &str = "@lab {";
 /// A line that grows beyond this without an end is cut: a guest may print anything.
@@ -138,10 +142,10 @@ pub struct Console {
 }
 
 impl Console {
-    /// Starts reading; every byte also goes to `console.log` in the folder, and every line to `console.jsonl`.
+    /// Starts reading; every byte also goes to [`LOG`] in the folder, and every line to [`LINES`].
     pub fn start(input: ChildStdin, output: ChildStdout, folder: &Path) -> io::Result<Self> {
-        let log = BufWriter::new(File::create(folder.join("console.log"))?);
-        let timed = BufWriter::new(File::create(folder.join("console.jsonl"))?);
+        let log = BufWriter::new(File::create(folder.join(LOG))?);
+        let timed = BufWriter::new(File::create(folder.join(LINES))?);
         let (sender, lines) = mpsc::sync_channel(QUEUE);
         let sink = Arc::new(Mutex::new(Sink {
             splice: Splice::default(),

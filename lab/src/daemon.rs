@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::cores::Claim;
 use crate::process::Supervised;
 
 /// Name of the device's socket in the run folder.
@@ -105,15 +106,18 @@ pub struct Daemon {
     process: Supervised,
     /// Opened once: a socket's address has room for a short path only, and this makes every path short.
     folder: File,
+    /// The processor that it is on, if it has one.
+    claim: Option<Claim>,
 }
 
 impl Daemon {
-    /// Starts it in the run folder and waits until it listens.
+    /// Starts it in the run folder and waits until it listens. It keeps the processor that it is given for as long as it lives.
     pub fn start(
         program: &Path,
         folder: &Path,
         vram_size: &str,
         extra: &[String],
+        claim: Option<Claim>,
     ) -> Result<Self, DaemonError> {
         let start_error = |source| DaemonError::Start {
             program: program.to_owned(),
@@ -123,12 +127,16 @@ impl Daemon {
         told.extend_from_slice(extra);
         let mut command = Command::new(program);
         command.args(&told).current_dir(folder);
+        if let Some(claim) = &claim {
+            claim.confine(&mut command);
+        }
         let log = folder.join("daemon.log");
         let process =
             Supervised::start("the device process", &mut command, &log, false).map_err(start_error)?;
         let mut daemon = Self {
             process,
             folder: File::open(folder).map_err(start_error)?,
+            claim,
         };
         let sockets = SOCKETS
             .iter()
@@ -161,6 +169,11 @@ impl Daemon {
     /// Its process number.
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// The processor that it is on, for the machine that it serves.
+    pub const fn claim(&self) -> Option<&Claim> {
+        self.claim.as_ref()
     }
 
     /// How it ended, if it has.
@@ -245,7 +258,7 @@ mod tests {
     fn a_process_that_ends_at_once_is_reported_with_its_words() {
         let folder = tempfile::tempdir().unwrap();
         let program = stub(folder.path(), "echo no such ASIC >&2; exit 3");
-        let error = Daemon::start(&program, folder.path(), "1G", &[])
+        let error = Daemon::start(&program, folder.path(), "1G", &[], None)
             .unwrap_err()
             .to_string();
         assert!(error.contains("no such ASIC") && error.contains('3'), "{error}");
@@ -264,7 +277,7 @@ mod tests {
     #[test]
     fn an_absent_program_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let error = Daemon::start(Path::new("/no/daemon"), folder.path(), "1G", &[])
+        let error = Daemon::start(Path::new("/no/daemon"), folder.path(), "1G", &[], None)
             .unwrap_err()
             .to_string();
         assert!(error.contains("/no/daemon"), "{error}");
@@ -276,7 +289,7 @@ mod tests {
         let body = ": > control.sock; : > gpu.sock; sleep 0.3; : > guest.sock; sleep 60";
         let program = stub(folder.path(), body);
         let console = ["--guest-console", GUEST_CONSOLE].map(str::to_owned);
-        let _daemon = Daemon::start(&program, folder.path(), "1G", &console).unwrap();
+        let _daemon = Daemon::start(&program, folder.path(), "1G", &console, None).unwrap();
         assert!(folder.path().join(GUEST_CONSOLE).exists());
     }
 
@@ -286,7 +299,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let program = stub(folder.path(), ": > gpu.sock; sleep 60");
         let listener = UnixListener::bind(folder.path().join(CONTROL_SOCKET)).unwrap();
-        let daemon = Daemon::start(&program, folder.path(), "1G", &[]).unwrap();
+        let daemon = Daemon::start(&program, folder.path(), "1G", &[], None).unwrap();
         let server = std::thread::spawn(move || {
             let (stream, _) = listener.accept().unwrap();
             let mut reader = BufReader::new(stream);
@@ -322,7 +335,7 @@ mod tests {
                 (&stream).write_all(format!("{answer}\n").as_bytes()).unwrap();
             }
         });
-        let daemon = Daemon::start(&program, folder.path(), "1G", &[]).unwrap();
+        let daemon = Daemon::start(&program, folder.path(), "1G", &[], None).unwrap();
         assert_eq!(daemon.ask("stats").unwrap()["n"], 5);
         let error = daemon.ask("stats").unwrap_err().to_string();
         assert!(error.contains("busy"), "{error}");

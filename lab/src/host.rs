@@ -64,6 +64,17 @@ impl Watch {
     }
 }
 
+/// Memory that programs can still take, in MiB; none where the kernel does not say.
+pub fn available_mib() -> Option<u64> {
+    available_in(&fs::read_to_string("/proc/meminfo").ok()?)
+}
+
+fn available_in(text: &str) -> Option<u64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = rest.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib >> 10)
+}
+
 impl Waits {
     /// Takes the count of each thread.
     fn look(&mut self, delays: impl Iterator<Item = (u32, u64)>) {
@@ -119,6 +130,13 @@ mod tests {
         waits.look([(2, 90 * MS)].into_iter());
         assert_eq!(waits.longest(), Duration::from_millis(60));
         assert!(waits.longest() > TOO_LONG);
+    }
+
+    #[test]
+    fn available_memory_is_what_the_kernel_says() {
+        let text = "MemTotal:       24576000 kB\nMemFree:  1 kB\nMemAvailable:   20480000 kB\n";
+        assert_eq!(available_in(text), Some(20_000));
+        assert_eq!(available_in("MemTotal: 1 kB\n"), None);
     }
 
     #[test]

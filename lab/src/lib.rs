@@ -8,6 +8,7 @@ pub mod cargo;
 pub mod checkpoint;
 pub mod cli;
 pub mod console;
+pub mod cores;
 pub mod cpio;
 pub mod daemon;
 pub mod fetch;

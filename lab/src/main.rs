@@ -114,7 +114,6 @@ fn run_scenarios(
         scenarios,
         kernels: arguments.kernels()?,
         controls: arguments.controls,
-        cold: arguments.cold,
         jobs: arguments.jobs,
         options: arguments.options()?,
     };

@@ -2,10 +2,12 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::attach::{self, GPU_DRIVER};
+use crate::cores::Claim;
 use crate::fetch::{Cache, FetchError};
 use crate::kernel::Kernel;
 use crate::process::Supervised;
@@ -161,6 +163,19 @@ impl Qemu {
         Ok(self)
     }
 
+    /// What tells this program from another one: where it is, how large it is, and since when.
+    pub fn identity(&self) -> io::Result<String> {
+        let is_ours = |word: &&OsString| Path::new(word).ends_with(PROGRAM);
+        let unpacked = self.leading.iter().find(is_ours).map(Path::new);
+        let path = match unpacked {
+            Some(path) => path.to_owned(),
+            None => on_path(&self.program),
+        };
+        let file = path.metadata()?;
+        let (size, since) = (file.len(), file.mtime());
+        Ok(format!("{} {} {size} {since}", self.version, path.display()))
+    }
+
     /// How it is called, for arguments of the caller's own.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
@@ -172,8 +187,17 @@ impl Qemu {
     }
 
     /// Starts a machine. Its serial console is on the process's standard input and output.
-    pub fn start(&self, machine: &Machine, folder: &Path, more: &[&str]) -> io::Result<Supervised> {
+    pub fn start(
+        &self,
+        machine: &Machine,
+        folder: &Path,
+        more: &[&str],
+        claim: Option<&Claim>,
+    ) -> io::Result<Supervised> {
         let mut command = self.command();
+        if let Some(claim) = claim {
+            claim.confine(&mut command);
+        }
         // Socket names are relative to the run folder: a long path would not fit into a socket's address.
         command.args(machine.arguments()).args(more).current_dir(folder);
         let line: Vec<_> = std::iter::once(command.get_program())
@@ -191,6 +215,18 @@ impl Qemu {
         )?;
         Supervised::start("QEMU", &mut command, &folder.join("qemu.log"), true)
     }
+}
+
+/// The file that is started by a name: found along `PATH` if the name has no slash in it.
+fn on_path(program: &Path) -> PathBuf {
+    if program.components().count() > 1 {
+        return program.to_owned();
+    }
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&folders)
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| program.to_owned())
 }
 
 /// Whether and how a machine has the GPU.
@@ -284,7 +320,8 @@ impl Machine {
         self.console == ConsoleAt::Hvc0 && matches!(self.port, Port::Plugged { .. })
     }
 
-    fn arguments(&self) -> Vec<OsString> {
+    /// What QEMU is started with.
+    pub fn arguments(&self) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = Vec::new();
         let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
         add(&[

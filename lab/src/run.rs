@@ -10,6 +10,8 @@ use serde_json::{Map, Value};
 
 use crate::accel;
 use crate::asic::Asic;
+use crate::checkpoint::{Checkpoint, Wanted};
+use crate::cores::Cores;
 use crate::daemon::{self, Daemon};
 use crate::fetch::{Cache, Suite};
 use crate::initramfs;
@@ -20,7 +22,7 @@ use crate::progress::Progress;
 use crate::qemu::{Accelerator, ConsoleAt, Gpu, Machine, Port, Qemu};
 use crate::report::{Report, StepReport, Verdict};
 use crate::scenario::kernels::Version;
-use crate::session::{Note, Reply, Session, SessionError};
+use crate::session::{Note, Reply, Session, SessionError, Start};
 use crate::steps::Step;
 use crate::summary;
 use crate::verdict::{self, Expectations};
@@ -29,6 +31,8 @@ use crate::verdict::{self, Expectations};
 const MODULES: [&str; 1] = ["amdgpu"];
 /// Those of the guest's side of the guest port.
 const PORT_MODULES: [&str; 2] = ["virtio_pci", "virtio_console"];
+/// Name of the folder with the logs of the boot up to a checkpoint.
+const CHECKPOINT: &str = "checkpoint";
 const INITRAMFS: &str = "initramfs.cpio";
 
 /// Where the kernel comes from.
@@ -55,6 +59,18 @@ impl KernelChoice {
     }
 }
 
+/// How a guest comes to the point where its driver meets the GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// It goes on from a checkpoint where it can, and the GPU is plugged in.
+    Checkpoint {
+        /// Whether that is made new, even if the cache keeps one.
+        fresh: bool,
+    },
+    /// It boots with the GPU.
+    Boot,
+}
+
 /// What is to be run.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -74,6 +90,10 @@ pub struct Options {
     pub personality: Personality,
     /// Size of the device's memory, as the device process takes it.
     pub vram_size: String,
+    /// Whether a guest with one processor stays on one of the host's, with its device.
+    pub pinned: bool,
+    /// How guests come to run.
+    pub begin: Begin,
     /// Limit of every step.
     pub timeout: Duration,
     /// Added to the kernel's command line.
@@ -108,6 +128,19 @@ pub struct Options {
     pub tolerated: Vec<String>,
 }
 
+impl Options {
+    /// The parameters of the module, if a guest can go on from where it is loaded: with a GPU, and with loading it as the first step.
+    fn module(&self) -> Option<&str> {
+        let parameters = match self.steps.first()? {
+            Step::Guest { words, .. } if words == "modprobe" => "",
+            Step::Guest { words, .. } => words.strip_prefix("modprobe amdgpu")?.trim_start(),
+            _ => return None,
+        };
+        let can = self.gpu && self.begin != Begin::Boot && self.console == ConsoleAt::Serial;
+        can.then_some(parameters)
+    }
+}
+
 /// Everything that is needed for one or more starts of a guest.
 #[derive(Debug)]
 pub struct Prepared {
@@ -123,6 +156,12 @@ pub struct Prepared {
     pub daemon_arguments: Vec<String>,
     /// Size of the device's memory.
     pub vram_size: String,
+    /// Whether a guest that takes turns with its device stays on one of the host's processors with it.
+    pub pinned: bool,
+    /// The host's processors.
+    pub cores: Cores,
+    /// The cache, where checkpoints are.
+    pub cache: PathBuf,
 }
 
 /// Finds, fetches and builds everything, and makes the run folder.
@@ -221,12 +260,20 @@ pub fn prepare(options: &Options, cache: &Cache, progress: &Progress) -> Result<
         daemon,
         daemon_arguments,
         vram_size: options.vram_size.clone(),
+        pinned: options.pinned,
+        cores: Cores::of(cache.folder()),
+        cache: cache.folder().to_owned(),
     })
 }
 
 impl Prepared {
-    /// Starts the device process and the machine.
-    pub fn start(&self) -> Result<Session> {
+    /// Starts the device process, and a guest that goes on from a checkpoint or boots.
+    pub fn start(&self, checkpoint: Option<&Checkpoint>) -> Result<Session> {
+        if let Some(checkpoint) = checkpoint
+            && let Some(daemon) = self.start_daemon(&self.folder, self.machine.cpus, &self.vram_size, &[])?
+        {
+            return Ok(checkpoint.resume(&self.qemu, daemon, &self.folder)?);
+        }
         let mut machine = self.machine.clone();
         let mut arguments: &[&str] = &[];
         if machine.console == ConsoleAt::Hvc0 && self.daemon.is_some() {
@@ -247,20 +294,30 @@ impl Prepared {
         vram_size: &str,
         more_daemon_arguments: &[String],
     ) -> Result<Session> {
-        let daemon = self.start_daemon(folder, vram_size, more_daemon_arguments)?;
+        let daemon = self.start_daemon(folder, machine.cpus, vram_size, more_daemon_arguments)?;
         Ok(Session::start(&self.qemu, machine, daemon, folder)?)
     }
 
-    /// Starts the device process, if the machine has the GPU.
+    /// Starts the device process for a machine with so many processors, if it has the GPU.
     pub fn start_daemon(
         &self,
         folder: &Path,
+        cpus: u32,
         vram_size: &str,
         more_arguments: &[String],
     ) -> Result<Option<Daemon>> {
         let arguments = [&self.daemon_arguments, more_arguments].concat();
-        let start = |program: &PathBuf| Daemon::start(program, folder, vram_size, &arguments);
-        Ok(self.daemon.as_ref().map(start).transpose()?)
+        let Some(program) = &self.daemon else {
+            return Ok(None);
+        };
+        // Several processors need several of the host's.
+        let claim = if cpus == 1 && self.pinned {
+            self.cores.claim()
+        } else {
+            None
+        };
+        let daemon = Daemon::start(program, folder, vram_size, &arguments, claim)?;
+        Ok(Some(daemon))
     }
 }
 
@@ -282,8 +339,38 @@ pub fn run(options: &Options, cache: &Cache, progress: &Progress) -> Result<(Pat
         command_line: prepared.machine.kernel_command_line(),
         ..Report::new()
     };
-    let mut session = prepared.start()?;
-    let reached_init = follow(&mut session, options, &mut report, progress);
+    let checkpoint = options.module().map(|module| {
+        Checkpoint::get(
+            &prepared.qemu,
+            Wanted {
+                machine: &prepared.machine,
+                vram_size: &prepared.vram_size,
+                module: Some(module),
+            },
+            &prepared.cache,
+            options.begin == Begin::Checkpoint { fresh: true },
+            &prepared.folder.join(CHECKPOINT),
+            options.timeout,
+            progress,
+        )
+    });
+    let checkpoint = checkpoint.and_then(|taken| match taken {
+        Ok(checkpoint) => Some(checkpoint),
+        Err(not) => {
+            let why = chain(&not.error);
+            progress.note(&format!("no checkpoint: {why}; the guest boots with the GPU"));
+            None
+        }
+    });
+    let mut session = prepared.start(checkpoint.as_ref())?;
+    let start = match &checkpoint {
+        Some(checkpoint) => {
+            report.checkpoint = Some(checkpoint.folder().to_owned());
+            Start::Resumed
+        }
+        None => Start::Cold,
+    };
+    let reached_init = follow(&mut session, start, options, &mut report, progress);
     conclude(&mut report, &session, options, reached_init);
     drop(session);
     report.seconds = started.elapsed().as_secs_f64();
@@ -291,18 +378,28 @@ pub fn run(options: &Options, cache: &Cache, progress: &Progress) -> Result<(Pat
     Ok((prepared.folder.clone(), report))
 }
 
-/// Starts the guest and does the steps; tells whether init was ever reached.
-fn follow(session: &mut Session, options: &Options, report: &mut Report, progress: &Progress) -> bool {
+/// Waits for the guest and does the steps; tells whether init was ever reached.
+fn follow(
+    session: &mut Session,
+    start: Start,
+    options: &Options,
+    report: &mut Report,
+    progress: &Progress,
+) -> bool {
     let mut reached_init = false;
-    let running = progress.start("boot");
+    let title = match start {
+        Start::Cold => "boot",
+        Start::Resumed => "checkpoint, GPU plugged in",
+    };
+    let running = progress.start(title);
     let mut step = StepReport {
-        step: "boot".to_owned(),
+        step: title.to_owned(),
         seconds: 0.0,
         failure: None,
     };
-    let result = session.wait_ready(options.timeout, &running);
+    let failure = session.arrive(start, options.timeout, &running);
     step.seconds = running.elapsed().as_secs_f64();
-    step.failure = result.err().map(|error| error.to_string());
+    step.failure = failure.unwrap_or_else(|error| Some(chain(&error)));
     end(
         running,
         step.failure.as_deref(),
@@ -597,7 +694,10 @@ const fn civil_date(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::cli::{Cli, Command};
 
     #[test]
     fn parameters_are_found_wherever_they_come_from() {
@@ -614,6 +714,29 @@ mod tests {
             ]
         );
         assert!(given_parameters(&modules[..1], "console=ttyS0 printk.devkmsg=on").is_empty());
+    }
+
+    #[test]
+    fn a_run_that_begins_with_the_driver_goes_on_from_where_its_module_is_loaded() {
+        let module = |arguments: &[&str]| {
+            let line = ["amdgpu-lab", "run"].iter().chain(arguments);
+            let Command::Run(run) = Cli::try_parse_from(line).unwrap().command else {
+                unreachable!("the line says run")
+            };
+            run.options().unwrap().module().map(str::to_owned)
+        };
+        assert_eq!(module(&[]).as_deref(), Some(""));
+        let parameters = module(&["--steps", "modprobe:amdgpu:dpm=0:msi=1,client"]);
+        assert_eq!(parameters.as_deref(), Some("dpm=0 msi=1"));
+        for boots in [
+            &["--cold"] as &[&str],
+            &["--no-gpu"],
+            &["--console", "hvc0"],
+            &["--steps", "load,bind"],
+            &["--steps", "modprobe:drm"],
+        ] {
+            assert_eq!(module(boots), None, "{boots:?}");
+        }
     }
 
     #[test]

@@ -73,6 +73,15 @@ pub enum SessionError {
     },
 }
 
+/// How a guest came to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// It boots with the GPU.
+    Cold,
+    /// It goes on from a checkpoint, and the GPU has just been plugged in.
+    Resumed,
+}
+
 /// The guest's answer to an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
@@ -95,6 +104,16 @@ pub struct Note {
     pub about: String,
     /// The facts.
     pub facts: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Note {
+    /// What a line of the console reports, if it does.
+    pub fn of(line: &Line) -> Option<Self> {
+        match line.marker()? {
+            Marker::Note { about, facts } => Some(Self { about, facts }),
+            _ => None,
+        }
+    }
 }
 
 /// A running guest. Everything is ended when it is dropped, the machine before its device.
@@ -136,7 +155,8 @@ impl Session {
             what: "start QEMU",
             source,
         };
-        let mut process = qemu.start(machine, folder, more).map_err(error)?;
+        let claim = daemon.as_ref().and_then(Daemon::claim);
+        let mut process = qemu.start(machine, folder, more, claim).map_err(error)?;
         let (input, output) = process
             .take_pipes()
             .ok_or_else(|| error(io::Error::from(io::ErrorKind::BrokenPipe)))?;
@@ -172,6 +192,11 @@ impl Session {
         &self.notes
     }
 
+    /// Takes what the guest had reported before it went on from a checkpoint.
+    pub fn remember(&mut self, notes: Vec<Note>) {
+        self.notes.splice(0..0, notes);
+    }
+
     /// The numbers of the processes that a guest consists of.
     pub fn processes(&self) -> Vec<u32> {
         let daemon = self.daemon.as_ref().map(Daemon::id);
@@ -192,6 +217,24 @@ impl Session {
             return Ok(());
         }
         self.move_console(limit, running)
+    }
+
+    /// Waits until the guest takes orders and has the GPU on its bus; gives the reason if it has not.
+    pub fn arrive(
+        &mut self,
+        start: Start,
+        limit: Duration,
+        running: &Running,
+    ) -> Result<Option<String>, SessionError> {
+        match start {
+            Start::Cold => self.wait_ready(limit, running).map(|()| None),
+            Start::Resumed => Ok(match self.order("pci-wait", limit, running)? {
+                Reply::Ended { failure } => {
+                    failure.map(|failure| format!("the GPU that was plugged in is not there: {failure}"))
+                }
+                Reply::Held { why } => Some(format!("pci-wait waits for {why}")),
+            }),
+        }
     }
 
     /// Has the guest print, and listen, at the guest port. It waits for our word at the serial port, so that nothing that it printed there
@@ -446,9 +489,7 @@ impl Session {
     }
 
     fn take(&mut self, line: Line) {
-        if let Some(Marker::Note { about, facts }) = line.marker() {
-            self.notes.push(Note { about, facts });
-        }
+        self.notes.extend(Note::of(&line));
         self.log.push(line);
     }
 

@@ -2,7 +2,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "flock, prctl, kill and termios have no safe form in std"
+    reason = "flock, prctl, sched_setaffinity, kill and termios have no safe form in std"
 )]
 
 use std::fs::File;
@@ -11,12 +11,25 @@ use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// Tries to take an exclusive lock on an open file; released when the file is closed.
+/// Who else may hold a lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lock {
+    /// All who take it shared.
+    Shared,
+    /// None.
+    Exclusive,
+}
+
+/// Tries to take a lock on an open file, or to change the one that is held; released when the file is closed.
 ///
 /// `Ok(false)` means that another process holds it.
-pub fn try_lock_exclusive(file: &File) -> io::Result<bool> {
+pub fn try_lock(file: &File, lock: Lock) -> io::Result<bool> {
+    let operation = match lock {
+        Lock::Shared => libc::LOCK_SH,
+        Lock::Exclusive => libc::LOCK_EX,
+    };
     // SAFETY: the descriptor is open for as long as `file` is borrowed.
-    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+    if unsafe { libc::flock(file.as_raw_fd(), operation | libc::LOCK_NB) } == 0 {
         return Ok(true);
     }
     let error = io::Error::last_os_error();
@@ -39,6 +52,40 @@ pub fn contain(command: &mut Command) -> &mut Command {
             }
             Ok(())
         })
+    }
+}
+
+/// Numbers of the processors that this process may run on.
+pub fn allowed_processors() -> Vec<usize> {
+    // SAFETY: a processor set is plain integers, for which all zeros is a value.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `set` is valid, exclusively borrowed and of the size that is given.
+    if unsafe { libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) } != 0 {
+        // More processors than the set has room for: whoever has so many needs no help.
+        return Vec::new();
+    }
+    let most = usize::try_from(libc::CPU_SETSIZE).unwrap_or(0);
+    // SAFETY: every number is below the size of the set.
+    (0..most)
+        .filter(|core| unsafe { libc::CPU_ISSET(*core, &set) })
+        .collect()
+}
+
+/// Makes a child run on one processor only. Its number is one of [`allowed_processors`].
+pub fn confine(command: &mut Command, core: usize) {
+    // SAFETY: a processor set is plain integers, for which all zeros is a value.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    if usize::try_from(libc::CPU_SETSIZE).is_ok_and(|most| core < most) {
+        // SAFETY: the number is below the size of the set.
+        unsafe { libc::CPU_SET(core, &mut set) };
+    }
+    // SAFETY: sched_setaffinity is async-signal-safe, and the set was copied into the closure.
+    unsafe {
+        command.pre_exec(move || {
+            // It also runs where this is refused.
+            libc::sched_setaffinity(0, size_of_val(&set), &raw const set);
+            Ok(())
+        });
     }
 }
 

@@ -40,9 +40,11 @@ fn cache() -> Cache {
     Cache::open(None, Sources::default(), Progress::stderr()).unwrap()
 }
 
-/// The options of `amdgpu-lab run`, with its defaults.
+/// The options of `amdgpu-lab run` for a guest that boots with the GPU, otherwise with its defaults.
 fn options(arguments: &[&str]) -> Options {
-    let line = ["amdgpu-lab", "run", "--accel", "tcg"].iter().chain(arguments);
+    let line = ["amdgpu-lab", "run", "--accel", "tcg", "--cold"]
+        .iter()
+        .chain(arguments);
     match Cli::try_parse_from(line).unwrap().command {
         Command::Run(arguments) => arguments.options().unwrap(),
         other => unreachable!("the line says run, not {other:?}"),

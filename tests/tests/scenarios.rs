@@ -36,7 +36,6 @@ fn run(name: &str, arguments: &[&str]) -> Vec<Outcome> {
         scenarios: catalogue::named(&arguments.scenarios, arguments.gpu.asic).unwrap(),
         kernels: arguments.kernels().unwrap(),
         controls: arguments.controls,
-        cold: arguments.cold,
         jobs: arguments.jobs,
         options,
     };

@@ -444,7 +444,7 @@ impl Cache {
         };
         let file = File::create(&path).map_err(error)?;
         let mut running = None;
-        while !sys::try_lock_exclusive(&file).map_err(error)? {
+        while !sys::try_lock(&file, sys::Lock::Exclusive).map_err(error)? {
             running
                 .get_or_insert_with(|| {
                     self.progress

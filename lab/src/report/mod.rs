@@ -13,7 +13,7 @@ pub mod timeline;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -86,6 +86,8 @@ pub struct Report {
     pub accelerator: Option<crate::qemu::Accelerator>,
     /// The kernel's command line.
     pub command_line: String,
+    /// The folder of the checkpoint that the guest went on from, with the log of everything before; none if it was booted.
+    pub checkpoint: Option<PathBuf>,
     /// How many modules the guest loaded, each time counted.
     pub modules_loaded: usize,
     /// Parameters that were given to modules, as `module: parameters`.
@@ -118,6 +120,7 @@ impl Report {
             qemu: String::new(),
             accelerator: None,
             command_line: String::new(),
+            checkpoint: None,
             modules_loaded: 0,
             given_parameters: Vec::new(),
             probe_seconds: Vec::new(),
@@ -157,7 +160,7 @@ impl Report {
             began_unix_us: 0,
             seconds: self.seconds,
             folder: folder.to_owned(),
-            checkpoint: None,
+            checkpoint: self.checkpoint.clone(),
             host_wait_ms: 0.0,
             earlier: Vec::new(),
             after: Vec::new(),
@@ -202,6 +205,13 @@ impl Report {
             "run",
             &format!("{:.1} s under {}", self.seconds, accelerator.to_uppercase()),
         );
+        let guest = match self.checkpoint {
+            Some(_) => {
+                "goes on from a checkpoint with the module loaded, then the GPU is plugged in (--cold: boots with it)"
+            }
+            None => "booted",
+        };
+        row("guest", guest);
         row("parameters", &self.parameters());
         let times: Vec<_> = self
             .probe_seconds

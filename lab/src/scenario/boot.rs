@@ -17,17 +17,8 @@ use crate::console::unix_us;
 use crate::daemon::{self, Connection};
 use crate::progress::{Progress, Running};
 use crate::run::chain;
-use crate::session::{Reply, Session, SessionError};
+use crate::session::{Reply, Session, SessionError, Start};
 use crate::verdict::{self, Expectations};
-
-/// How a guest came to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    /// It boots with the GPU.
-    Cold,
-    /// It goes on from a checkpoint, and the GPU has just been plugged in.
-    Resumed,
-}
 
 /// A guest in which scenarios run.
 #[derive(Debug)]
@@ -97,13 +88,8 @@ impl<'a> Boot<'a> {
     fn bring_up(&mut self, start: Start, machine: &Machine, running: &Running) -> Result<(), String> {
         let limit = self.limit;
         let told = |error: SessionError| chain(&error);
-        match start {
-            Start::Cold => self.session.wait_ready(limit, running).map_err(told)?,
-            Start::Resumed => {
-                if let Some(failure) = self.order("pci-wait", limit, running).map_err(told)? {
-                    return Err(format!("the GPU that was plugged in is not there: {failure}"));
-                }
-            }
+        if let Some(failure) = self.session.arrive(start, limit, running).map_err(told)? {
+            return Err(failure);
         }
         let probes = match &machine.driver {
             Driver::Absent => 0,

@@ -7,25 +7,27 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 
-use super::boot::{Boot, Start};
+use super::boot::Boot;
 use super::kernels::Version;
 use super::model::{Driver, Machine, Scenario};
 use super::outcome::{Attempt, Cell, OF_BOOT, OF_RUN, Outcome};
 use super::plan::{Controls, Group, Job, Plan, plan};
-use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::checkpoint::{Checkpoint, CheckpointError, Wanted};
 use crate::console::unix_us;
 use crate::daemon::{PORT_ARGUMENTS, PORT_SOCKET};
 use crate::fetch::Cache;
-use crate::host::{TOO_LONG, Waits, Watch};
+use crate::host::{self, TOO_LONG, Waits, Watch};
 use crate::interrupt;
 use crate::progress::Progress;
 use crate::qemu::{self, Port};
 use crate::report::files;
-use crate::run::{self, KernelChoice, Options, Prepared};
-use crate::session::Session;
+use crate::run::{self, Begin, KernelChoice, Options, Prepared};
+use crate::session::{Session, Start};
 
 /// How often a job is tried at the most.
 const MOST_ATTEMPTS: usize = 3;
+/// What a guest takes beside its own memory: QEMU, its translated code, the device process and its VRAM, as tests fill it.
+const BESIDE_GUEST_MIB: u64 = 1024;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -36,10 +38,8 @@ pub struct Request {
     pub kernels: Vec<KernelChoice>,
     /// Their controls.
     pub controls: Controls,
-    /// Whether every guest boots from the start.
-    pub cold: bool,
-    /// How many guests run at the same time.
-    pub jobs: u32,
+    /// How many guests run at the same time; none for as many as the host has room for.
+    pub jobs: Option<usize>,
     /// Everything else about the machine; its kernel and its steps do not count.
     pub options: Options,
 }
@@ -137,13 +137,12 @@ impl Bench<'_> {
                 ..self.outcome(job)
             }
         }));
-        let checkpoints = if request.cold {
-            Vec::new()
-        } else {
-            self.checkpoints(&plan.groups, progress)
+        let checkpoints = match self.options.begin {
+            Begin::Boot => Vec::new(),
+            Begin::Checkpoint { fresh } => self.checkpoints(&plan.groups, fresh, progress),
         };
         let units = units(plan.groups, &checkpoints);
-        let jobs = usize::try_from(request.jobs).unwrap_or(1);
+        let jobs = request.jobs.unwrap_or_else(|| self.room());
         if jobs <= 1 {
             outcomes.extend(units.iter().flat_map(|unit| self.unit(unit, progress)));
         } else {
@@ -151,8 +150,23 @@ impl Bench<'_> {
         }
     }
 
-    /// A checkpoint for each machine that is needed more than once, with what it is for.
-    fn checkpoints<'m>(&self, groups: &[Group<'m>], progress: &Progress) -> Vec<(&'m Machine, Checkpoint)> {
+    /// How many guests the host has processors and memory for. A guest with several processors uses as many of the host's.
+    fn room(&self) -> usize {
+        let machine = &self.prepared.machine;
+        let cpus = usize::try_from(machine.cpus).unwrap_or(1).max(1);
+        let by_memory = host::available_mib().map_or(usize::MAX, |mib| {
+            usize::try_from(mib / (u64::from(machine.memory) + BESIDE_GUEST_MIB)).unwrap_or(usize::MAX)
+        });
+        (self.prepared.cores.count() / cpus).min(by_memory).max(1)
+    }
+
+    /// A checkpoint for each kind of machine, with what it is for.
+    fn checkpoints<'m>(
+        &self,
+        groups: &[Group<'m>],
+        fresh: bool,
+        progress: &Progress,
+    ) -> Vec<(&'m Machine, Checkpoint)> {
         // Without a device process there is nothing to plug in.
         if self.prepared.daemon.is_none() {
             return Vec::new();
@@ -160,16 +174,11 @@ impl Bench<'_> {
         let mut checkpoints: Vec<(&Machine, Checkpoint)> = Vec::new();
         let mut tried: Vec<&Machine> = Vec::new();
         for machine in groups.iter().map(|group| group.machine) {
-            let guests: usize = groups
-                .iter()
-                .filter(|group| group.machine.starts_like(machine))
-                .map(|group| group.jobs.len())
-                .sum();
-            if guests < 2 || tried.iter().any(|other| other.starts_like(machine)) || interrupt::requested() {
+            if tried.iter().any(|other| other.starts_like(machine)) || interrupt::requested() {
                 continue;
             }
             tried.push(machine);
-            match self.checkpoint(machine, checkpoints.len() + 1, progress) {
+            match self.checkpoint(machine, checkpoints.len() + 1, fresh, progress) {
                 Ok(checkpoint) => checkpoints.push((machine, checkpoint)),
                 Err(error) => progress.note(&format!(
                     "no checkpoint: {}; every guest boots from the start",
@@ -185,6 +194,7 @@ impl Bench<'_> {
         &self,
         machine: &Machine,
         number: usize,
+        fresh: bool,
         progress: &Progress,
     ) -> Result<Checkpoint, CheckpointError> {
         let module = match &machine.driver {
@@ -195,11 +205,15 @@ impl Bench<'_> {
         loop {
             let name = attempt(format!("checkpoint-{number}"), earlier);
             earlier += 1;
-            let taken = Checkpoint::take(
+            let taken = Checkpoint::get(
                 &self.prepared.qemu,
-                &self.machine(machine),
-                self.vram_size(machine),
-                module,
+                Wanted {
+                    machine: &self.machine(machine),
+                    vram_size: self.vram_size(machine),
+                    module,
+                },
+                &self.prepared.cache,
+                fresh,
                 &self.prepared.folder.join(name),
                 self.options.timeout,
                 progress,
@@ -393,7 +407,9 @@ impl Bench<'_> {
         }
         let more = &more;
         if let Some(checkpoint) = checkpoint
-            && let Some(daemon) = self.prepared.start_daemon(folder, vram_size, more)?
+            && let Some(daemon) =
+                self.prepared
+                    .start_daemon(folder, self.machine(machine).cpus, vram_size, more)?
         {
             let session = checkpoint.resume(&self.prepared.qemu, daemon, folder)?;
             return Ok((Start::Resumed, session));
