@@ -225,7 +225,8 @@ pub struct RunArgs {
     /// Make new checkpoints, even where the cache keeps some of the same kernel, modules, firmware, machine and QEMU
     #[arg(long, conflicts_with = "cold")]
     pub fresh: bool,
-    /// Guests of a run of scenarios that run at the same time [default: as many as there are processors and memory for]
+    /// Guests of a run of scenarios that are busy at the same time; others may begin while some only wait for a time limit of the driver's
+    /// [default: as many as there are processors and memory for]
     #[arg(long, value_name = "N", value_parser = parse_jobs)]
     pub jobs: Option<usize>,
     /// Leave it to the scheduler on which processors guests run. Otherwise a guest with one processor shares one of the host's with its

@@ -103,13 +103,31 @@ fn delays(process: u32) -> Vec<(u32, u64)> {
         .collect()
 }
 
-fn delay(path: &Path) -> Option<u64> {
-    delay_in(&fs::read_to_string(path).ok()?)
+/// How long all threads of some processes have been on processors so far. Zero where the kernel does not count.
+pub fn time_on_processors(processes: &[u32]) -> Duration {
+    let folders = processes.iter().map(|process| format!("/proc/{process}/task"));
+    let threads = folders
+        .flat_map(|folder| fs::read_dir(folder).into_iter().flatten())
+        .flatten();
+    let times = threads.filter_map(|entry| {
+        number_in(
+            &fs::read_to_string(entry.path().join("schedstat")).ok()?,
+            ON_PROCESSOR,
+        )
+    });
+    Duration::from_nanos(times.sum())
 }
 
-/// Time on a processor, time ready to run without one, number of times on one.
-fn delay_in(text: &str) -> Option<u64> {
-    text.split_whitespace().nth(1)?.parse().ok()
+fn delay(path: &Path) -> Option<u64> {
+    number_in(&fs::read_to_string(path).ok()?, READY)
+}
+
+/// Places of the numbers in schedstat: time on a processor, time ready to run without one; then the number of times on one.
+const ON_PROCESSOR: usize = 0;
+const READY: usize = 1;
+
+fn number_in(text: &str, place: usize) -> Option<u64> {
+    text.split_whitespace().nth(place)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -140,9 +158,19 @@ mod tests {
     }
 
     #[test]
-    fn the_second_number_is_the_wait() {
-        assert_eq!(delay_in("151066 514557 2\n"), Some(514_557));
-        assert_eq!(delay_in("0\n"), None);
+    fn the_first_number_is_the_time_on_a_processor_and_the_second_the_wait() {
+        let text = "151066 514557 2\n";
+        assert_eq!(number_in(text, ON_PROCESSOR), Some(151_066));
+        assert_eq!(number_in(text, READY), Some(514_557));
+        assert_eq!(number_in("0\n", READY), None);
+    }
+
+    #[test]
+    fn this_process_has_been_on_a_processor() {
+        if Path::new("/proc/self/schedstat").exists() {
+            assert!(time_on_processors(&[std::process::id()]) > Duration::ZERO);
+        }
+        assert_eq!(time_on_processors(&[u32::MAX]), Duration::ZERO);
     }
 
     #[test]

@@ -16,4 +16,5 @@ mod parse_expect;
 pub mod plan;
 mod reader;
 pub mod runner;
+mod slots;
 pub mod timing;

@@ -12,6 +12,7 @@ use super::kernels::Version;
 use super::model::{Driver, Machine, Scenario};
 use super::outcome::{Attempt, Cell, OF_BOOT, OF_RUN, Outcome};
 use super::plan::{Controls, Group, Job, Plan, plan};
+use super::slots::{Slot, Slots};
 use crate::checkpoint::{Checkpoint, CheckpointError, Wanted};
 use crate::console::unix_us;
 use crate::daemon::{PORT_ARGUMENTS, PORT_SOCKET};
@@ -142,22 +143,27 @@ impl Bench<'_> {
             Begin::Checkpoint { fresh } => self.checkpoints(&plan.groups, fresh, progress),
         };
         let units = units(plan.groups, &checkpoints);
-        let jobs = request.jobs.unwrap_or_else(|| self.room());
-        if jobs <= 1 {
-            outcomes.extend(units.iter().flat_map(|unit| self.unit(unit, progress)));
+        let most = self.most_by_memory();
+        let busy = request.jobs.unwrap_or_else(|| self.most_busy().min(most));
+        if busy <= 1 || units.len() <= 1 {
+            outcomes.extend(units.iter().flat_map(|unit| self.unit(unit, None, progress)));
         } else {
-            outcomes.extend(self.side_by_side(&units, jobs));
+            // Guests that wait are as many again.
+            outcomes.extend(self.side_by_side(&units, &Slots::new(busy, most.clamp(busy, 2 * busy))));
         }
     }
 
-    /// How many guests the host has processors and memory for. A guest with several processors uses as many of the host's.
-    fn room(&self) -> usize {
-        let machine = &self.prepared.machine;
-        let cpus = usize::try_from(machine.cpus).unwrap_or(1).max(1);
-        let by_memory = host::available_mib().map_or(usize::MAX, |mib| {
-            usize::try_from(mib / (u64::from(machine.memory) + BESIDE_GUEST_MIB)).unwrap_or(usize::MAX)
-        });
-        (self.prepared.cores.count() / cpus).min(by_memory).max(1)
+    /// How many guests the host has processors for. A guest with several processors uses as many of the host's.
+    fn most_busy(&self) -> usize {
+        let cpus = usize::try_from(self.prepared.machine.cpus).unwrap_or(1).max(1);
+        (self.prepared.cores.count() / cpus).max(1)
+    }
+
+    /// How many guests the host has memory for.
+    fn most_by_memory(&self) -> usize {
+        let guest = u64::from(self.prepared.machine.memory) + BESIDE_GUEST_MIB;
+        let guests = host::available_mib().map_or(u64::MAX, |mib| mib / guest);
+        usize::try_from(guests).unwrap_or(usize::MAX).max(1)
     }
 
     /// A checkpoint for each kind of machine, with what it is for.
@@ -232,23 +238,31 @@ impl Bench<'_> {
     }
 
     /// Several guests at a time. The outcomes come in the order of the plan.
-    fn side_by_side(&self, units: &[Unit<'_>], jobs: usize) -> Vec<Outcome> {
+    fn side_by_side(&self, units: &[Unit<'_>], slots: &Slots) -> Vec<Outcome> {
         let next = AtomicUsize::new(0);
         let done = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
-            for _ in 0..jobs.min(units.len()) {
-                scope.spawn(|| {
-                    // A line per scenario: several that rewrite themselves would overwrite each other.
-                    let progress = Progress::lines();
-                    loop {
-                        let index = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(unit) = units.get(index) else { return };
-                        let outcomes = self.unit(unit, &progress);
-                        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-                        done.push((index, outcomes));
-                    }
-                });
+            scope.spawn(|| slots.watch());
+            let work = || {
+                // A line per scenario: several that rewrite themselves would overwrite each other.
+                let progress = Progress::lines();
+                loop {
+                    let slot = slots.enter();
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(unit) = units.get(index) else { return };
+                    let outcomes = self.unit(unit, Some(&slot), &progress);
+                    let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+                    done.push((index, outcomes));
+                }
+            };
+            let workers: Vec<_> = (0..slots.most().min(units.len()))
+                .map(|_| scope.spawn(work))
+                .collect();
+            for worker in workers {
+                // A panic comes out again at the end of the scope.
+                let _ = worker.join();
             }
+            slots.end();
         });
         let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
         done.sort_by_key(|(index, _)| *index);
@@ -256,12 +270,12 @@ impl Bench<'_> {
     }
 
     /// Does all jobs of a unit, in as many guests as it takes. A job that failed while the host was too busy to tell is done again.
-    fn unit(&self, unit: &Unit<'_>, progress: &Progress) -> Vec<Outcome> {
+    fn unit(&self, unit: &Unit<'_>, slot: Option<&Slot<'_>>, progress: &Progress) -> Vec<Outcome> {
         let mut outcomes: Vec<Outcome> = Vec::new();
         let mut earlier: Vec<Attempt> = Vec::new();
         let mut rest = unit.group.jobs.as_slice();
         while !rest.is_empty() {
-            let (mut done, left) = self.boot(unit, rest, earlier.len(), progress);
+            let (mut done, left) = self.boot(unit, rest, earlier.len(), slot, progress);
             if let Some(first) = done.first_mut() {
                 first.earlier = std::mem::take(&mut earlier);
             }
@@ -296,6 +310,7 @@ impl Bench<'_> {
         unit: &Unit<'_>,
         jobs: &'j [Job<'j>],
         tries: usize,
+        slot: Option<&Slot<'_>>,
         progress: &Progress,
     ) -> (Vec<Outcome>, &'j [Job<'j>]) {
         let machine = unit.group.machine;
@@ -333,6 +348,9 @@ impl Bench<'_> {
             Err(error) => return (unknown(format!("{error:#}"), waits), &[]),
         };
         let processes = session.processes();
+        if let Some(slot) = slot {
+            slot.runs(processes.clone());
+        }
         let watch = Watch::start(processes.clone());
         let begun = Boot::begin(
             session,
