@@ -6,6 +6,7 @@ mod client;
 mod clients;
 mod drm;
 mod flood;
+mod ioctl;
 mod json;
 mod marker;
 mod module;

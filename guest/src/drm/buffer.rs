@@ -1,8 +1,8 @@
 //! Buffers, their contents and their places in the GPU's address space.
 
 use super::device::Device;
-use super::ioctl::{self, Error, Mapping};
 use super::uapi::{self, GemClose, GemCreate, GemMmap, GemUserptr, GemVa};
+use crate::ioctl::{self, Error, Mapping};
 
 /// Where a buffer lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

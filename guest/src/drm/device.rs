@@ -4,8 +4,8 @@ use std::fs::{File, OpenOptions};
 use std::path::Path;
 
 use super::engine::{Engine, Ring};
-use super::ioctl::{self, Error};
 use super::uapi::{self, Info, InfoDevice, InfoFirmware, InfoHwIp, InfoVramGtt, Version};
+use crate::ioctl::{self, Error};
 
 /// An open render node.
 #[derive(Debug)]

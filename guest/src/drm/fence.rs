@@ -6,8 +6,8 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use super::ioctl::{self, Error};
 use super::uapi::SyncFileInfo;
+use crate::ioctl::{self, Error};
 use crate::sys;
 
 /// How it ended.

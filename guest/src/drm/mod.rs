@@ -4,17 +4,16 @@ mod buffer;
 mod device;
 mod engine;
 mod fence;
-mod ioctl;
 pub mod pm4;
 pub mod sdma;
 mod submit;
 mod uapi;
 
+pub use crate::ioctl::Error;
 pub use buffer::{Buffer, Domain};
 pub use device::{Device, DeviceInfo};
 pub use engine::{Engine, Ring};
 pub use fence::{Ended, Fence};
-pub use ioctl::Error;
 pub use submit::{Context, Submission};
 pub use uapi::FIRMWARE;
 

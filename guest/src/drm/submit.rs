@@ -6,8 +6,8 @@ use super::buffer::Buffer;
 use super::device::Device;
 use super::engine::Ring;
 use super::fence::Fence;
-use super::ioctl::{self, Error};
 use super::uapi::{self, BoList, BoListEntry, Cs, CsChunk, CsChunkIb, Ctx, FenceToHandle, WaitCs};
+use crate::ioctl::{self, Error};
 
 /// A context: what submissions belong to.
 #[derive(Debug)]

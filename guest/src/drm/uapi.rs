@@ -3,24 +3,17 @@
 //!
 //! Where the kernel has a union of input and output, the structure here is the input, and a method reads the output.
 
-/// A structure that goes with one ioctl number.
-pub trait Request {
-    /// Type of the request: whose numbers these are.
-    const TYPE: u8 = b'd';
-    /// Number; the size is the structure's.
-    const NUMBER: u8;
-    /// Whether the kernel writes back.
-    const READS_BACK: bool;
-    /// The name for messages.
-    const NAME: &'static str;
-}
+use crate::ioctl::Request;
 
+/// Type of all requests of the DRM interface.
+const TYPE: u8 = b'd';
 /// First number of a driver's own requests.
 const DRIVER: u8 = 0x40;
 
 macro_rules! request {
     ($type:ty, $number:expr, $reads_back:expr, $name:literal) => {
         impl Request for $type {
+            const TYPE: u8 = TYPE;
             const NUMBER: u8 = $number;
             const READS_BACK: bool = $reads_back;
             const NAME: &'static str = $name;
@@ -402,4 +395,31 @@ impl Request for SyncFileInfo {
 
 const fn low(value: u64) -> u32 {
     (value & 0xffff_ffff) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        BoList, Cs, Ctx, FenceToHandle, GemClose, GemCreate, GemMmap, GemUserptr, GemVa, Info, SyncFileInfo,
+        Version, WaitCs,
+    };
+    use crate::ioctl::number;
+
+    /// The values that a C compiler gives for include/uapi/drm of Linux 6.1.
+    #[test]
+    fn the_numbers_are_those_of_the_kernels_headers() {
+        assert_eq!(number::<Version>(), 0xc0406400);
+        assert_eq!(number::<GemClose>(), 0x40086409);
+        assert_eq!(number::<GemCreate>(), 0xc0206440);
+        assert_eq!(number::<GemMmap>(), 0xc0086441);
+        assert_eq!(number::<Ctx>(), 0xc0106442);
+        assert_eq!(number::<BoList>(), 0xc0186443);
+        assert_eq!(number::<Cs>(), 0xc0186444);
+        assert_eq!(number::<Info>(), 0x40206445);
+        assert_eq!(number::<GemVa>(), 0x40286448);
+        assert_eq!(number::<WaitCs>(), 0xc0206449);
+        assert_eq!(number::<GemUserptr>(), 0xc0186451);
+        assert_eq!(number::<FenceToHandle>(), 0xc0206454);
+        assert_eq!(number::<SyncFileInfo>(), 0xc0383e04);
+    }
 }

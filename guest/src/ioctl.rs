@@ -7,14 +7,25 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 
-use super::uapi::Request;
 use crate::sys;
+
+/// A structure that goes with one ioctl number.
+pub trait Request {
+    /// Type of the request: whose numbers these are.
+    const TYPE: u8;
+    /// Number; the size is the structure's.
+    const NUMBER: u8;
+    /// Whether the kernel writes back.
+    const READS_BACK: bool;
+    /// The name for messages.
+    const NAME: &'static str;
+}
 
 /// Sends a request; `arguments` says what was asked, for the message of an error.
 ///
-/// Pointers in the request are the caller's: the functions of this folder only put addresses of values there that live
+/// Pointers in the request are the caller's: only the folders of the interfaces send requests, and they only put addresses of values there that live
 /// through the call, with their true sizes.
-pub(super) fn send<R: Request>(file: &impl AsRawFd, request: &mut R, arguments: &str) -> Result<(), Error> {
+pub fn send<R: Request>(file: &impl AsRawFd, request: &mut R, arguments: &str) -> Result<(), Error> {
     let number = number::<R>();
     loop {
         // SAFETY: the descriptor is open, and `request` is a structure of the size that the number tells the kernel.
@@ -35,7 +46,7 @@ pub(super) fn send<R: Request>(file: &impl AsRawFd, request: &mut R, arguments: 
 
 /// The number of a request (asm-generic/ioctl.h): direction in 31:30 (1 write, 2 read), size in 29:16, type in 15:8,
 /// number in 7:0.
-const fn number<R: Request>() -> u64 {
+pub const fn number<R: Request>() -> u64 {
     let direction = if R::READS_BACK { 3 } else { 1 };
     (direction << 30) | ((size_of::<R>() as u64) << 16) | ((R::TYPE as u64) << 8) | R::NUMBER as u64
 }
@@ -50,7 +61,7 @@ pub struct Error {
 
 impl Error {
     /// For a call that is no request.
-    pub(super) fn new(call: &'static str, arguments: &str, source: io::Error) -> Self {
+    pub fn new(call: &'static str, arguments: &str, source: io::Error) -> Self {
         Self {
             request: call,
             arguments: arguments.to_owned(),
@@ -84,21 +95,21 @@ impl From<Error> for String {
 
 /// Memory of a buffer: a shared mapping of the driver's, or our own.
 #[derive(Debug)]
-pub(super) struct Mapping {
+pub struct Mapping {
     start: NonNull<u8>,
     length: usize,
 }
 
 impl Mapping {
     /// Maps `length` bytes at an offset that the driver gave.
-    pub(super) fn new(file: &File, offset: u64, length: usize) -> io::Result<Self> {
+    pub fn new(file: &File, offset: u64, length: usize) -> io::Result<Self> {
         let offset =
             libc::off_t::try_from(offset).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         Self::map(length, libc::MAP_SHARED, file.as_raw_fd(), offset)
     }
 
     /// Memory of this process alone, in small pages that are not there until they are touched.
-    pub(super) fn anonymous(length: usize) -> io::Result<Self> {
+    pub fn anonymous(length: usize) -> io::Result<Self> {
         let mapping = Self::map(length, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)?;
         // SAFETY: the mapping is ours, and the advice changes no contents.
         let advised = unsafe { libc::madvise(mapping.start.as_ptr().cast(), length, libc::MADV_NOHUGEPAGE) };
@@ -132,12 +143,12 @@ impl Mapping {
     }
 
     /// The address in this process, for a request that names it.
-    pub(super) fn address(&self) -> u64 {
+    pub fn address(&self) -> u64 {
         self.start.as_ptr() as u64
     }
 
     /// Copies bytes in. They must fit.
-    pub(super) fn write(&self, offset: usize, bytes: &[u8]) -> Option<()> {
+    pub fn write(&self, offset: usize, bytes: &[u8]) -> Option<()> {
         self.contains(offset, bytes.len()).then(|| {
             // SAFETY: the range was checked to lie in the mapping, which no reference points into.
             unsafe {
@@ -147,7 +158,7 @@ impl Mapping {
     }
 
     /// Copies bytes out. They must be there.
-    pub(super) fn read(&self, offset: usize, bytes: &mut [u8]) -> Option<()> {
+    pub fn read(&self, offset: usize, bytes: &mut [u8]) -> Option<()> {
         self.contains(offset, bytes.len()).then(|| {
             // SAFETY: as in `write`; the GPU may write at the same time, which can only give other bytes.
             unsafe {
@@ -173,13 +184,13 @@ impl Drop for Mapping {
 }
 
 /// Takes over a descriptor that the kernel has just made for us.
-pub(super) fn take_descriptor(descriptor: RawFd) -> Option<OwnedFd> {
+pub fn take_descriptor(descriptor: RawFd) -> Option<OwnedFd> {
     // SAFETY: the kernel installed it for this process as the answer to a request, and nobody else knows its number.
     (descriptor >= 0).then(|| unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
 /// The time of the monotonic clock in nanoseconds, which `WAIT_CS` counts in.
-pub(super) fn monotonic_nanoseconds() -> u64 {
+pub fn monotonic_nanoseconds() -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
@@ -187,31 +198,4 @@ pub(super) fn monotonic_nanoseconds() -> u64 {
     // SAFETY: `now` is writable.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::uapi::{
-        BoList, Cs, Ctx, FenceToHandle, GemClose, GemCreate, GemMmap, GemUserptr, GemVa, Info, SyncFileInfo,
-        Version, WaitCs,
-    };
-    use super::number;
-
-    /// The values that a C compiler gives for include/uapi/drm of Linux 6.1.
-    #[test]
-    fn the_numbers_are_those_of_the_kernels_headers() {
-        assert_eq!(number::<Version>(), 0xc0406400);
-        assert_eq!(number::<GemClose>(), 0x40086409);
-        assert_eq!(number::<GemCreate>(), 0xc0206440);
-        assert_eq!(number::<GemMmap>(), 0xc0086441);
-        assert_eq!(number::<Ctx>(), 0xc0106442);
-        assert_eq!(number::<BoList>(), 0xc0186443);
-        assert_eq!(number::<Cs>(), 0xc0186444);
-        assert_eq!(number::<Info>(), 0x40206445);
-        assert_eq!(number::<GemVa>(), 0x40286448);
-        assert_eq!(number::<WaitCs>(), 0xc0206449);
-        assert_eq!(number::<GemUserptr>(), 0xc0186451);
-        assert_eq!(number::<FenceToHandle>(), 0xc0206454);
-        assert_eq!(number::<SyncFileInfo>(), 0xc0383e04);
-    }
 }
