@@ -8,6 +8,7 @@ mod drm;
 mod flood;
 mod ioctl;
 mod json;
+mod kfd;
 mod marker;
 mod module;
 mod pattern;

@@ -6,6 +6,7 @@ const GUEST_STEPS: &[(&str, Probes)] = &[
     ("client", Probes::None),
     ("client-border", Probes::None),
     ("client-close", Probes::None),
+    ("client-compute", Probes::None),
     ("client-evict", Probes::None),
     ("client-fault", Probes::None),
     ("client-hang", Probes::None),

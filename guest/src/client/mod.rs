@@ -3,6 +3,7 @@
 
 mod border;
 mod churn;
+mod compute;
 mod evict;
 pub mod fresh;
 mod jobs;
@@ -18,6 +19,7 @@ use set::Client;
 
 use crate::drm::{Device, DeviceInfo, FIRMWARE};
 use crate::json::Object;
+use crate::kfd::Kfd;
 use crate::marker;
 
 const PAGE: u64 = 0x1000;
@@ -42,10 +44,12 @@ pub struct Options {
     pub sabotage: u64,
     /// Threads that map, unmap, fill and copy without end, instead of the set; 0 for none.
     pub churn: u64,
+    /// Whether its VM is a compute VM: the process is one of KFD's.
+    pub compute: bool,
 }
 
 impl Options {
-    /// Reads `seed=1 large=4 rounds=1 hold=1 sabotage=0 churn=0`.
+    /// Reads `seed=1 large=4 rounds=1 hold=1 sabotage=0 churn=0 vm=ordinary`.
     pub fn parse(arguments: &[String]) -> Result<Self, String> {
         let mut options = Self {
             seed: 1,
@@ -54,11 +58,20 @@ impl Options {
             hold: true,
             sabotage: 0,
             churn: 0,
+            compute: false,
         };
         for argument in arguments {
             let (name, value) = argument
                 .split_once('=')
                 .ok_or_else(|| format!("client: {argument:?} is not NAME=NUMBER"))?;
+            if name == "vm" {
+                options.compute = match value {
+                    "compute" => true,
+                    "ordinary" => false,
+                    _ => return Err(format!("client: vm={value:?} is not ordinary or compute")),
+                };
+                continue;
+            }
             let value: u64 = value
                 .parse()
                 .map_err(|_| format!("client: {value:?} is no number"))?;
@@ -118,7 +131,8 @@ pub fn report_device(device: &Device) -> Result<DeviceInfo, String> {
 pub fn run(node: &Path, options: Options) -> Result<(), String> {
     let started = Instant::now();
     let device = Device::open(node)?;
-    let mut client = Client::start(&device, "client", options)?;
+    let kfd = acquired(&device, options)?;
+    let mut client = Client::start(&device, kfd.as_ref(), "client", options)?;
     if options.hold {
         crate::steps::hold("client")?;
         client.copies()?;
@@ -139,7 +153,8 @@ pub fn stay(
         return churn::stay(node, name, options, next);
     }
     let device = Device::open(node)?;
-    let mut client = Client::start(&device, name, options)?;
+    let kfd = acquired(&device, options)?;
+    let mut client = Client::start(&device, kfd.as_ref(), name, options)?;
     let mut result = Ok(());
     loop {
         result = match next(result) {
@@ -147,6 +162,11 @@ pub fn stay(
             Some(order) => client.perform(&order),
         };
     }
+}
+
+/// KFD's side of a client that wants a compute VM.
+fn acquired(device: &Device, options: Options) -> Result<Option<Kfd>, String> {
+    options.compute.then(|| compute::acquire(device)).transpose()
 }
 
 impl Client<'_> {
@@ -159,6 +179,7 @@ impl Client<'_> {
             Order::Resume => self.resume(),
             Order::Remap => self.remap(),
             Order::Evict => self.evict(),
+            Order::Compute { new_context } => self.compute(*new_context),
             Order::Hang { engine, how } => self.hang(*engine, *how),
             Order::Submit { engine } => self.submit_copy(*engine),
             Order::Release => self.release(),
@@ -228,6 +249,8 @@ mod tests {
         assert_eq!(parse(&["seed=7", "hold=0"]).unwrap().seed, 7);
         assert_eq!(parse(&["sabotage=3"]).unwrap().sabotage, 3);
         assert_eq!(parse(&["churn=3"]).unwrap().churn, 3);
+        assert!(parse(&["vm=compute"]).unwrap().compute);
+        assert!(parse(&["vm=graphics"]).unwrap_err().contains("graphics"));
         assert!(parse(&["churn=99"]).unwrap_err().contains("16"));
         assert!(parse(&["large=1"]).unwrap_err().contains("512"));
         assert!(parse(&["colour=3"]).unwrap_err().contains("colour"));

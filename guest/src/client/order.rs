@@ -28,6 +28,11 @@ pub enum Order {
     Remap,
     /// Have its buffers moved out of VRAM and back, with their contents.
     Evict,
+    /// Have memory that KFD allocated filled in its compute VM.
+    Compute {
+        /// In a new context.
+        new_context: bool,
+    },
     /// Submit something that never ends.
     Hang {
         /// Where.
@@ -109,6 +114,9 @@ impl Order {
             "resume" => Self::Resume,
             "remap" => Self::Remap,
             "evict" => Self::Evict,
+            "compute" => Self::Compute {
+                new_context: arguments.one_of(["old", "new"]) == "new",
+            },
             "hang" => Self::Hang {
                 engine: arguments.engine()?,
                 how: match arguments.take("how") {

@@ -4,10 +4,11 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use super::jobs::Jobs;
-use super::{FIRST_ADDRESS, GIB, Options, PAGE, length, report_device};
+use super::{FIRST_ADDRESS, GIB, Options, PAGE, compute, length, report_device};
 use crate::drm::sdma::Commands;
 use crate::drm::{Buffer, Context, Device, Domain, Engine, Error, Ring};
 use crate::json::Object;
+use crate::kfd::{Kfd, Memory};
 use crate::marker;
 use crate::pattern::{Pattern, compare};
 
@@ -91,6 +92,8 @@ pub(super) struct Client<'a> {
     pub(super) large_vram: Placed<'a>,
     pub(super) other_vram: Placed<'a>,
     user: Placed<'a>,
+    /// What KFD allocated, in a compute VM.
+    pub(super) memory: Option<Memory<'a>>,
     /// Bytes that the engine was told to fill or copy.
     submitted: Cell<u64>,
     pub(super) totals: Totals,
@@ -98,9 +101,14 @@ pub(super) struct Client<'a> {
 
 impl<'a> Client<'a> {
     /// Makes the buffers and does the whole set, as often as the options say.
-    pub(super) fn start(device: &'a Device, name: &str, options: Options) -> Result<Self, String> {
+    pub(super) fn start(
+        device: &'a Device,
+        kfd: Option<&'a Kfd>,
+        name: &str,
+        options: Options,
+    ) -> Result<Self, String> {
         report_device(device)?;
-        let mut client = Self::new(device, name, options)?;
+        let mut client = Self::new(device, kfd, name, options)?;
         for round in 0..options.rounds.max(1) {
             // Every ring gets its turn.
             let index = usize::try_from(round).unwrap_or(0) % client.rings.len();
@@ -110,7 +118,7 @@ impl<'a> Client<'a> {
         Ok(client)
     }
 
-    fn new(device: &'a Device, name: &str, options: Options) -> Result<Self, String> {
+    fn new(device: &'a Device, kfd: Option<&'a Kfd>, name: &str, options: Options) -> Result<Self, String> {
         let rings = device.rings(Engine::Sdma)?;
         let first_ring = rings.first().copied();
         let large = options.large << 20;
@@ -148,6 +156,7 @@ impl<'a> Client<'a> {
                 Buffer::scattered(device, USER_PAGES)?,
                 FIRST_ADDRESS + 14 * GIB - 60 * PAGE,
             )?,
+            memory: kfd.map(|kfd| compute::memory(kfd, device)).transpose()?,
             submitted: Cell::new(0),
             totals: Totals {
                 sabotage: options.sabotage,
@@ -160,7 +169,11 @@ impl<'a> Client<'a> {
         self.fills()?;
         self.copies()?;
         self.reordered()?;
-        self.moved()
+        self.moved()?;
+        match self.memory {
+            Some(_) => self.compute(false),
+            None => Ok(()),
+        }
     }
 
     /// Fills: aligned, and inside a buffer with untouched bytes around.

@@ -188,7 +188,7 @@ fn map(device: &Device, handle: u32, size: u64) -> Result<Mapping, Error> {
     };
     ioctl::send(&device.file, &mut request, &format!("handle {handle}"))?;
     let length = usize::try_from(size).unwrap_or(usize::MAX);
-    Mapping::new(&device.file, request.offset(), length).map_err(|source| {
+    device.map(request.offset(), length).map_err(|source| {
         let arguments = format!("{size:#x} bytes at {:#x}", request.offset());
         Error::new("mmap", &arguments, source)
     })

@@ -1,11 +1,13 @@
 //! The render node.
 
 use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 
 use super::engine::{Engine, Ring};
 use super::uapi::{self, Info, InfoDevice, InfoFirmware, InfoHwIp, InfoVramGtt, Version};
-use crate::ioctl::{self, Error};
+use crate::ioctl::{self, Error, Mapping};
 
 /// An open render node.
 #[derive(Debug)]
@@ -49,6 +51,16 @@ impl Device {
             .open(path)
             .map_err(|error| format!("opening {}: {error}", path.display()))?;
         Ok(Self { file })
+    }
+
+    /// The open file, for an interface that takes it by number.
+    pub fn descriptor(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+
+    /// Maps what the driver has at an offset of the node.
+    pub fn map(&self, offset: u64, length: usize) -> io::Result<Mapping> {
+        Mapping::new(&self.file, offset, length)
     }
 
     /// Asks for everything that is reported.

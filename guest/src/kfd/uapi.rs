@@ -1,0 +1,96 @@
+//! The structures and numbers of KFD's interface (include/uapi/linux/kfd_ioctl.h of 6.1; later kernels still take these).
+
+use crate::ioctl::Request;
+
+/// Type of all requests.
+const TYPE: u8 = b'K';
+
+macro_rules! request {
+    ($type:ty, $number:expr, $reads_back:expr, $name:literal) => {
+        impl Request for $type {
+            const TYPE: u8 = TYPE;
+            const NUMBER: u8 = $number;
+            const READS_BACK: bool = $reads_back;
+            const NAME: &'static str = $name;
+        }
+    };
+}
+
+/// `kfd_ioctl_acquire_vm_args`: the address space of a DRM file becomes that of the process on a GPU.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AcquireVm {
+    pub drm_file: u32,
+    pub gpu: u32,
+}
+request!(AcquireVm, 0x15, false, "AMDKFD_IOC_ACQUIRE_VM");
+
+/// `kfd_ioctl_alloc_memory_of_gpu_args`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AllocMemory {
+    pub address: u64,
+    pub size: u64,
+    /// Output.
+    pub handle: u64,
+    /// Output: where the render node maps it.
+    pub mmap_offset: u64,
+    pub gpu: u32,
+    pub flags: u32,
+}
+request!(AllocMemory, 0x16, true, "AMDKFD_IOC_ALLOC_MEMORY_OF_GPU");
+
+/// The card's memory.
+pub const ALLOC_VRAM: u32 = 1 << 0;
+/// The GPU may write.
+pub const ALLOC_WRITABLE: u32 = 1 << 31;
+/// The processor reaches it.
+pub const ALLOC_PUBLIC: u32 = 1 << 29;
+
+/// `kfd_ioctl_free_memory_of_gpu_args`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FreeMemory {
+    pub handle: u64,
+}
+request!(FreeMemory, 0x17, false, "AMDKFD_IOC_FREE_MEMORY_OF_GPU");
+
+/// `kfd_ioctl_map_memory_to_gpu_args`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MapMemory {
+    pub handle: u64,
+    /// Address of the GPUs' numbers, 32 bits each.
+    pub gpus: u64,
+    pub gpu_count: u32,
+    /// Output: how many of them have it.
+    pub done: u32,
+}
+request!(MapMemory, 0x18, true, "AMDKFD_IOC_MAP_MEMORY_TO_GPU");
+
+/// `kfd_ioctl_unmap_memory_from_gpu_args`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct UnmapMemory {
+    pub handle: u64,
+    pub gpus: u64,
+    pub gpu_count: u32,
+    pub done: u32,
+}
+request!(UnmapMemory, 0x19, true, "AMDKFD_IOC_UNMAP_MEMORY_FROM_GPU");
+
+#[cfg(test)]
+mod tests {
+    use super::{AcquireVm, AllocMemory, FreeMemory, MapMemory, UnmapMemory};
+    use crate::ioctl::number;
+
+    /// The values that a C compiler gives for include/uapi/linux/kfd_ioctl.h of Linux 6.1.
+    #[test]
+    fn the_numbers_are_those_of_the_kernels_headers() {
+        assert_eq!(number::<AcquireVm>(), 0x40084b15);
+        assert_eq!(number::<AllocMemory>(), 0xc0284b16);
+        assert_eq!(number::<FreeMemory>(), 0x40084b17);
+        assert_eq!(number::<MapMemory>(), 0xc0184b18);
+        assert_eq!(number::<UnmapMemory>(), 0xc0184b19);
+    }
+}
