@@ -10,6 +10,7 @@ mod jobs;
 mod order;
 mod set;
 mod state;
+mod svm;
 
 use std::path::Path;
 use std::time::Instant;
@@ -180,6 +181,8 @@ impl Client<'_> {
             Order::Remap => self.remap(),
             Order::Evict => self.evict(),
             Order::Compute { new_context } => self.compute(*new_context),
+            Order::Prefetch => self.prefetch(),
+            Order::Shared => self.compare_shared(),
             Order::Hang { engine, how } => self.hang(*engine, *how),
             Order::Submit { engine } => self.submit_copy(*engine),
             Order::Release => self.release(),

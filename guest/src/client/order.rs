@@ -26,6 +26,10 @@ pub enum Order {
     Resume,
     /// Map something elsewhere and back, and wait for nothing.
     Remap,
+    /// Have shared memory migrated to VRAM.
+    Prefetch,
+    /// Read it by the processor, and compare it.
+    Shared,
     /// Have its buffers moved out of VRAM and back, with their contents.
     Evict,
     /// Have memory that KFD allocated filled in its compute VM.
@@ -114,6 +118,8 @@ impl Order {
             "resume" => Self::Resume,
             "remap" => Self::Remap,
             "evict" => Self::Evict,
+            "prefetch" => Self::Prefetch,
+            "shared" => Self::Shared,
             "compute" => Self::Compute {
                 new_context: arguments.one_of(["old", "new"]) == "new",
             },

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use super::jobs::Jobs;
+use super::svm::Shared;
 use super::{FIRST_ADDRESS, GIB, Options, PAGE, compute, length, report_device};
 use crate::drm::sdma::Commands;
 use crate::drm::{Buffer, Context, Device, Domain, Engine, Error, Ring};
@@ -92,6 +93,10 @@ pub(super) struct Client<'a> {
     pub(super) large_vram: Placed<'a>,
     pub(super) other_vram: Placed<'a>,
     user: Placed<'a>,
+    /// The process as KFD knows it, with a compute VM.
+    pub(super) kfd: Option<&'a Kfd>,
+    /// Its memory that is in VRAM without being a buffer.
+    pub(super) shared: Option<Shared>,
     /// What KFD allocated, in a compute VM.
     pub(super) memory: Option<Memory<'a>>,
     /// Bytes that the engine was told to fill or copy.
@@ -156,6 +161,8 @@ impl<'a> Client<'a> {
                 Buffer::scattered(device, USER_PAGES)?,
                 FIRST_ADDRESS + 14 * GIB - 60 * PAGE,
             )?,
+            kfd,
+            shared: None,
             memory: kfd.map(|kfd| compute::memory(kfd, device)).transpose()?,
             submitted: Cell::new(0),
             totals: Totals {

@@ -79,9 +79,42 @@ pub struct UnmapMemory {
 }
 request!(UnmapMemory, 0x19, true, "AMDKFD_IOC_UNMAP_MEMORY_FROM_GPU");
 
+/// `kfd_ioctl_svm_args` with this many attributes behind it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct Svm<const N: usize> {
+    pub address: u64,
+    pub size: u64,
+    pub operation: u32,
+    pub count: u32,
+    pub attributes: [SvmAttribute; N],
+}
+
+impl<const N: usize> Request for Svm<N> {
+    const TYPE: u8 = TYPE;
+    const NUMBER: u8 = 0x20;
+    const READS_BACK: bool = true;
+    const NAME: &'static str = "AMDKFD_IOC_SVM";
+}
+
+/// `kfd_ioctl_svm_attribute`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct SvmAttribute {
+    pub kind: u32,
+    pub value: u32,
+}
+
+/// `KFD_IOCTL_SVM_OP_SET_ATTR`.
+pub const SVM_SET: u32 = 0;
+/// `KFD_IOCTL_SVM_ATTR_PREFETCH_LOC`: migrate there now.
+pub const SVM_PREFETCH_LOCATION: u32 = 1;
+/// `KFD_IOCTL_SVM_ATTR_ACCESS`: this GPU has access.
+pub const SVM_ACCESS: u32 = 2;
+
 #[cfg(test)]
 mod tests {
-    use super::{AcquireVm, AllocMemory, FreeMemory, MapMemory, UnmapMemory};
+    use super::{AcquireVm, AllocMemory, FreeMemory, MapMemory, Svm, UnmapMemory};
     use crate::ioctl::number;
 
     /// The values that a C compiler gives for include/uapi/linux/kfd_ioctl.h of Linux 6.1.
@@ -92,5 +125,8 @@ mod tests {
         assert_eq!(number::<FreeMemory>(), 0x40084b17);
         assert_eq!(number::<MapMemory>(), 0xc0184b18);
         assert_eq!(number::<UnmapMemory>(), 0xc0184b19);
+        // The header's structure has no attributes; the size of those that follow it is added to the number.
+        assert_eq!(number::<Svm<0>>(), 0xc0184b20);
+        assert_eq!(number::<Svm<2>>(), 0xc0284b20);
     }
 }
