@@ -14,6 +14,7 @@ const GUEST_STEPS: &[(&str, Probes)] = &[
     ("client-prefetch", Probes::None),
     ("client-release", Probes::None),
     ("client-remap", Probes::None),
+    ("client-reset-event", Probes::None),
     ("client-resume", Probes::None),
     ("client-shared", Probes::None),
     ("client-state", Probes::None),

@@ -1,13 +1,13 @@
 //! A client whose address space is a compute VM: KFD's process, and memory that KFD allocated.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::set::Client;
 use super::{FIRST_ADDRESS, GIB, length};
 use crate::drm::Device;
 use crate::drm::sdma::Commands;
 use crate::json::Object;
-use crate::kfd::{Kfd, Memory};
+use crate::kfd::{Kfd, Memory, ResetEvent};
 use crate::marker;
 use crate::pci::Gpu;
 
@@ -33,7 +33,36 @@ pub(super) fn memory<'a>(kfd: &'a Kfd, device: &Device) -> Result<Memory<'a>, St
     Memory::new(kfd, device, ADDRESS, SIZE)
 }
 
+/// The event that a reset signals, made before there is one.
+pub(super) fn event(kfd: &Kfd) -> Result<ResetEvent<'_>, String> {
+    Ok(ResetEvent::new(kfd)?)
+}
+
 impl Client<'_> {
+    /// Waits for the event of a reset, and reports what KFD says with it.
+    pub(super) fn reset_event(&self, limit: Duration) -> Result<(), String> {
+        let event = self
+            .event
+            .as_ref()
+            .ok_or("client-reset-event: the client was not opened with vm=compute")?;
+        let exception = event.wait(limit)?.ok_or_else(|| {
+            format!(
+                "KFD signalled no reset (HW_EXCEPTION) within {} ms",
+                limit.as_millis()
+            )
+        })?;
+        marker::note(
+            "reset-event",
+            &Object::new()
+                .text("name", &self.name)
+                .number("reset_type", exception.reset_type.into())
+                .number("reset_cause", exception.reset_cause.into())
+                .number("memory_lost", exception.memory_lost.into())
+                .text("gpu_id", &format!("{:#x}", exception.gpu)),
+        );
+        Ok(())
+    }
+
     /// Has SDMA fill KFD's memory by a job of the DRM context, or of a new one, and compares each dword.
     pub(super) fn compute(&mut self, new_context: bool) -> Result<(), String> {
         if new_context {

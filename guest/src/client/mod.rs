@@ -181,6 +181,7 @@ impl Client<'_> {
             Order::Remap => self.remap(),
             Order::Evict => self.evict(),
             Order::Compute { new_context } => self.compute(*new_context),
+            Order::ResetEvent { limit } => self.reset_event(*limit),
             Order::Prefetch => self.prefetch(),
             Order::Shared => self.compare_shared(),
             Order::Hang { engine, how } => self.hang(*engine, *how),

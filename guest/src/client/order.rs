@@ -26,6 +26,11 @@ pub enum Order {
     Resume,
     /// Map something elsewhere and back, and wait for nothing.
     Remap,
+    /// Wait for what KFD says of a reset.
+    ResetEvent {
+        /// So long.
+        limit: Duration,
+    },
     /// Have shared memory migrated to VRAM.
     Prefetch,
     /// Read it by the processor, and compare it.
@@ -118,6 +123,9 @@ impl Order {
             "resume" => Self::Resume,
             "remap" => Self::Remap,
             "evict" => Self::Evict,
+            "reset-event" => Self::ResetEvent {
+                limit: Duration::from_millis(arguments.number("limit")?.unwrap_or(2000_u32).into()),
+            },
             "prefetch" => Self::Prefetch,
             "shared" => Self::Shared,
             "compute" => Self::Compute {

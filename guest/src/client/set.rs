@@ -9,7 +9,7 @@ use super::{FIRST_ADDRESS, GIB, Options, PAGE, compute, length, report_device};
 use crate::drm::sdma::Commands;
 use crate::drm::{Buffer, Context, Device, Domain, Engine, Error, Ring};
 use crate::json::Object;
-use crate::kfd::{Kfd, Memory};
+use crate::kfd::{Kfd, Memory, ResetEvent};
 use crate::marker;
 use crate::pattern::{Pattern, compare};
 
@@ -95,6 +95,8 @@ pub(super) struct Client<'a> {
     user: Placed<'a>,
     /// The process as KFD knows it, with a compute VM.
     pub(super) kfd: Option<&'a Kfd>,
+    /// What a reset signals to it.
+    pub(super) event: Option<ResetEvent<'a>>,
     /// Its memory that is in VRAM without being a buffer.
     pub(super) shared: Option<Shared>,
     /// What KFD allocated, in a compute VM.
@@ -162,6 +164,7 @@ impl<'a> Client<'a> {
                 FIRST_ADDRESS + 14 * GIB - 60 * PAGE,
             )?,
             kfd,
+            event: kfd.map(compute::event).transpose()?,
             shared: None,
             memory: kfd.map(|kfd| compute::memory(kfd, device)).transpose()?,
             submitted: Cell::new(0),

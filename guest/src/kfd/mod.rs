@@ -3,6 +3,7 @@
 //! `/dev/kfd` makes the process one of KFD's; `AMDKFD_IOC_ACQUIRE_VM` turns the VM of an open render node into a compute VM
 //! (amdgpu_vm.c, `amdgpu_vm_make_compute`), in which jobs of that render node's contexts still run.
 
+mod event;
 mod svm;
 mod uapi;
 
@@ -12,6 +13,7 @@ use std::path::Path;
 use crate::drm::Device;
 use crate::ioctl::{self, Error, Mapping};
 use crate::pci::Gpu;
+pub use event::ResetEvent;
 pub use svm::Range;
 use uapi::{AcquireVm, AllocMemory, FreeMemory, MapMemory, UnmapMemory};
 

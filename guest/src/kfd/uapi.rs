@@ -79,6 +79,57 @@ pub struct UnmapMemory {
 }
 request!(UnmapMemory, 0x19, true, "AMDKFD_IOC_UNMAP_MEMORY_FROM_GPU");
 
+/// `kfd_ioctl_create_event_args`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CreateEvent {
+    pub page_offset: u64,
+    pub trigger_data: u32,
+    pub kind: u32,
+    pub auto_reset: u32,
+    pub node: u32,
+    /// Output.
+    pub event: u32,
+    pub slot: u32,
+}
+request!(CreateEvent, 0x08, true, "AMDKFD_IOC_CREATE_EVENT");
+
+/// `KFD_IOC_EVENT_HW_EXCEPTION`: the GPU was reset.
+pub const EVENT_HW_EXCEPTION: u32 = 3;
+
+/// `kfd_ioctl_wait_events_args`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WaitEvents {
+    /// Address of [`EventData`], one for each event.
+    pub events: u64,
+    pub count: u32,
+    pub all: u32,
+    pub milliseconds: u32,
+    /// Output.
+    pub result: u32,
+}
+request!(WaitEvents, 0x0c, true, "AMDKFD_IOC_WAIT_EVENTS");
+
+/// `KFD_IOC_WAIT_RESULT_COMPLETE`.
+pub const WAIT_COMPLETE: u32 = 0;
+/// `KFD_IOC_WAIT_RESULT_TIMEOUT`.
+pub const WAIT_TIMEOUT: u32 = 1;
+
+/// `kfd_event_data` of a hardware exception: `kfd_hsa_hw_exception_data` in a union that is 32 bytes long.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EventData {
+    pub reset_type: u32,
+    pub reset_cause: u32,
+    pub memory_lost: u32,
+    pub gpu: u32,
+    pub rest_of_union: [u64; 2],
+    pub extension: u64,
+    pub event: u32,
+    pub pad: u32,
+}
+
 /// `kfd_ioctl_svm_args` with this many attributes behind it.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
@@ -114,7 +165,9 @@ pub const SVM_ACCESS: u32 = 2;
 
 #[cfg(test)]
 mod tests {
-    use super::{AcquireVm, AllocMemory, FreeMemory, MapMemory, Svm, UnmapMemory};
+    use super::{
+        AcquireVm, AllocMemory, CreateEvent, EventData, FreeMemory, MapMemory, Svm, UnmapMemory, WaitEvents,
+    };
     use crate::ioctl::number;
 
     /// The values that a C compiler gives for include/uapi/linux/kfd_ioctl.h of Linux 6.1.
@@ -125,6 +178,9 @@ mod tests {
         assert_eq!(number::<FreeMemory>(), 0x40084b17);
         assert_eq!(number::<MapMemory>(), 0xc0184b18);
         assert_eq!(number::<UnmapMemory>(), 0xc0184b19);
+        assert_eq!(number::<CreateEvent>(), 0xc0204b08);
+        assert_eq!(number::<WaitEvents>(), 0xc0184b0c);
+        assert_eq!(size_of::<EventData>(), 48);
         // The header's structure has no attributes; the size of those that follow it is added to the number.
         assert_eq!(number::<Svm<0>>(), 0xc0184b20);
         assert_eq!(number::<Svm<2>>(), 0xc0284b20);
