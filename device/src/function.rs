@@ -12,7 +12,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use crate::asic::AsicProfile;
 use crate::event::{Event, Feed, ResetKind};
-use crate::gpu::{Gpu, GpuConfig, GpuError, State, Work};
+use crate::gpu::{AccessCount, Gpu, GpuConfig, GpuError, RegisterAccesses, State, Work};
 use crate::images::vbios;
 use crate::limited::limited;
 use crate::memory::{DeviceMemory, Vram, VramError};
@@ -66,6 +66,38 @@ pub struct FunctionState {
     pub gpu: State,
 }
 
+/// Accesses that came from the front end since the daemon started, by region, and those to registers by block. An access is what one message
+/// asks for: those to memory that the front end has mapped are not seen here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Accesses {
+    /// PCI configuration space.
+    pub config: AccessCount,
+    /// The expansion ROM.
+    pub rom: AccessCount,
+    /// BAR 0: VRAM. The front end has mapped it, so that none come as a rule.
+    pub vram: AccessCount,
+    /// BAR 2.
+    pub doorbells: AccessCount,
+    /// BAR 5.
+    pub registers: AccessCount,
+    /// BAR 5 by block: dwords, or bytes where those can be accessed by themselves.
+    pub blocks: RegisterAccesses,
+}
+
+impl Accesses {
+    /// That of a region; `None` of a BAR that does not exist.
+    const fn of(&mut self, region: Region) -> Option<&mut AccessCount> {
+        match region {
+            Region::Config => Some(&mut self.config),
+            Region::Rom => Some(&mut self.rom),
+            Region::Bar(VRAM_BAR) => Some(&mut self.vram),
+            Region::Bar(DOORBELL_BAR) => Some(&mut self.doorbells),
+            Region::Bar(REGISTER_BAR) => Some(&mut self.registers),
+            Region::Bar(_) => None,
+        }
+    }
+}
+
 /// The GPU behind its PCI function.
 #[derive(Debug)]
 pub struct GpuFunction {
@@ -79,6 +111,7 @@ pub struct GpuFunction {
     msi: Option<EventFd>,
     epoch: Instant,
     refused: u64,
+    accesses: Accesses,
 }
 
 impl GpuFunction {
@@ -154,6 +187,7 @@ impl GpuFunction {
             msi: None,
             epoch,
             refused: 0,
+            accesses: Accesses::default(),
         })
     }
 
@@ -193,6 +227,14 @@ impl GpuFunction {
     /// Accesses that did not suit their region, since the start.
     pub const fn refused(&self) -> u64 {
         self.refused
+    }
+
+    /// Accesses since the start.
+    pub const fn accesses(&self) -> Accesses {
+        Accesses {
+            blocks: *self.gpu.register_accesses(),
+            ..self.accesses
+        }
     }
 
     /// The events, for other threads.
@@ -399,6 +441,9 @@ impl PciFunction for GpuFunction {
     }
 
     fn read(&mut self, region: Region, offset: u64, data: &mut [u8]) -> Result<(), RequestError> {
+        if let Some(count) = self.accesses.of(region) {
+            count.reads += 1;
+        }
         if self.gpu.is_off_bus() {
             data.fill(0xff);
             return Ok(());
@@ -435,6 +480,9 @@ impl PciFunction for GpuFunction {
     }
 
     fn write(&mut self, region: Region, offset: u64, data: &[u8]) -> Result<(), RequestError> {
+        if let Some(count) = self.accesses.of(region) {
+            count.writes += 1;
+        }
         self.tick();
         if self.gpu.is_off_bus() {
             return Ok(());

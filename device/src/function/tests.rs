@@ -98,6 +98,56 @@ fn the_rom_is_the_vbios_and_cannot_be_written() {
 }
 
 #[test]
+fn accesses_are_counted_by_region_and_by_block_answered_or_not() {
+    const COUNT: fn(u64, u64) -> AccessCount = |reads, writes| AccessCount { reads, writes };
+    const MM_DATA: u64 = 0x4;
+    const PCIE_INDEX2: u64 = 0x38;
+    const UNOWNED: u64 = 0xf_0000;
+    let mut function = function();
+    assert_eq!(
+        function.accesses(),
+        Accesses::default(),
+        "the device's own start does not count"
+    );
+    // The window, here on a register of another block: it is the window that was accessed.
+    set_register(&mut function, MM_INDEX, u32::try_from(C2PMSG_36).unwrap());
+    register(&mut function, MM_DATA);
+    set_register(&mut function, PCIE_INDEX2, 0);
+    register(&mut function, RCC_CONFIG_MEMSIZE);
+    // Two registers by one access.
+    let mut both = [0; 8];
+    function
+        .read(Region::Bar(REGISTER_BAR), C2PMSG_35, &mut both)
+        .unwrap();
+    set_register(&mut function, UNOWNED, 1);
+    function.read(Region::Config, 0, &mut [0; 2]).unwrap();
+    function.write(Region::Bar(DOORBELL_BAR), 0, &[0; 8]).unwrap();
+    vram(&mut function, 0);
+    let expected = Accesses {
+        config: COUNT(1, 0),
+        rom: COUNT(0, 0),
+        vram: COUNT(1, 0),
+        doorbells: COUNT(0, 1),
+        registers: COUNT(3, 3),
+        blocks: RegisterAccesses {
+            mm_window: COUNT(1, 1),
+            smn_window: COUNT(0, 1),
+            nbio: COUNT(1, 0),
+            psp: COUNT(2, 0),
+            unmodelled: COUNT(0, 1),
+            ..RegisterAccesses::default()
+        },
+    };
+    assert_eq!(function.accesses(), expected);
+    // In D3hot the function does not answer; the access is seen all the same.
+    const PM_CONTROL: u64 = 0x54;
+    function.write(Region::Config, PM_CONTROL, &[3, 0]).unwrap();
+    assert_eq!(register(&mut function, RCC_CONFIG_MEMSIZE), u32::MAX);
+    assert_eq!(function.accesses().registers, COUNT(4, 3));
+    assert_eq!(function.accesses().blocks, expected.blocks, "it reached no block");
+}
+
+#[test]
 fn bus_mastering_opens_and_closes_guest_memory() {
     let mut function = function();
     assert!(!function.gpu().memory().guest.bus_master());

@@ -21,7 +21,7 @@ use crate::sriov::{Mailbox, MailboxEffect};
 
 /// Who owns a register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Owner {
+pub(super) enum Owner {
     Nbio,
     Mailbox,
     Plain,
@@ -206,8 +206,18 @@ impl Fabric {
             || owner == Owner::Plain && Plain::is_always_on(offset)
     }
 
+    /// Who has a register.
+    pub(super) fn owner(&self, offset: RegOffset) -> Option<Owner> {
+        self.router.owner(offset)
+    }
+
     pub(super) fn read(&mut self, offset: RegOffset) -> u32 {
-        let Some(owner) = self.router.owner(offset) else {
+        self.read_of(self.owner(offset), offset)
+    }
+
+    /// Reads a register whose owner is known already.
+    pub(super) fn read_of(&mut self, owner: Option<Owner>, offset: RegOffset) -> u32 {
+        let Some(owner) = owner else {
             if self.ledger.unmodelled(offset, Direction::Read) {
                 log::info!(target: "amdgpu::mmio", "unimplemented: read of register {offset}, gives 0");
             }
@@ -261,7 +271,12 @@ impl Fabric {
     }
 
     pub(super) fn write(&mut self, offset: RegOffset, value: u32) {
-        let Some(owner) = self.router.owner(offset) else {
+        self.write_of(self.owner(offset), offset, value);
+    }
+
+    /// Writes a register whose owner is known already.
+    pub(super) fn write_of(&mut self, owner: Option<Owner>, offset: RegOffset, value: u32) {
+        let Some(owner) = owner else {
             if self.ledger.unmodelled(offset, Direction::Write(value)) {
                 log::info!(target: "amdgpu::mmio", "unimplemented: write of {value:#x} to register {offset}, dropped");
             }
@@ -336,17 +351,16 @@ impl Fabric {
         Mailbox::lane(byte).map(|shift| self.mailbox.read_lane(shift))
     }
 
-    /// Writes a byte that can be accessed by itself; tells whether it is one.
-    pub(super) fn write_lane(&mut self, byte: u32, value: u8) -> bool {
+    /// Writes a byte, if it can be accessed by itself.
+    pub(super) fn write_lane(&mut self, byte: u32, value: u8) {
         let Some(shift) = Mailbox::lane(byte) else {
-            return false;
+            return;
         };
         let mut effects = Effects::default();
         self.mailbox.write_lane(shift, value, &mut effects);
         for effect in effects.take() {
             self.effects.push(Effect::Mailbox(effect));
         }
-        true
     }
 
     /// Whether a register belongs to a virtual function whatever the host lets it do: the bus interface and the mailbox.

@@ -4,6 +4,7 @@
 //! due. The order of what a guest can see is a contract: data, then the fence, then the entry in the interrupt ring, then that
 //! ring's write pointer, then the interrupt.
 
+mod accesses;
 mod bus;
 mod effects;
 mod engines;
@@ -17,6 +18,7 @@ mod reset;
 mod sriov;
 mod state;
 
+pub use accesses::{AccessCount, RegisterAccesses};
 pub use inject::{ArmedView, EngineName, Fault, HangWhen, InjectError, InterruptPart, Order, ResetFailure};
 pub use loss::{Loss, LossMode, POISON};
 pub use oracle::report::{By, SpaceReport, Sums};
@@ -130,6 +132,7 @@ pub struct Gpu {
     oracle: Oracle,
     resets: ResetCounts,
     journal: Journal,
+    accesses: RegisterAccesses,
     late: Late,
     presence: Presence,
     off_bus: bool,
@@ -177,6 +180,7 @@ impl Gpu {
             oracle: Oracle::default(),
             resets: ResetCounts::default(),
             journal: Journal::default(),
+            accesses: RegisterAccesses::default(),
             late: Late::default(),
             presence: Presence::default(),
             off_bus: false,
@@ -235,10 +239,12 @@ impl Gpu {
 
     /// Reads a register of BAR 5.
     pub fn read_register(&mut self, offset: RegOffset) -> u32 {
+        let owner = self.fabric.owner(offset);
+        self.accesses.of(owner, offset).add(Direction::Read);
         if !self.answers() || !self.may_access(offset, Direction::Read) {
             return u32::MAX;
         }
-        let value = self.fabric.read(offset);
+        let value = self.fabric.read_of(owner, offset);
         if let Some(times) = self.fabric.ledger.read(offset, value) {
             let name = self.fabric.name(offset);
             limited!(Warn, target: "amdgpu::mmio", "guest spins on {name} ({offset}): read {times} times, always {value:#x}");
@@ -249,11 +255,14 @@ impl Gpu {
 
     /// Writes a register of BAR 5.
     pub fn write_register(&mut self, offset: RegOffset, value: u32) {
-        if !self.answers() || !self.may_access(offset, Direction::Write(value)) {
+        let direction = Direction::Write(value);
+        let owner = self.fabric.owner(offset);
+        self.accesses.of(owner, offset).add(direction);
+        if !self.answers() || !self.may_access(offset, direction) {
             return;
         }
         self.fabric.ledger.write();
-        self.fabric.write(offset, value);
+        self.fabric.write_of(owner, offset, value);
         self.settle();
     }
 
@@ -287,6 +296,11 @@ impl Gpu {
         } else {
             log::debug!(target: "amdgpu::doorbell", "guest error: doorbell {index:#x} belongs to no queue");
         }
+    }
+
+    /// Accesses of the guest's CPUs to BAR 5, by block.
+    pub const fn register_accesses(&self) -> &RegisterAccesses {
+        &self.accesses
     }
 
     /// Whether an interrupt has become due since the last call.

@@ -134,17 +134,21 @@ impl Gpu {
     /// Reads a byte of BAR 5 that can be accessed by itself. None: that is none.
     pub fn read_register_byte(&mut self, byte: u32) -> Option<u8> {
         let value = self.fabric.read_lane(byte)?;
+        self.accesses.mailbox.add(Direction::Read);
         Some(if self.answers() { value } else { u8::MAX })
     }
 
     /// Writes a byte of BAR 5 that can be accessed by itself; tells whether it is one.
     pub fn write_register_byte(&mut self, byte: u32, value: u8) -> bool {
-        if !self.answers() {
-            return self.fabric.read_lane(byte).is_some();
+        if self.fabric.read_lane(byte).is_none() {
+            return false;
         }
-        let taken = self.fabric.write_lane(byte, value);
-        self.settle();
-        taken
+        self.accesses.mailbox.add(Direction::Write(value.into()));
+        if self.answers() {
+            self.fabric.write_lane(byte, value);
+            self.settle();
+        }
+        true
     }
 
     /// Whether an access from outside is carried out: a virtual function that runs leaves most registers to its host. Counts those that are

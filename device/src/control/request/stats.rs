@@ -6,14 +6,15 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{RequestError, value};
-use crate::function::GpuFunction;
+use crate::function::{Accesses, GpuFunction};
 use crate::gpu::Stats;
 
-/// The counters, with the process beside them.
+/// The counters, with the function's accesses and the process beside them.
 #[derive(Debug, Serialize)]
 struct Answer {
     #[serde(flatten)]
     stats: Stats,
+    accesses: Accesses,
     process: Process,
 }
 
@@ -62,6 +63,7 @@ impl Process {
 pub(super) fn answer(function: &GpuFunction) -> Result<Value, RequestError> {
     value(&Answer {
         stats: function.gpu().stats(),
+        accesses: function.accesses(),
         process: Process::now(),
     })
 }
