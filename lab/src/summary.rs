@@ -35,6 +35,11 @@ pub fn counters(answer: &Value) -> Vec<(&'static str, String)> {
             ),
         ));
     }
+    rows.extend(
+        result
+            .get("accesses")
+            .map(|counts| ("accesses", accesses(counts))),
+    );
     if let Some(resets) = result.get("resets").and_then(Value::as_object) {
         let resets: Vec<_> = resets
             .iter()
@@ -46,6 +51,41 @@ pub fn counters(answer: &Value) -> Vec<(&'static str, String)> {
         rows.push(("resets", resets.join(", ")));
     }
     rows
+}
+
+/// How many of the blocks that are accessed most are named.
+const BLOCKS: usize = 5;
+
+/// Accesses that the device had to answer: each costs a guest a round trip.
+fn accesses(counts: &Value) -> String {
+    let total = |count: &Value| number(count, "reads").saturating_add(number(count, "writes"));
+    let of = |name: &str| counts.get(name).map_or(0, total);
+    let mut blocks: Vec<_> = counts
+        .get("blocks")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .map(|(name, count)| (total(count), name))
+        .filter(|(count, _)| *count > 0)
+        .collect();
+    blocks.sort_unstable_by_key(|(count, name)| (std::cmp::Reverse(*count), *name));
+    let blocks: Vec<_> = blocks
+        .into_iter()
+        .take(BLOCKS)
+        .map(|(count, name)| format!("{name} {count}"))
+        .collect();
+    let blocks = if blocks.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", blocks.join(", "))
+    };
+    format!(
+        "{} of registers{blocks}, {} of doorbells, {} of VRAM, {} of config space",
+        of("registers"),
+        of("doorbells"),
+        of("vram"),
+        of("config")
+    )
 }
 
 /// The packets that wrote page tables, by kind and place.
@@ -300,6 +340,24 @@ mod tests {
             "engine 0: 5 packets, 20 MiB copied, 5 B filled, 0 faults"
         );
         assert_eq!(rows[1].1, "2 of the PCI function, 1 MODE1");
+    }
+
+    #[test]
+    fn accesses_are_told_with_the_blocks_that_have_most() {
+        let count = |reads: u64, writes: u64| serde_json::json!({ "reads": reads, "writes": writes });
+        let answer = serde_json::json!({ "result": { "accesses": {
+            "registers": count(20, 8), "doorbells": count(0, 3), "config": count(4, 1),
+            "blocks": { "gc": count(1, 1), "ih": count(0, 0), "mm_window": count(12, 3), "nbio": count(5, 0),
+                        "psp": count(2, 1), "smu": count(1, 1), "sdma": count(0, 1) },
+        }}});
+        assert_eq!(
+            counters(&answer),
+            [(
+                "accesses",
+                "28 of registers (mm_window 15, nbio 5, psp 3, gc 2, smu 2), 3 of doorbells, 0 of VRAM, 5 of config space"
+                    .to_owned()
+            )]
+        );
     }
 
     #[test]
