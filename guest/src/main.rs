@@ -9,6 +9,7 @@ mod flood;
 mod ioctl;
 mod json;
 mod kfd;
+mod latency;
 mod marker;
 mod module;
 mod pattern;

@@ -62,6 +62,11 @@ impl Gpu {
             .to_owned()
     }
 
+    /// A file of that folder.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
     /// The name of its render node, if a driver made one.
     pub fn render_node(&self) -> Option<String> {
         fs::read_dir(self.folder.join("drm"))

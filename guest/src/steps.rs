@@ -13,7 +13,7 @@ use crate::flood::Flood;
 use crate::json::Object;
 use crate::pci::{self, Gpu};
 use crate::sys::{self, End};
-use crate::{background, client, clients, marker, module, port, power, recovery};
+use crate::{background, client, clients, latency, marker, module, port, power, recovery};
 
 /// How long a driver that was loaded or bound may take until its render node is there.
 /// How long the bus may take to show a GPU that is plugged in.
@@ -49,6 +49,8 @@ pub enum Step {
     Client(client::Options),
     /// A client that stays.
     Clients(clients::Command),
+    /// Time so many hundred register reads.
+    RegisterLatency(u32),
     /// Look whether so many MiB of new buffers in VRAM are empty.
     FreshVram(u32),
     /// Report what the driver says about the device.
@@ -163,6 +165,15 @@ impl Step {
                 mib @ 1..=client::fresh::MOST => Self::FreshVram(mib),
                 _ => return Err(format!("fresh-vram: from 1 to {} MiB", client::fresh::MOST)),
             },
+            "register-latency" => match number(0, 100)? {
+                batches @ 1..=latency::MOST => Self::RegisterLatency(batches),
+                _ => {
+                    return Err(format!(
+                        "register-latency: from 1 to {} hundred reads",
+                        latency::MOST
+                    ));
+                }
+            },
             "info" => Self::Info,
             "recover" => Self::Recover,
             "recover-start" => Self::Background(background::Command::StartRecovery),
@@ -230,6 +241,7 @@ pub fn perform(step: &Step) -> Result<(), String> {
         }
         Step::Client(options) => client::run(&render_node()?, *options),
         Step::FreshVram(mib) => client::fresh::look(&render_node()?, *mib),
+        Step::RegisterLatency(batches) => latency::measure(*batches),
         Step::Info => client::report_device(&Device::open(&render_node()?)?).map(|_| ()),
         Step::Recover => recovery::recover(),
         Step::Evict => recovery::evict(),
@@ -468,6 +480,7 @@ mod tests {
     fn errors_say_what_is_wrong() {
         assert!(parse("rebind x").unwrap_err().contains("\"x\""));
         assert!(parse("write /a").unwrap_err().contains("value"));
+        assert!(parse("register-latency 0").unwrap_err().contains("hundred"));
         assert!(parse("dance").unwrap_err().contains("dance"));
     }
 }

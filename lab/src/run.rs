@@ -468,6 +468,9 @@ fn detail(notes: &[Note]) -> String {
     if let Some(facts) = about("client") {
         return summary::client(&[Value::Object(facts.clone())]).unwrap_or_default();
     }
+    if let Some(facts) = about("register-latency") {
+        return summary::latency(facts);
+    }
     about("rings")
         .map(|facts| format!("rings: {}", summary::rings(&ring_names(facts))))
         .unwrap_or_default()

@@ -42,6 +42,7 @@ const GUEST_STEPS: &[(&str, Probes)] = &[
     ("recover", Probes::None),
     ("recover-start", Probes::None),
     ("recover-wait", Probes::None),
+    ("register-latency", Probes::None),
     ("reload", Probes::PerRound),
     ("reset-method", Probes::None),
     ("rmmod", Probes::None),

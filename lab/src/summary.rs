@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// What is inside an answer.
 fn inside(answer: &Value) -> &Value {
@@ -279,6 +279,23 @@ pub fn client(reports: &[Value]) -> Option<String> {
     ))
 }
 
+/// How long a register read took, from the guest's note.
+pub fn latency(facts: &Map<String, Value>) -> String {
+    let time = |name: &str| {
+        let nanoseconds = facts.get(name).and_then(Value::as_u64).unwrap_or(0);
+        format!("{}.{:02} us", nanoseconds / 1000, nanoseconds % 1000 / 10)
+    };
+    let unanswered = match facts.get("answered").and_then(Value::as_bool) {
+        Some(false) => ", and there was no answer",
+        _ => "",
+    };
+    format!(
+        "a register read takes {}, at best {}{unanswered}",
+        time("median_ns"),
+        time("least_ns")
+    )
+}
+
 fn number(value: &Value, name: &str) -> u64 {
     value.get(name).and_then(Value::as_u64).unwrap_or(0)
 }
@@ -343,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn accesses_are_told_with_the_blocks_that_have_most() {
+    fn accesses_are_reported_with_the_blocks_that_have_most() {
         let count = |reads: u64, writes: u64| serde_json::json!({ "reads": reads, "writes": writes });
         let answer = serde_json::json!({ "result": { "accesses": {
             "registers": count(20, 8), "doorbells": count(0, 3), "config": count(4, 1),
@@ -358,6 +375,16 @@ mod tests {
                     .to_owned()
             )]
         );
+    }
+
+    #[test]
+    fn a_register_read_is_reported_in_microseconds() {
+        let note = |answered: bool| {
+            let facts = serde_json::json!({ "reads": 100, "least_ns": 9050, "median_ns": 21_349, "most_ns": 90_000, "answered": answered });
+            latency(facts.as_object().unwrap())
+        };
+        assert_eq!(note(true), "a register read takes 21.34 us, at best 9.05 us");
+        assert!(note(false).ends_with(", and there was no answer"));
     }
 
     #[test]
