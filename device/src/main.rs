@@ -99,8 +99,8 @@ fn run(config: &Config) -> anyhow::Result<()> {
     let mut server = Server::new(
         listener,
         Options {
+            spin: config.spin,
             once: config.once,
-            ..Options::default()
         },
     )?;
     let _control = config
