@@ -67,9 +67,12 @@ fn print_arguments(arguments: &AttachArgs) -> Result<Verdict> {
     let domain = arguments.domain.as_deref().map(read_text).transpose()?;
     let answer = args::answer(&arguments.request(domain))?;
     print!("{}", answer.text);
+    let args::Answer { daemon, pinned, .. } = &answer;
+    eprintln!("amdgpu-lab: start the device process first:\n    {daemon}");
+    let processor = args::PROCESSOR;
     eprintln!(
-        "amdgpu-lab: start the device process first:\n    {}",
-        answer.daemon
+        "register accesses are fastest where a guest with one processor and the device process share one of the host's, here number {processor}:\n    \
+         taskset -c {processor} {daemon}\n    {pinned}"
     );
     Ok(Verdict::Pass)
 }

@@ -27,6 +27,23 @@ pub enum Form {
     VirtmeNg,
 }
 
+/// The processor of the host that a machine is pinned to in what is printed.
+pub const PROCESSOR: u32 = 2;
+
+impl Form {
+    /// A machine with one processor on [`PROCESSOR`] of the host.
+    const fn pinned(self) -> &'static str {
+        match self {
+            Self::Qemu => "taskset -c 2 qemu-system-x86_64 -smp 1 ...",
+            // The threads that answer the device are the emulator's.
+            Self::Libvirt => {
+                "<vcpu>1</vcpu> <cputune><vcpupin vcpu='0' cpuset='2'/><emulatorpin cpuset='2'/></cputune>"
+            }
+            Self::VirtmeNg => "taskset -c 2 vng --cpus 1 ...",
+        }
+    }
+}
+
 /// What is asked for.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -118,6 +135,8 @@ pub struct Answer {
     pub text: String,
     /// The command line of the device process.
     pub daemon: String,
+    /// What puts the machine on one processor of the host, for the fastest register accesses.
+    pub pinned: &'static str,
 }
 
 /// Gives the text for a request.
@@ -161,7 +180,11 @@ pub fn answer(request: &Request) -> Result<Answer, ArgsError> {
             .flat_map(|path| ["--guest-port".to_owned(), path]),
     );
     let daemon = shell::words(std::iter::once(DAEMON).chain(daemon.iter().map(String::as_str)));
-    Ok(Answer { text, daemon })
+    Ok(Answer {
+        text,
+        daemon,
+        pinned: request.form.pinned(),
+    })
 }
 
 /// An option with its value on each line, so that a shell takes them as one line.
@@ -283,6 +306,24 @@ mod tests {
         let inner = words(options.strip_prefix("--qemu-opts=").unwrap());
         assert_eq!(inner[..2], ["-machine", attach::MACHINE]);
         assert_eq!(inner[2..], devices());
+    }
+
+    #[test]
+    fn every_form_says_how_to_pin_a_machine_to_one_processor() {
+        for form in [Form::Qemu, Form::Libvirt, Form::VirtmeNg] {
+            let pinned = answer(&request(form)).unwrap().pinned;
+            let number = PROCESSOR.to_string();
+            assert!(pinned.contains(&number), "{pinned}");
+            if form == Form::Libvirt {
+                assert_eq!(
+                    pinned.matches(&format!("cpuset='{number}'")).count(),
+                    2,
+                    "{pinned}"
+                );
+            } else {
+                assert!(pinned.starts_with(&format!("taskset -c {number} ")), "{pinned}");
+            }
+        }
     }
 
     #[test]
