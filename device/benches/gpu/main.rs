@@ -9,6 +9,8 @@
 )]
 
 mod rig;
+mod scattered;
+mod transfers;
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -20,7 +22,9 @@ use gart::{
     Vmid, VramOffset, WalkBudget, compare, registers,
 };
 use mmio::{Effects, RegOffset, RegisterBlock};
-use rig::{FB_BASE, Mapped, Rig, VRAM};
+use rig::{FB_BASE, Rig, VRAM};
+use scattered::scattered;
+use transfers::{copies, fills, page_tables};
 
 const PAGE: u64 = 4096;
 /// Pages that a round of walks goes through: 4 MiB of address space. Their tables stay in the CPU's caches.
@@ -97,13 +101,6 @@ fn walks(c: &mut Criterion) {
     group.finish();
 }
 
-/// PTEPDE: entries that map contiguous system pages, as `amdgpu_vm_sdma_set_ptes` emits it.
-fn pte_pde(at: u64, entries: u32) -> [u32; 10] {
-    let [lo, hi] = halves(FB_BASE + at);
-    let [flags, _] = halves(PAGE_FLAGS);
-    [12, lo, hi, flags, 0, 0x1000, 0, 0x1000, 0, entries - 1]
-}
-
 /// Mappings of the address space that [`oracle`] looks at, 4 KiB each.
 const MANY: u64 = 100_000;
 /// Where they begin: with the first entry of a table at each level below the root.
@@ -146,64 +143,8 @@ fn oracle(c: &mut Criterion) {
     group.finish();
 }
 
-fn copy_linear(from: u64, to: u64, bytes: u32) -> [u32; 7] {
-    let ([from_lo, from_hi], [to_lo, to_hi]) = (halves(FB_BASE + from), halves(FB_BASE + to));
-    [1, bytes - 1, 0, from_lo, from_hi, to_lo, to_hi]
-}
-
 fn halves(value: u64) -> [u32; 2] {
     [(value & 0xffff_ffff) as u32, (value >> 32) as u32]
-}
-
-fn page_tables(c: &mut Criterion) {
-    let mut group = c.benchmark_group("PTEPDE into VRAM");
-    // One page table at a time, which is what a driver's update of many small mappings looks like, and the longest packet.
-    for (entries, packets) in [(512_u32, 64_u32), (1 << 18, 1)] {
-        let program: Vec<u32> = (0..packets)
-            .flat_map(|packet| pte_pde(TO + u64::from(packet * entries) * 8, entries))
-            .collect();
-        let mut rig = Rig::new(&program);
-        rig.run();
-        let last = TO + u64::from(packets * entries - 1) * 8;
-        let expected = (u64::from(entries) * PAGE) | PAGE_FLAGS;
-        assert_eq!(rig.load(last), expected, "the last entry");
-        group.throughput(Throughput::Elements(u64::from(entries * packets)));
-        group.bench_function(format!("{packets} packets of {entries}"), |b| {
-            b.iter(|| rig.run());
-        });
-    }
-    group.finish();
-}
-
-/// Copies from VRAM to VRAM, one doorbell for all packets, each beside a plain memcpy of the same pieces in another mapping of the same
-/// memory file. 4 MiB is the longest copy that the driver makes with one packet (`sdma_v5_2_buffer_funcs`).
-fn copies(c: &mut Criterion) {
-    for (packets, kib) in [(1, 4), (64, 4), (1, 256), (1, 4096), (16, 4096)] {
-        let piece: u32 = kib << 10;
-        let bytes = u64::from(packets * piece);
-        let mut group = c.benchmark_group(format!("copy {packets} x {kib} KiB in VRAM"));
-        group.throughput(Throughput::Bytes(bytes));
-        let pieces = move || (0..packets).map(move |packet| u64::from(packet * piece));
-        let program: Vec<u32> = pieces()
-            .flat_map(|at| copy_linear(FROM + at, TO + at, piece))
-            .collect();
-        let mut rig = Rig::new(&program);
-        // The host gives memory at the first write; that is not what is measured.
-        rig.touch(FROM, bytes);
-        rig.store(FROM + bytes - 8, 0x0123_4567_89ab_cdef);
-        rig.run();
-        assert_eq!(rig.load(TO + bytes - 8), 0x0123_4567_89ab_cdef, "the last word");
-        group.bench_function("COPY_LINEAR", |b| b.iter(|| rig.run()));
-        let mapped = Mapped::new(rig.vram());
-        group.bench_function("memcpy", |b| {
-            b.iter(|| {
-                for at in pieces() {
-                    mapped.copy(black_box(FROM + at), black_box(TO + at), u64::from(piece));
-                }
-            });
-        });
-        group.finish();
-    }
 }
 
 /// Fences, of which each is a record in the journal: far more in a row than any driver makes.
@@ -237,6 +178,6 @@ criterion_group! {
         .sample_size(20)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = walks, page_tables, oracle, copies, fences, register_access
+    targets = walks, scattered, page_tables, oracle, fills, copies, fences, register_access
 }
 criterion_main!(benches);

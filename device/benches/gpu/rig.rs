@@ -163,4 +163,23 @@ impl Mapped {
             std::ptr::copy_nonoverlapping(start.add(from), start.add(to), len);
         }
     }
+
+    #[expect(unsafe_code, reason = "a plain memset, to compare with")]
+    pub(crate) fn set(&self, at: u64, value: u8, len: u64) {
+        assert!(at + len <= self.0.size() as u64);
+        let [at, len] = [at, len].map(|value| usize::try_from(value).expect("a 64-bit host"));
+        // SAFETY: the range is inside the mapping (asserted above), and nothing else in this process accesses VRAM meanwhile: this
+        // thread owns the device.
+        unsafe {
+            std::ptr::write_bytes(self.0.as_ptr().add(at), value, len);
+        }
+    }
+
+    #[expect(unsafe_code, reason = "a plain load, to compare with")]
+    pub(crate) fn load(&self, at: u64) -> u64 {
+        assert!(at.is_multiple_of(8) && at + 8 <= self.0.size() as u64);
+        let at = usize::try_from(at).expect("a 64-bit host");
+        // SAFETY: the word is inside the mapping and aligned (asserted above).
+        unsafe { self.0.as_ptr().add(at).cast::<u64>().read_volatile() }
+    }
 }
