@@ -9,7 +9,7 @@ pub const PAGE_SIZE: u64 = 1 << PAGE_SHIFT;
 /// log2 of [`PAGE_SIZE`].
 pub const PAGE_SHIFT: u32 = 12;
 /// Entries in every directory below the root, as a power of two (`amdgpu_vm_pt.c`: 9 bits per level).
-const DIRECTORY_BITS: u32 = 9;
+pub(crate) const DIRECTORY_BITS: u32 = 9;
 
 /// A kind of table, by what its entries are called: the page-table block or one of the page-directory blocks above it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,7 +43,19 @@ impl Level {
         self as usize
     }
 
+    /// The level with so many levels below it; the highest, if there is none with so many.
+    #[inline]
+    pub(crate) const fn with_below(levels: usize) -> Self {
+        match levels {
+            0 => Self::Ptb,
+            1 => Self::Pdb0,
+            2 => Self::Pdb1,
+            _ => Self::Pdb2,
+        }
+    }
+
     /// What this level's directory entries point at.
+    #[inline]
     pub const fn below(self) -> Option<Self> {
         match self {
             Self::Ptb => None,
@@ -64,18 +76,18 @@ impl Level {
     }
 
     /// log2 of the bytes that one entry of this level covers.
+    #[inline]
     pub(crate) const fn entry_shift(self, block_bits: u32) -> u32 {
-        match self {
-            Self::Ptb => PAGE_SHIFT,
-            Self::Pdb0 => PAGE_SHIFT.wrapping_add(block_bits),
-            Self::Pdb1 => PAGE_SHIFT.wrapping_add(block_bits).wrapping_add(DIRECTORY_BITS),
-            Self::Pdb2 => PAGE_SHIFT
+        match (self as u32).checked_sub(Self::Pdb0 as u32) {
+            None => PAGE_SHIFT,
+            Some(above) => PAGE_SHIFT
                 .wrapping_add(block_bits)
-                .wrapping_add(2 * DIRECTORY_BITS),
+                .wrapping_add(DIRECTORY_BITS.wrapping_mul(above)),
         }
     }
 
     /// Highest index into a table of this level that is not the root. (The root takes all remaining address bits.)
+    #[inline]
     pub(crate) const fn last_index(self, block_bits: u32) -> u64 {
         match self {
             Self::Ptb => (1_u64 << (block_bits & 31)).wrapping_sub(1),

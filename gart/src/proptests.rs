@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use crate::testing::{TestMemory, TestTables};
 use crate::{
-    Access, Backing, BusAddr, Context, ContextCntl, EntryKind, FaultKind, GpuVa, Level, Location, PAGE_SIZE,
-    Pde, PhysicalMemory, Pte, Translation, VramOffset, WalkBudget, translate, walk_tables,
+    Access, Apertures, Backing, BusAddr, Context, ContextCntl, EntryKind, FaultKind, GpuVa, Level, Location,
+    PAGE_SIZE, Pde, PhysicalMemory, Pte, Source, Translation, VramOffset, WalkBudget, translate, walk_tables,
 };
 
 /// What a test maps: a naturally aligned block of pages of one kind.
@@ -229,6 +229,34 @@ proptest! {
         prop_assert_eq!(summary.vram_bytes, bytes(Kind::Vram));
         prop_assert_eq!(summary.system_bytes, bytes(Kind::System));
         prop_assert_eq!(summary.prt_bytes, bytes(Kind::Prt));
+    }
+
+    /// Wherever the apertures lie: an address is in the first that has it, or in none.
+    #[test]
+    fn apertures_agree_with_plain_arithmetic(
+        (fb_base, fb_size) in (0..64_u32, 0..8_u32),
+        (agp_base, agp_size) in (0..64_u32, 0..8_u32),
+        bus in 0..1_u32 << 24,
+        vas in vec((0..80_u64, prop_oneof![Just(0), Just(0xff_ffff), 0..0x100_0000_u64]), 16),
+    ) {
+        let apertures = Apertures::new(fb_base, fb_base + fb_size, 0, agp_base, agp_base + agp_size, bus);
+        let inside = |base: u32, size: u32, va: u64| {
+            let (first, end) = (u64::from(base) << 24, u64::from(base + size + 1) << 24);
+            (first..end).contains(&va).then(|| (va - first, end - va))
+        };
+        for (high, low) in vas {
+            let va = high << 24 | low;
+            let agp = inside(agp_base, agp_size, va).filter(|_| agp_base + agp_size > 0);
+            let expected = match (inside(fb_base, fb_size, va), agp) {
+                (Some((offset, left)), _) => Some((Location::Vram(VramOffset::new(offset)), left, Source::FrameBuffer)),
+                (None, Some((offset, left))) => {
+                    Some((Location::System(BusAddr::new((u64::from(bus) << 24) + offset)), left, Source::Agp))
+                }
+                (None, None) => None,
+            };
+            // 48 bits count.
+            prop_assert_eq!(apertures.find(GpuVa::new(va | 0xffff << 48)), expected, "{:#x}", va);
+        }
     }
 
     /// Entries that lead into memory often enough to go deep.

@@ -119,7 +119,21 @@ impl<'a, M: PhysicalMemory + ?Sized> Space<'a, M> {
     }
 
     /// The run at `va`, at most `len` bytes.
+    #[inline]
     fn run(&mut self, vmid: Vmid, va: GpuVa, access: Access, len: u64) -> Result<Run, Fault> {
+        // Most of what engines access, and nothing to walk.
+        if vmid == Vmid::KERNEL
+            && let Some((location, remaining, _)) = self.hub.space().apertures.find(va)
+        {
+            return Ok(Run {
+                backing: Backing::Memory(location),
+                len: remaining.min(len),
+            });
+        }
+        self.walk(vmid, va, access, len)
+    }
+
+    fn walk(&mut self, vmid: Vmid, va: GpuVa, access: Access, len: u64) -> Result<Run, Fault> {
         match self.hub.translate(self.memory, vmid, va, access) {
             Ok(found) => Ok(Run {
                 backing: found.backing,

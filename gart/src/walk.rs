@@ -1,6 +1,6 @@
 //! From an address to a place: pure functions of the decoded registers and of memory.
 
-use crate::context::{PAGE_SHIFT, PAGE_SIZE};
+use crate::context::{DIRECTORY_BITS, PAGE_SHIFT, PAGE_SIZE};
 use crate::{
     Access, AddressSpace, Apertures, BusAddr, Context, Fault, FaultKind, GpuVa, Level, Location, Pde,
     PhysicalMemory, Pte, Vmid, VramOffset,
@@ -57,9 +57,13 @@ impl AddressSpace {
         access: Access,
     ) -> Result<Translation, Fault> {
         if vmid == Vmid::KERNEL
-            && let Some(direct) = through_aperture(&self.apertures, va)
+            && let Some((location, remaining, source)) = self.apertures.find(va)
         {
-            return Ok(direct);
+            return Ok(Translation {
+                backing: Backing::Memory(location),
+                remaining,
+                source,
+            });
         }
         let fault = |kind| Fault {
             vmid,
@@ -75,33 +79,23 @@ impl AddressSpace {
     }
 }
 
-/// The apertures of VMID 0.
-fn through_aperture(apertures: &Apertures, va: GpuVa) -> Option<Translation> {
-    let va = va.canonical().get();
-    let inside = |first: u64, last: u64| {
-        let offset = va.checked_sub(first)?;
-        let rest = last.checked_sub(va)?;
-        Some((offset, rest.saturating_add(1)))
-    };
-    if let Some((offset, remaining)) = inside(apertures.fb_start, apertures.fb_last) {
-        let location = Location::Vram(VramOffset::new(offset));
-        return Some(Translation {
-            backing: Backing::Memory(location),
-            remaining,
-            source: Source::FrameBuffer,
-        });
+impl Apertures {
+    /// Where an address lies in VMID 0 without a page table, and how many bytes of its aperture there are from there on.
+    #[inline]
+    pub(crate) fn find(&self, va: GpuVa) -> Option<(Location, u64, Source)> {
+        let va = va.canonical().get();
+        if self.fb_start <= va && va <= self.fb_last {
+            let offset = VramOffset::new(va.wrapping_sub(self.fb_start));
+            let remaining = self.fb_last.wrapping_sub(va).saturating_add(1);
+            return Some((Location::Vram(offset), remaining, Source::FrameBuffer));
+        }
+        if self.agp_last != 0 && self.agp_start <= va && va <= self.agp_last {
+            let address = BusAddr::new(self.agp_base).plus(va.wrapping_sub(self.agp_start));
+            let remaining = self.agp_last.wrapping_sub(va).saturating_add(1);
+            return Some((Location::System(address), remaining, Source::Agp));
+        }
+        None
     }
-    if apertures.agp_last != 0
-        && let Some((offset, remaining)) = inside(apertures.agp_start, apertures.agp_last)
-    {
-        let location = Location::System(BusAddr::new(apertures.agp_base).plus(offset));
-        return Some(Translation {
-            backing: Backing::Memory(location),
-            remaining,
-            source: Source::Agp,
-        });
-    }
-    None
 }
 
 /// Walks one context's tables. `fb_offset` is FB_OFFSET in bytes.
@@ -129,27 +123,34 @@ pub fn translate<M: PhysicalMemory + ?Sized>(
     }
     let offset = va.wrapping_sub(context.start_page << PAGE_SHIFT);
 
-    let mut level = context.root_level;
-    let mut index = offset >> level.entry_shift(context.block_bits);
+    let root = context.root_level;
     let mut table = context.root;
     if !table.valid() {
-        return Err(invalid_root(level));
+        return Err(invalid_root(root));
     }
+    // The level is a number here, for fewer instructions: the fewer a walk has, the more walks the CPU has under way at once while
+    // their entries come from memory.
+    let mut below = root.index();
+    let mut shift = root.entry_shift(context.block_bits);
+    let mut index = offset >> shift;
     loop {
         let at = table.location(fb_offset).plus(index << 3);
         let entry = Pde::from_bits(memory.load_u64(at).map_err(FaultKind::Memory)?);
-        match level.below() {
-            Some(below) if !entry.pde_pte() => {
-                if !entry.valid() {
-                    return Err(level.invalid_entry());
-                }
-                table = entry;
-                level = below;
-                index =
-                    offset >> level.entry_shift(context.block_bits) & level.last_index(context.block_bits);
-            }
-            _ => return leaf(context, fb_offset, level, entry.as_pte(), offset, access),
+        if below == 0 || entry.pde_pte() {
+            let level = Level::with_below(below);
+            return leaf(context, fb_offset, level, shift, entry.as_pte(), offset, access);
         }
+        if !entry.valid() {
+            return Err(Level::with_below(below).invalid_entry());
+        }
+        table = entry;
+        below = below.wrapping_sub(1);
+        let last;
+        (shift, last) = match below {
+            0 => (PAGE_SHIFT, Level::Ptb.last_index(context.block_bits)),
+            _ => (shift.wrapping_sub(DIRECTORY_BITS), (1 << DIRECTORY_BITS) - 1),
+        };
+        index = offset >> shift & last;
     }
 }
 
@@ -201,11 +202,12 @@ fn leaf(
     context: &Context,
     fb_offset: u64,
     level: Level,
+    entry_shift: u32,
     entry: Pte,
     offset: u64,
     access: Access,
 ) -> Result<Translation, FaultKind> {
-    let entry_shift = level.entry_shift(context.block_bits).min(GpuVa::BITS);
+    let entry_shift = entry_shift.min(GpuVa::BITS);
     let run_shift = entry_shift
         .max(PAGE_SHIFT.saturating_add(u32::from(entry.fragment())))
         .min(GpuVa::BITS);

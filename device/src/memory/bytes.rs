@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use vm_memory::{Bytes, VolatileMemory, VolatileSlice};
+use vm_memory::{VolatileMemory, VolatileSlice};
 
 /// Repeats `pattern` over `piece`, beginning with its byte number `phase` (modulo 4).
 pub(super) fn fill(piece: &VolatileSlice<'_>, pattern: u32, phase: usize) {
@@ -39,14 +39,17 @@ pub(super) trait Word: Copy {
 macro_rules! word {
     ($word:ty, $atomic:ty) => {
         impl Word for $word {
+            #[inline]
             fn load(piece: &VolatileSlice<'_>) -> Option<Self> {
-                Bytes::load::<$word>(piece, 0, Ordering::Acquire)
-                    .ok()
-                    .map(Self::from_le)
+                let atomic = piece.get_atomic_ref::<$atomic>(0).ok()?;
+                Some(Self::from_le(atomic.load(Ordering::Acquire)))
             }
 
+            #[inline]
             fn store(self, piece: &VolatileSlice<'_>) -> Option<()> {
-                Bytes::store(piece, self.to_le(), 0, Ordering::Release).ok()
+                let atomic = piece.get_atomic_ref::<$atomic>(0).ok()?;
+                atomic.store(self.to_le(), Ordering::Release);
+                Some(())
             }
 
             fn update(piece: &VolatileSlice<'_>, update: &mut dyn FnMut(Self) -> Self) -> Option<Self> {

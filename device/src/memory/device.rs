@@ -30,6 +30,7 @@ impl DeviceMemory {
     }
 
     /// The mapped bytes at `at`: all `len`, or in guest memory those up to the end of the range. Never empty.
+    #[inline]
     fn piece(&self, at: Location, len: u64, intent: Intent) -> Option<VolatileSlice<'_>> {
         let piece = match at {
             Location::Vram(offset) => self.vram.piece(offset.get(), len),
@@ -42,11 +43,13 @@ impl DeviceMemory {
     }
 
     /// The mapped bytes at `at` if they are in one piece.
+    #[inline]
     fn whole(&self, at: Location, len: u64, intent: Intent) -> Option<VolatileSlice<'_>> {
         self.piece(at, len, intent)
             .filter(|piece| piece.len() as u64 == len)
     }
 
+    #[cold]
     fn error(&self, at: Location, len: u64) -> MemoryError {
         match at {
             Location::Vram(at) => MemoryError::OutsideVram {
@@ -183,6 +186,7 @@ impl PhysicalMemory for DeviceMemory {
         })
     }
 
+    #[inline]
     fn load_u64(&self, at: Location) -> Result<u64, MemoryError> {
         match self
             .whole(at, 8, Intent::Read)

@@ -159,6 +159,7 @@ impl Vram {
     }
 
     /// The mapped bytes of a range; `None` if any is outside.
+    #[inline]
     pub(super) fn piece(&self, offset: u64, len: u64) -> Option<VolatileSlice<'_>> {
         let (offset, len) = (usize::try_from(offset).ok()?, usize::try_from(len).ok()?);
         self.mapping.get_slice(offset, len).ok()
