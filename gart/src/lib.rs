@@ -29,7 +29,7 @@ pub use context::{AddressSpace, Apertures, Context, ContextCntl, Level, PAGE_SHI
 pub use fault::{Access, ClientId, Fault, FaultInterrupt, FaultKind, FaultStatus};
 pub use hub::{FrameBuffer, Hub, HubEffect, HubId, InvalidateRequest, InvalidationEngine};
 pub use mappings::{CollectBudget, LeafKind, Mappings, Run, Table};
-pub use memory::{Location, MemoryError, PhysicalMemory, VirtualMemory};
+pub use memory::{Location, MemoryError, PhysicalMemory, Series, VirtualMemory};
 pub use pte::{Pde, Pte};
 pub use registers::HubLayout;
 pub use space::{FaultSink, Space};

@@ -64,6 +64,34 @@ pub enum MemoryError {
     },
 }
 
+/// 64-bit words in a row, each `step` more than the one before it, all with the bits of `flags` set: page-table entries as an engine
+/// generates them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Series {
+    /// The first word, before `flags`.
+    pub first: u64,
+    /// What each word is more than the one before it; wraps around.
+    pub step: u64,
+    /// Bits that are set in every word.
+    pub flags: u64,
+}
+
+impl Series {
+    /// The word number `index`, from 0.
+    #[inline]
+    pub const fn word(self, index: u64) -> u64 {
+        self.first.wrapping_add(self.step.wrapping_mul(index)) | self.flags
+    }
+
+    /// Fills `data` with the bytes of the series, little endian, from its byte number `skip` on.
+    pub fn bytes(self, skip: u64, data: &mut [u8]) {
+        for (distance, byte) in (0..).zip(data) {
+            let at = skip.wrapping_add(distance);
+            [*byte, ..] = (self.word(at >> 3) >> ((at & 7) << 3)).to_le_bytes();
+        }
+    }
+}
+
 /// The two physical memories behind every translation: VRAM and the bus.
 ///
 /// Interior mutability is the implementation's: the guest's CPUs change the same bytes at any time. No access may panic, whatever
@@ -98,6 +126,13 @@ pub trait PhysicalMemory {
     /// # Errors
     /// [`MemoryError`] if any byte is out of reach.
     fn fill(&self, at: Location, pattern: u32, len: u64) -> Result<(), MemoryError>;
+
+    /// Writes `len` bytes of `series`, from its byte number `skip` on. A word that is aligned in memory and wholly written is never
+    /// seen half written.
+    ///
+    /// # Errors
+    /// [`MemoryError`] if any byte is out of reach.
+    fn write_series(&self, at: Location, series: Series, skip: u64, len: u64) -> Result<(), MemoryError>;
 
     /// Reads an aligned 64-bit word in one access (page-table entries).
     ///
@@ -158,6 +193,24 @@ pub trait VirtualMemory {
     /// # Errors
     /// The first [`Fault`].
     fn fill(&mut self, vmid: Vmid, va: GpuVa, pattern: u32, len: u64) -> Result<(), Fault>;
+
+    /// Writes the first `len` bytes of a series.
+    ///
+    /// # Errors
+    /// The first [`Fault`].
+    fn write_series(&mut self, vmid: Vmid, va: GpuVa, series: Series, len: u64) -> Result<(), Fault> {
+        const BUFFER: usize = 64;
+        let mut buffer = [0; BUFFER];
+        let mut done: u64 = 0;
+        while done < len {
+            let left = usize::try_from(len.saturating_sub(done)).unwrap_or(BUFFER);
+            let (data, _) = buffer.split_at_mut(left.min(BUFFER));
+            series.bytes(done, data);
+            self.write(vmid, va.plus(done), data)?;
+            done = done.saturating_add(data.len() as u64);
+        }
+        Ok(())
+    }
 
     /// Writes an aligned 32-bit fence or pointer with release order.
     ///

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use mmio::{Effects, RegOffset, RegisterBlock};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::testing::{TestMemory, TestTables};
 use crate::{
-    Access, Apertures, Backing, BusAddr, Context, ContextCntl, EntryKind, FaultKind, GpuVa, Level, Location,
-    PAGE_SIZE, Pde, PhysicalMemory, Pte, Source, Translation, VramOffset, WalkBudget, translate, walk_tables,
+    Access, Apertures, Backing, BusAddr, ClientId, Context, ContextCntl, EntryKind, Fault, FaultKind,
+    FaultSink, FrameBuffer, GpuVa, Hub, HubLayout, Level, Location, PAGE_SIZE, Pde, PhysicalMemory, Pte,
+    Series, Source, Space, Translation, VirtualMemory, Vmid, VramOffset, WalkBudget, registers, translate,
+    walk_tables,
 };
 
 /// What a test maps: a naturally aligned block of pages of one kind.
@@ -175,6 +178,48 @@ fn build(mappings: &[Mapping]) -> (TestMemory, TestTables, Model) {
     (memory, tables, model)
 }
 
+/// VRAM of [`sparse`].
+const SPARSE_VRAM: u64 = 256 << 10;
+
+/// A hub whose VMID 1 has a few pages from 0 on: in VRAM in no order, read-only, not resident, outside of VRAM, or not there.
+fn sparse(pages: &[u64]) -> (TestMemory, Hub) {
+    let memory = TestMemory::new(SPARSE_VRAM);
+    let mut tables = TestTables::four_levels();
+    let page = Pte::new()
+        .with_valid(true)
+        .with_readable(true)
+        .with_writeable(true);
+    for (number, kind) in (0..).zip(pages) {
+        let scattered = page.with_address(SPARSE_VRAM / 2 + (number * 5 % 8) * PAGE_SIZE);
+        let entry = match kind {
+            0 => Pte::new(),
+            1 => scattered.with_writeable(false),
+            2 => Pte::new().with_prt(true),
+            3 => page.with_address(2 * SPARSE_VRAM),
+            _ => scattered,
+        };
+        tables
+            .map(&memory, GpuVa::new(number * PAGE_SIZE), Level::Ptb, entry)
+            .unwrap();
+    }
+    let layout = HubLayout::GFXHUB_2_1;
+    let frame_buffer = FrameBuffer {
+        base: GpuVa::new(0x80_0000_0000),
+        size: SPARSE_VRAM,
+    };
+    let mut hub = Hub::new(layout, frame_buffer);
+    let mut write =
+        |register: RegOffset, value| hub.write(layout.l2(register), value, &mut Effects::default());
+    write(
+        registers::PAGE_TABLE_BASE.plus(8),
+        u32::try_from(tables.root().into_bits()).unwrap(),
+    );
+    write(registers::PAGE_TABLE_END.plus(8), u32::MAX);
+    write(registers::PAGE_TABLE_END.plus(12), 0xf);
+    write(registers::CONTEXT_CNTL.plus(4), tables.context().cntl.into_bits());
+    (memory, hub)
+}
+
 proptest! {
     #[test]
     fn the_walker_agrees_with_the_model(
@@ -257,6 +302,34 @@ proptest! {
             // 48 bits count.
             prop_assert_eq!(apertures.find(GpuVa::new(va | 0xffff << 48)), expected, "{:#x}", va);
         }
+    }
+
+    /// A series is written as its bytes are: to the same places, up to the same fault.
+    #[test]
+    fn a_series_is_written_as_its_bytes_are(
+        pages in vec(0..8_u64, 8),
+        at in 0..4 * PAGE_SIZE,
+        aligned in any::<bool>(),
+        len in 0..5 * PAGE_SIZE,
+        (first, step, flags) in any::<(u64, u64, u64)>(),
+    ) {
+        const VMID: Vmid = Vmid::from_field(1);
+        let at = GpuVa::new(if aligned { at & !7 } else { at });
+        let series = Series { first, step, flags };
+        let mut bytes = vec![0; usize::try_from(len).unwrap()];
+        series.bytes(0, &mut bytes);
+        let run = |write: &dyn Fn(&mut Space<'_, TestMemory>) -> Result<(), Fault>| {
+            let (memory, mut hub) = sparse(&pages);
+            let mut sink = FaultSink::default();
+            let result = write(&mut Space::new(&mut hub, &memory, ClientId::SDMA0, &mut sink));
+            let vram = memory.bytes(Location::Vram(VramOffset::new(0)), usize::try_from(SPARSE_VRAM).unwrap()).unwrap();
+            (result, vram, sink.faults())
+        };
+        let expected = run(&|space| space.write(VMID, at, &bytes));
+        let found = run(&|space| space.write_series(VMID, at, series, len));
+        prop_assert_eq!(found.0, expected.0);
+        prop_assert_eq!(found.2, expected.2);
+        prop_assert!(found.1 == expected.1, "other bytes in VRAM");
     }
 
     /// Entries that lead into memory often enough to go deep.

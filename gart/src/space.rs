@@ -3,7 +3,7 @@
 use crate::context::PAGE_SIZE;
 use crate::{
     Access, Backing, ClientId, Fault, FaultInterrupt, FaultKind, GpuVa, Hub, Location, MemoryError,
-    PhysicalMemory, VirtualMemory, Vmid,
+    PhysicalMemory, Series, VirtualMemory, Vmid,
 };
 
 /// Collects the faults of a run of accesses, for whoever owns the interrupt handler.
@@ -297,6 +297,20 @@ impl<M: PhysicalMemory + ?Sized> VirtualMemory for Space<'_, M> {
             len,
             |memory, backing, done, len| match backing {
                 Backing::Memory(location) => memory.fill(location, rotate_pattern(pattern, done), len),
+                Backing::Prt => Ok(()),
+            },
+        )
+        .map_err(|(_, fault)| fault)
+    }
+
+    fn write_series(&mut self, vmid: Vmid, va: GpuVa, series: Series, len: u64) -> Result<(), Fault> {
+        self.pieces(
+            vmid,
+            va,
+            Access::Write,
+            len,
+            |memory, backing, done, len| match backing {
+                Backing::Memory(location) => memory.write_series(location, series, done, len),
                 Backing::Prt => Ok(()),
             },
         )

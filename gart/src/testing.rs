@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use crate::{
     BusAddr, Context, ContextCntl, GpuVa, Level, Location, MemoryError, PAGE_SIZE, Pde, PhysicalMemory, Pte,
-    VramOffset,
+    Series, VramOffset,
 };
 
 /// [`PAGE_SIZE`] as a length.
@@ -207,6 +207,13 @@ impl PhysicalMemory for TestMemory {
         self.check(at, len)?;
         let len = usize::try_from(len).unwrap_or(0);
         let data: Vec<u8> = pattern.to_le_bytes().into_iter().cycle().take(len).collect();
+        self.write(at, &data)
+    }
+
+    fn write_series(&self, at: Location, series: Series, skip: u64, len: u64) -> Result<(), MemoryError> {
+        self.check(at, len)?;
+        let mut data = vec![0; usize::try_from(len).unwrap_or(0)];
+        series.bytes(skip, &mut data);
         self.write(at, &data)
     }
 

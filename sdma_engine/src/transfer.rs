@@ -4,14 +4,14 @@
 //! for each of 262144 pages, and what it leaves behind does not depend on how it was cut into slices. (Data of a WRITE_LINEAR that
 //! cannot be fetched are zeros instead, as all of the stream is.)
 
-use gart::{GpuVa, VirtualMemory, Vmid};
+use gart::{Series, VirtualMemory, Vmid};
 
 use crate::packet::{ConstFill, CopyLinear, PtePde, WriteLinear};
 use crate::stats::{add, bump};
 use crate::stream::Stream;
 use crate::{Budget, SLICE, Stats};
 
-/// Entries and data are put together in a buffer of this size.
+/// Data of a WRITE_LINEAR come through a buffer of this size.
 const BUFFER: usize = 4096;
 
 /// What goes wrong in a transfer.
@@ -87,8 +87,8 @@ impl Job {
     /// The longest slice.
     const fn slice(&self) -> u64 {
         match self {
-            Self::Copy(_) | Self::Fill(_) => SLICE,
-            Self::Entries(_) | Self::Write { .. } => BUFFER as u64,
+            Self::Copy(_) | Self::Fill(_) | Self::Entries(_) => SLICE,
+            Self::Write { .. } => BUFFER as u64,
         }
     }
 }
@@ -211,28 +211,21 @@ impl Transfer {
     }
 
     fn entries<B: VirtualMemory>(&self, bus: &mut B, packet: PtePde, length: u64) -> Option<u64> {
-        let at = packet.dst.plus(self.done);
-        let length = length.min(to_buffer_boundary(at));
-        let mut buffer = [0; BUFFER];
-        let data = buffer.get_mut(..usize::try_from(length).ok()?)?;
         let PtePde {
+            dst,
             flags,
             increment,
             addr,
             ..
         } = packet;
-        let mut value = addr.wrapping_add(increment.wrapping_mul(self.done >> 3));
-        for entry in data.as_chunks_mut::<8>().0 {
-            *entry = (value | flags).to_le_bytes();
-            value = value.wrapping_add(increment);
-        }
-        bus.write(self.vmid, at, data).ok().map(|()| length)
+        let series = Series {
+            first: addr.wrapping_add(increment.wrapping_mul(self.done >> 3)),
+            step: increment,
+            flags,
+        };
+        let at = dst.plus(self.done);
+        bus.write_series(self.vmid, at, series, length)
+            .ok()
+            .map(|()| length)
     }
-}
-
-/// Bytes to the next multiple of the buffer's size, at least one entry: slices that begin and end with pages are translated once.
-fn to_buffer_boundary(at: GpuVa) -> u64 {
-    let size = BUFFER as u64;
-    let rest = size.saturating_sub(at.get() & size.saturating_sub(1));
-    (rest & !7).max(8)
 }

@@ -1,6 +1,6 @@
 //! The fabric as an engine sees it.
 
-use gart::{ClientId, Fault, FaultSink, GpuVa, Hub, Space, VirtualMemory, Vmid};
+use gart::{ClientId, Fault, FaultSink, GpuVa, Hub, Series, Space, VirtualMemory, Vmid};
 use mmio::{RegOffset, RegisterBus};
 
 use super::fabric::Fabric;
@@ -62,6 +62,10 @@ impl VirtualMemory for EngineBus<'_> {
 
     fn fill(&mut self, vmid: Vmid, va: GpuVa, pattern: u32, len: u64) -> Result<(), Fault> {
         self.space(vmid).fill(vmid, va, pattern, len)
+    }
+
+    fn write_series(&mut self, vmid: Vmid, va: GpuVa, series: Series, len: u64) -> Result<(), Fault> {
+        self.space(vmid).write_series(vmid, va, series, len)
     }
 
     fn store_u32(&mut self, vmid: Vmid, va: GpuVa, value: u32) -> Result<(), Fault> {

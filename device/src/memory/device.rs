@@ -1,6 +1,6 @@
 //! VRAM and guest memory as the GPU core sees them.
 
-use gart::{BusAddr, Location, MemoryError, PhysicalMemory, VramOffset};
+use gart::{BusAddr, Location, MemoryError, PhysicalMemory, Series, VramOffset};
 use vm_memory::VolatileSlice;
 
 use super::bytes::{self, Word};
@@ -183,6 +183,12 @@ impl PhysicalMemory for DeviceMemory {
     fn fill(&self, at: Location, pattern: u32, len: u64) -> Result<(), MemoryError> {
         self.access(at, len, Intent::Write, |piece, offset| {
             bytes::fill(&piece, pattern, offset);
+        })
+    }
+
+    fn write_series(&self, at: Location, series: Series, skip: u64, len: u64) -> Result<(), MemoryError> {
+        self.access(at, len, Intent::Write, |piece, offset| {
+            bytes::write_series(&piece, series, skip.wrapping_add(offset as u64));
         })
     }
 

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 
-use gart::{BusAddr, Location, MemoryError, PhysicalMemory, VramOffset};
+use gart::{BusAddr, Location, MemoryError, PhysicalMemory, Series, VramOffset};
 use proptest::prelude::*;
 
 use super::*;
@@ -418,7 +418,7 @@ proptest! {
     /// Whatever is asked of a sparse map, the result is that of a plain array, or an error that changes nothing.
     #[test]
     fn accesses_match_a_plain_array(
-        operations in prop::collection::vec((0u8..4, 0..6 * LEN, 0..6 * LEN, 0..2 * LEN), 1..40)
+        operations in prop::collection::vec((0u8..5, 0..6 * LEN, 0..6 * LEN, 0..2 * LEN), 1..40)
     ) {
         // Pages 0, 1 and 3, 4 are mapped; 2 and 5 are holes.
         let mut memory = memory(PAGE);
@@ -448,6 +448,11 @@ proptest! {
                     prop_assert_eq!(memory.copy(bus(at), bus(to), len).is_ok(), fine);
                     if fine { model.copy_within(start..end, target); }
                 }
+                3 => {
+                    let series = Series { first: target as u64, step: u64::from(value) << 40 | 0x1000, flags: 0x61 };
+                    prop_assert_eq!(memory.write_series(bus(at), series, to, len).is_ok(), mapped(at, len));
+                    if mapped(at, len) { series.bytes(to, &mut model[start..end]); }
+                }
                 _ => {
                     let pattern = u32::from(value) * 0x0102_0304;
                     prop_assert_eq!(memory.fill(bus(at), pattern, len).is_ok(), mapped(at, len));
@@ -457,5 +462,34 @@ proptest! {
                 }
             }
         }
+    }
+
+    /// Words at a time or bytes at a time: the same bytes are written, and none beside them.
+    #[test]
+    fn fills_and_series_are_those_of_bytes_at_any_alignment(
+        start in LEN - 24..LEN + 24,
+        length in prop_oneof![0..40_usize, 0..3 * LEN],
+        phase in 0..24_usize,
+        pattern in prop_oneof![any::<u32>(), Just(0)],
+        (first, step, flags) in any::<(u64, u64, u64)>(),
+    ) {
+        let memory = memory(16 * PAGE);
+        memory.write(vram(0), &[0xa5; 8 * LEN]).unwrap();
+        let check = |expected: &[u8]| {
+            let mut found = vec![0; 8 * LEN];
+            memory.read(vram(0), &mut found).unwrap();
+            found == expected
+        };
+        let mut model = vec![0xa5; 8 * LEN];
+        memory.fill(vram(start as u64), pattern, length as u64).unwrap();
+        for (byte, value) in model[start..start + length].iter_mut().zip(pattern.to_le_bytes().iter().cycle()) { *byte = *value; }
+        prop_assert!(check(&model), "fill");
+        let series = Series { first, step, flags };
+        memory.write_series(vram(start as u64), series, phase as u64, length as u64).unwrap();
+        for (at, byte) in model[start..start + length].iter_mut().enumerate() {
+            let word = first.wrapping_add(step.wrapping_mul((at + phase) as u64 / 8)) | flags;
+            *byte = word.to_le_bytes()[(at + phase) % 8];
+        }
+        prop_assert!(check(&model), "series");
     }
 }
