@@ -5,9 +5,10 @@ use std::time::Duration;
 use gart::{VirtualMemory, Vmid};
 use mmio::{RegOffset, RegisterBus};
 
+use crate::decode::decode;
 use crate::gate::{Delay, Gate};
 use crate::stats::{add, bump};
-use crate::stream::{Next, Stream};
+use crate::stream::Stream;
 use crate::transfer::Transfer;
 use crate::wait::{Look, Waiter};
 use crate::{
@@ -89,8 +90,8 @@ pub(crate) enum Notice {
 pub(crate) enum Turn {
     /// The packet is over: it took up this many bytes.
     Done(u64),
-    /// The packet goes on.
-    Begun(Flight),
+    /// The packet goes on: it is in flight now.
+    Begun,
     /// An indirect buffer begins.
     Enter(Indirect),
     /// Nothing until the ring holds more.
@@ -317,13 +318,13 @@ impl Engine {
             if cx.registers_written {
                 return Step::Progress;
             }
-            let turn = match self.flight.take() {
-                Some(flight) => self.go_on(flight, cx),
+            let turn = match self.flight {
+                Some(_) => self.go_on(cx),
                 None => self.next_packet(cx),
             };
             match turn {
                 Turn::Done(length) => self.retire(length),
-                Turn::Begun(flight) => self.flight = Some(flight),
+                Turn::Begun => {}
                 Turn::Enter(packet) => self.ib = Some(Ib { packet, position: 0 }),
                 Turn::Empty => return Self::empty(cx),
                 Turn::OutOfBudget => return Step::Progress,
@@ -356,6 +357,7 @@ impl Engine {
 
     /// Bytes of the ring that hold packets. The pointers are compared inside the ring, as hardware does: so it does not matter that a
     /// write pointer arrives in two halves, or restarts at 0.
+    #[inline]
     fn pending(&self, config: &QueueConfig, wptr: u64) -> u64 {
         wptr.wrapping_sub(self.rptr) & config.ring_bytes.wrapping_sub(1) & !3
     }
@@ -380,6 +382,7 @@ impl Engine {
     }
 
     /// Moves behind a packet, and out of an indirect buffer at its end.
+    #[inline]
     fn retire(&mut self, length: u64) {
         let Some(ib) = &mut self.ib else {
             self.rptr = self.rptr.wrapping_add(length);
@@ -389,6 +392,7 @@ impl Engine {
     }
 
     /// Leaves an indirect buffer whose end is reached. Returns the length of the INDIRECT packet.
+    #[inline]
     fn leave_ib(&mut self) -> Option<u64> {
         let ib = self.ib.filter(|ib| ib.position >= ib.bytes())?;
         self.ib = None;
@@ -415,20 +419,30 @@ impl Engine {
         if cx.budget.packets == 0 {
             return Turn::OutOfBudget;
         }
-        let (next, faults) = stream.next(cx.bus);
-        add(&mut self.stats.faults, faults);
-        match next {
-            Next::Packet { header, packet } => {
-                self.header = header;
-                self.vmid = stream.vmid;
-                self.begin(packet, header, stream, cx)
-            }
-            Next::Hole { bytes } => {
+        let mut window = match stream.head(cx.bus) {
+            Ok(window) => window,
+            Err(hole) => {
+                bump(&mut self.stats.faults);
                 cx.budget.packets = cx.budget.packets.saturating_sub(1);
-                Turn::Done(bytes)
+                return Turn::Done(hole);
             }
-            Next::Incomplete { header } => self.cut_off(header, stream.vmid),
+        };
+        let header = window.header();
+        let mut decoded = decode(window.dwords());
+        if let Err(incomplete) = decoded {
+            let Some(longer) = stream.longer_head(cx.bus, &window, incomplete.needed) else {
+                return self.cut_off(header, stream.vmid);
+            };
+            window = longer;
+            add(&mut self.stats.faults, window.faults);
+            decoded = decode(window.dwords());
         }
+        let Ok(packet) = &decoded else {
+            return self.cut_off(header, stream.vmid);
+        };
+        self.header = header;
+        self.vmid = stream.vmid;
+        self.begin(packet, header, &stream, cx)
     }
 
     /// A packet goes on behind the end of its stream: the rest of the ring may come yet, that of a buffer never does.
@@ -440,16 +454,26 @@ impl Engine {
     }
 
     /// The indirect buffer that is being executed.
-    pub(crate) const fn ib(&self) -> Option<Ib> {
-        self.ib
+    pub(crate) const fn ib(&self) -> Option<&Ib> {
+        self.ib.as_ref()
     }
 
-    fn go_on<B: VirtualMemory + RegisterBus>(&mut self, mut flight: Flight, cx: &mut Context<'_, B>) -> Turn {
+    /// Puts a packet into flight.
+    #[inline]
+    pub(crate) fn launch(&mut self, length: u64, work: Work) -> Turn {
+        self.flight = Some(Flight { length, work });
+        Turn::Begun
+    }
+
+    /// Goes on with the packet in flight, which stays where it is: it is large, and most end at once.
+    fn go_on<B: VirtualMemory + RegisterBus>(&mut self, cx: &mut Context<'_, B>) -> Turn {
+        let Some(flight) = &mut self.flight else {
+            return Turn::Begun;
+        };
         let turn = match &mut flight.work {
             Work::Transfer(transfer, notice) => {
                 if transfer.advance(cx.bus, cx.budget, &mut self.stats) {
                     if transfer.is_cut_short() {
-                        self.flight = Some(flight);
                         return Turn::Hang;
                     }
                     let vmid = transfer.vmid;
@@ -486,12 +510,17 @@ impl Engine {
                     Turn::Done(flight.length)
                 }
             },
-            Work::Skip if self.ib.is_some() => Turn::Done(flight.length),
-            Work::Skip if self.pending(cx.config, cx.wptr) < flight.length => Turn::Empty,
-            Work::Skip => Turn::Done(flight.length),
+            Work::Skip => {
+                let length = flight.length;
+                if self.ib.is_none() && self.pending(cx.config, cx.wptr) < length {
+                    Turn::Empty
+                } else {
+                    Turn::Done(length)
+                }
+            }
         };
-        if !matches!(turn, Turn::Done(_)) {
-            self.flight = Some(flight);
+        if matches!(turn, Turn::Done(_)) {
+            self.flight = None;
         }
         turn
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use gart::{GpuVa, VirtualMemory, Vmid};
 use mmio::{RegOffset, RegisterBus};
 
-use crate::engine::{Context, Engine, Flight, Notice, Turn, Work};
+use crate::engine::{Context, Engine, Notice, Turn, Work};
 use crate::gate::{Ahead, Delay, Gate, Verdict};
 use crate::stats::{add, bump};
 use crate::stream::Stream;
@@ -23,12 +23,12 @@ use crate::{
 const IB_ALLOCATION: u64 = 16 * 1024 * 4;
 
 impl Engine {
-    /// Begins a packet at the start of `stream`. What ends at once is over afterwards; the rest is a [`Flight`].
+    /// Begins a packet at the start of `stream`. What ends at once is over afterwards; the rest is in flight.
     pub(crate) fn begin<B: VirtualMemory + RegisterBus + Gate>(
         &mut self,
-        packet: Packet,
+        packet: &Packet,
         header: u32,
-        stream: Stream,
+        stream: &Stream,
         cx: &mut Context<'_, B>,
     ) -> Turn {
         // The write to IB_CNTL that enables buffers makes the device step again.
@@ -44,8 +44,8 @@ impl Engine {
         }
         cx.budget.packets = cx.budget.packets.saturating_sub(1);
         let vmid = stream.vmid;
-        let update = self.update(&packet, vmid);
-        let flaw = match self.ask(&packet, vmid, update, cx) {
+        let update = self.update(packet, vmid);
+        let flaw = match self.ask(packet, vmid, update, cx) {
             Verdict::Proceed => Flaw::None,
             Verdict::Skip => return Turn::Done(length),
             Verdict::Hang => return Turn::Hang,
@@ -57,52 +57,52 @@ impl Engine {
             },
         };
         self.stats.count(packet.kind());
-        let flight = |work| Turn::Begun(Flight { length, work });
-        match packet {
-            Packet::Nop { skip: 0 } | Packet::GcrReq => Turn::Done(length),
-            Packet::Nop { .. } => flight(Work::Skip),
-            Packet::CopyLinear(copy) => flight(self.copy_linear(copy, vmid, update, flaw)),
-            Packet::WriteLinear(packet) => flight(self.write_linear(packet, stream, own, update, flaw)),
-            Packet::Indirect(packet) => self.indirect(packet, vmid),
+        let work = match *packet {
+            Packet::Nop { skip: 0 } | Packet::GcrReq => return Turn::Done(length),
+            Packet::Nop { .. } => Work::Skip,
+            Packet::CopyLinear(copy) => self.copy_linear(copy, vmid, update, flaw),
+            Packet::WriteLinear(packet) => self.write_linear(packet, *stream, own, update, flaw),
+            Packet::Indirect(packet) => return self.indirect(packet, vmid),
             Packet::Fence { dst, value } => {
                 self.fence(dst, value, vmid, cx);
-                Turn::Done(length)
+                return Turn::Done(length);
             }
             Packet::Trap { context } => {
                 self.trap(context, vmid, cx);
-                Turn::Done(length)
+                return Turn::Done(length);
             }
-            Packet::PollRegMem(poll) => flight(Self::poll_regmem(poll, vmid, cx)),
+            Packet::PollRegMem(poll) => Self::poll_regmem(poll, vmid, cx),
             Packet::VmInvalidation(packet) => match self.vm_invalidation(packet, cx) {
-                Some(work) => flight(work),
-                None => Turn::Done(length),
+                Some(work) => work,
+                None => return Turn::Done(length),
             },
-            Packet::CondExe { at, reference, skip } => match self.cond_exe(at, reference, vmid, cx) {
-                true => Turn::Done(length),
-                false => Turn::Begun(Flight {
-                    length: u64::from(skip).saturating_mul(4).saturating_add(length),
-                    work: Work::Skip,
-                }),
-            },
+            Packet::CondExe { at, reference, skip } => {
+                if self.cond_exe(at, reference, vmid, cx) {
+                    return Turn::Done(length);
+                }
+                let skipped = u64::from(skip).saturating_mul(4).saturating_add(length);
+                return self.launch(skipped, Work::Skip);
+            }
             Packet::Atomic(atomic) => match atomic.repeat {
-                Some(units) => flight(Work::Wait(Waiter::atomic(vmid, atomic, units, cx.now))),
+                Some(units) => Work::Wait(Waiter::atomic(vmid, atomic, units, cx.now)),
                 None => {
                     self.atomic(atomic, vmid, cx);
-                    Turn::Done(length)
+                    return Turn::Done(length);
                 }
             },
-            Packet::ConstFill(fill) => flight(self.const_fill(fill, vmid, flaw)),
-            Packet::PtePde(packet) => flight(self.pte_pde(packet, vmid, update, flaw)),
+            Packet::ConstFill(fill) => self.const_fill(fill, vmid, flaw),
+            Packet::PtePde(packet) => self.pte_pde(packet, vmid, update, flaw),
             Packet::Timestamp(timestamp) => {
                 self.timestamp(timestamp, vmid, cx);
-                Turn::Done(length)
+                return Turn::Done(length);
             }
             Packet::SrbmWrite(write) => {
                 Self::srbm_write(write, cx);
-                Turn::Done(length)
+                return Turn::Done(length);
             }
-            Packet::Unknown { header } => Turn::Halt(HaltReason::UnknownPacket { header, vmid }),
-        }
+            Packet::Unknown { header } => return Turn::Halt(HaltReason::UnknownPacket { header, vmid }),
+        };
+        self.launch(length, work)
     }
 
     /// Asks the device about a packet. One that waited for its time is asked about a second time.
@@ -148,6 +148,7 @@ impl Engine {
 
     /// The page-table update that a packet is, as far as its form tells. Page tables are written in VMID 0: `amdgpu_vm_sdma_commit`
     /// submits without a VM.
+    #[inline]
     fn update(&self, packet: &Packet, vmid: Vmid) -> Option<PteUpdate> {
         let (kind, dst, bytes) = match packet {
             Packet::CopyLinear(copy) if self.is_from_ib(copy) => (PtePacket::Copy, copy.dst, copy.bytes),
@@ -170,6 +171,7 @@ impl Engine {
     }
 
     /// Whether a copy reads the allocation of the indirect buffer that it is in.
+    #[inline]
     fn is_from_ib(&self, copy: &CopyLinear) -> bool {
         self.ib().is_some_and(|ib| {
             let size = u64::from(ib.packet.dwords).saturating_mul(4).max(IB_ALLOCATION);
@@ -177,6 +179,7 @@ impl Engine {
         })
     }
 
+    #[inline]
     fn copy_linear(&mut self, copy: CopyLinear, vmid: Vmid, update: Option<PteUpdate>, flaw: Flaw) -> Work {
         // `amdgpu_bo_restore_shadow` (6.1) copies a table whole.
         let table = copy.bytes <= EngineEvent::LARGEST_TABLE && copy.bytes.is_multiple_of(8);
@@ -191,6 +194,7 @@ impl Engine {
         Work::Transfer(Transfer::new(vmid, Job::Copy(copy), flaw), notice)
     }
 
+    #[inline]
     fn write_linear(
         &mut self,
         packet: WriteLinear,
@@ -215,6 +219,7 @@ impl Engine {
         Work::Transfer(Transfer::new(vmid, job, flaw), update.map(Notice::Entries))
     }
 
+    #[inline]
     fn pte_pde(&mut self, packet: PtePde, vmid: Vmid, update: Option<PteUpdate>, flaw: Flaw) -> Work {
         if vmid == Vmid::KERNEL {
             bump(&mut self.stats.page_tables.set_packets);
@@ -226,11 +231,13 @@ impl Engine {
         )
     }
 
+    #[inline]
     fn const_fill(&mut self, fill: ConstFill, vmid: Vmid, flaw: Flaw) -> Work {
         add(&mut self.stats.fill_bytes, fill.bytes);
         Work::Transfer(Transfer::new(vmid, Job::Fill(fill), flaw), None)
     }
 
+    #[inline]
     fn indirect(&self, packet: Indirect, vmid: Vmid) -> Turn {
         match self.ib() {
             Some(_) => Turn::Halt(HaltReason::NestedIndirect { vmid }),

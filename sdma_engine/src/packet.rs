@@ -291,6 +291,7 @@ pub struct SrbmWrite {
 
 impl Packet {
     /// Dwords of the packet itself, with its header and without what follows it.
+    #[inline]
     pub const fn dwords(&self) -> u32 {
         match self {
             Self::Nop { .. } | Self::Unknown { .. } => 1,
@@ -306,6 +307,7 @@ impl Packet {
     }
 
     /// Dwords behind the packet that belong to it.
+    #[inline]
     pub const fn payload_dwords(&self) -> u32 {
         match self {
             Self::Nop { skip } => *skip,
@@ -315,6 +317,7 @@ impl Packet {
     }
 
     /// Which counter it is counted by.
+    #[inline]
     pub const fn kind(&self) -> PacketKind {
         match self {
             Self::Nop { .. } => PacketKind::Nop,

@@ -54,6 +54,7 @@ impl Stats {
             .fold(0, |sum, count| sum.saturating_add(*count))
     }
 
+    #[inline]
     pub(crate) fn count(&mut self, kind: PacketKind) {
         if let Some(count) = self.packets.get_mut(kind as usize) {
             bump(count);
@@ -62,11 +63,13 @@ impl Stats {
 }
 
 /// Adds one.
+#[inline]
 pub(crate) fn bump(counter: &mut u64) {
     add(counter, 1);
 }
 
 /// Adds `amount`.
+#[inline]
 pub(crate) fn add(counter: &mut u64, amount: u64) {
     *counter = counter.saturating_add(amount);
 }

@@ -66,6 +66,7 @@ pub(crate) enum Job {
 }
 
 impl Job {
+    #[inline]
     fn bytes(&self) -> u64 {
         match self {
             Self::Copy(copy) => copy.bytes,
@@ -76,6 +77,7 @@ impl Job {
     }
 
     /// What a slice is a multiple of, unless it is the last: a fill keeps its phase, an entry its two halves.
+    #[inline]
     const fn grain(&self) -> u64 {
         match self {
             Self::Copy(_) => 1,
@@ -85,6 +87,7 @@ impl Job {
     }
 
     /// The longest slice.
+    #[inline]
     const fn slice(&self) -> u64 {
         match self {
             Self::Copy(_) | Self::Fill(_) | Self::Entries(_) => SLICE,
@@ -94,6 +97,7 @@ impl Job {
 }
 
 impl Transfer {
+    #[inline]
     pub(crate) const fn new(vmid: Vmid, job: Job, flaw: Flaw) -> Self {
         Self {
             vmid,
@@ -104,6 +108,7 @@ impl Transfer {
     }
 
     /// Bytes that it writes, if nothing faults.
+    #[inline]
     fn total(&self) -> u64 {
         match self.flaw {
             Flaw::Stop { after } => self.job.bytes().min(after),
@@ -112,11 +117,13 @@ impl Transfer {
     }
 
     /// Whether it has stopped before its end.
+    #[inline]
     pub(crate) const fn is_cut_short(&self) -> bool {
         matches!(self.flaw, Flaw::Stop { .. })
     }
 
     /// Whether all of it was moved: a fault ends a transfer before.
+    #[inline]
     pub(crate) fn is_complete(&self) -> bool {
         self.done >= self.job.bytes()
     }
@@ -199,12 +206,14 @@ impl Transfer {
     fn copy<B: VirtualMemory>(&self, bus: &mut B, copy: CopyLinear, length: u64) -> Option<u64> {
         let CopyLinear { src, dst, bytes } = copy;
         let distance = dst.canonical().get().wrapping_sub(src.canonical().get());
-        let (from, length) = match self.done.checked_rem(distance) {
-            Some(phase) if distance < bytes => {
+        // Without an overlap there is no division.
+        let overlap = Some(distance).filter(|distance| *distance < bytes);
+        let (from, length) = match overlap.and_then(|distance| self.done.checked_rem(distance)) {
+            Some(phase) => {
                 let ready = self.done.saturating_add(distance).saturating_sub(phase);
                 (src.plus(phase), length.min(ready))
             }
-            _ => (src.plus(self.done), length),
+            None => (src.plus(self.done), length),
         };
         let to = dst.plus(self.done);
         bus.copy(self.vmid, from, to, length).ok().map(|()| length)

@@ -45,14 +45,19 @@ fn packet() -> impl Strategy<Value = Vec<u32>> {
 
 /// A GPU with the program in a buffer of VMID 1, between two fences in the ring.
 fn prepared(program: &[Vec<u32>], seed: u8) -> Gpu {
+    prepared_at(IB, program, seed)
+}
+
+/// The same with the buffer at another place.
+fn prepared_at(ib: u64, program: &[Vec<u32>], seed: u8) -> Gpu {
     let mut gpu = Gpu::new();
     let arena = usize::try_from(SPACE + ARENA).unwrap();
     for (i, byte) in gpu.memory.bytes[arena..arena + 0x8000].iter_mut().enumerate() {
         *byte = (i as u8).wrapping_mul(seed);
     }
     let dwords = program.concat();
-    gpu.poke(1, IB, &dwords);
-    let job = indirect(1, IB, dwords.len() as u32);
+    gpu.poke(1, ib, &dwords);
+    let job = indirect(1, ib, dwords.len() as u32);
     gpu.submit(&[fence(0x3000, 1), job, fence(0x3004, 2), trap(3)].concat());
     gpu
 }
@@ -86,6 +91,23 @@ proptest! {
         prop_assert_eq!(sliced.writes, whole.writes);
         prop_assert_eq!(sliced.engine.stats(), whole.engine.stats());
         prop_assert_eq!(sliced.engine.status(), whole.engine.status());
+    }
+
+    /// Packets that straddle pages, and those at the end of a buffer, are read in other pieces.
+    #[test]
+    fn where_a_program_lies_changes_nothing(
+        program in prop::collection::vec(packet(), 1..12),
+        line in 0..128_u64,
+        seed in any::<u8>(),
+    ) {
+        let mut here = prepared(&program, seed);
+        let mut there = prepared_at(IB + 32 * line, &program, seed);
+        prop_assert_eq!(here.run(), there.run());
+        let arena = usize::try_from(SPACE + ARENA).unwrap();
+        prop_assert!(here.memory.bytes[arena..arena + 0x8000] == there.memory.bytes[arena..arena + 0x8000], "memory differs");
+        prop_assert_eq!(here.events, there.events);
+        prop_assert_eq!(here.writes, there.writes);
+        prop_assert_eq!(here.engine.stats(), there.engine.stats());
     }
 
     #[test]
