@@ -1,50 +1,87 @@
-//! How long losing populated VRAM takes, for `docs/performance.md`: `cargo run --release --example loss -- 1 4 16` (GiB).
+//! How long losing populated VRAM takes, for `docs/performance.md`: `cargo run --release -p vhost-device-amdgpu --example loss -- 1 4 16`
+//! (GiB), with the file that the host allows and, to compare, with a memfd. `auto`, `huge` or `memfd` before the sizes: with that only.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
 use device::asic::NAVI21;
 use device::gpu::{Gpu, GpuConfig, Loss, LossMode, Work};
-use device::memory::{DeviceMemory, Vram};
+use device::memory::{Backing, DeviceMemory, Vram};
 use vm_memory::{FileOffset, MmapRegion, VolatileMemory};
 
 const PAGE: usize = 4096;
 
 fn main() -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    for size in std::env::args().skip(1) {
-        let size = size.parse::<u64>()? << 30;
-        for mode in [LossMode::Keep, LossMode::Zero, LossMode::Poison] {
-            let (whole, longest) = measure(size, mode)?;
-            writeln!(
-                out,
-                "{:2} GiB {mode:?}: {whole:.0?} in all, {longest:.1?} the longest turn",
-                size >> 30
-            )?;
+    env_logger::Builder::new()
+        .filter_level(log::LevelFilter::Info)
+        .init();
+    let mut backings = vec![Backing::Auto, Backing::Memfd];
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "auto" => backings = vec![Backing::Auto],
+            "huge" => backings = vec![Backing::Huge],
+            "memfd" => backings = vec![Backing::Memfd],
+            size => {
+                for backing in &backings {
+                    all_modes(size.parse::<u64>()? << 30, *backing)?;
+                }
+            }
         }
     }
     Ok(())
 }
 
+fn all_modes(size: u64, backing: Backing) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for mode in [LossMode::Keep, LossMode::Zero, LossMode::Poison] {
+        let vram = Vram::backed(size, backing)?;
+        let page = vram.page() >> 10;
+        let Measured {
+            whole,
+            longest,
+            turns,
+        } = measure(vram, mode)?;
+        writeln!(
+            out,
+            "{:2} GiB, pages of {page} KiB, {mode:?}: {whole:.1?} in all, {longest:.2?} the longest of {turns} turns",
+            size >> 30
+        )?;
+    }
+    Ok(())
+}
+
 /// The time that the loss takes, and the longest turn of it: so long a register access may have to wait.
-fn measure(size: u64, mode: LossMode) -> anyhow::Result<(Duration, Duration)> {
+struct Measured {
+    whole: Duration,
+    longest: Duration,
+    turns: u32,
+}
+
+fn measure(vram: Vram, mode: LossMode) -> anyhow::Result<Measured> {
+    let size = usize::try_from(vram.size())?;
     let config = GpuConfig::bare_metal(&NAVI21, 1);
-    let mut gpu = Gpu::new(config, DeviceMemory::new(Vram::new(size)?))?;
+    let mut gpu = Gpu::new(config, DeviceMemory::new(vram))?;
     // As a front end maps it; the device itself has touched nothing of this.
     let file = FileOffset::new(gpu.memory().vram.share()?, 0);
-    let front_end = MmapRegion::<()>::from_file(file, usize::try_from(size)?)?;
-    for page in (0..usize::try_from(size)?).step_by(PAGE) {
+    let front_end = MmapRegion::<()>::from_file(file, size)?;
+    for page in (0..size).step_by(PAGE) {
         front_end.get_slice(page, 8)?.copy_from(&[0x5afe_u64]);
     }
     let begin = Instant::now();
     gpu.lose(Loss::whole(mode));
     let mut longest = Duration::ZERO;
-    loop {
+    for turns in 1.. {
         let turn = Instant::now();
+        gpu.set_time(begin.elapsed());
         let work = gpu.run();
         longest = longest.max(turn.elapsed());
         if work != Work::Busy {
-            return Ok((begin.elapsed(), longest));
+            return Ok(Measured {
+                whole: begin.elapsed(),
+                longest,
+                turns,
+            });
         }
     }
+    anyhow::bail!("it does not end")
 }

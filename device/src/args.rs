@@ -59,6 +59,11 @@ pub struct Args {
     #[arg(long, value_name = "SIZE", default_value = "1G")]
     pub vram_size: String,
 
+    /// The file that VRAM is: of huge pages, which are lost in no time, or a memfd, which no front end can shrink. Huge pages take no
+    /// privileges, but user namespaces.
+    #[arg(long, value_name = "FILE", value_enum, default_value_t = VramBacking::Auto)]
+    pub vram_backing: VramBacking,
+
     /// How many SDMA engines the part has, 1 to 4.
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub sdma_instances: usize,
@@ -151,6 +156,17 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         fields: Vec<String>,
     },
+}
+
+/// The file that VRAM is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum VramBacking {
+    /// Of huge pages where that is possible, otherwise a memfd; the log says which.
+    Auto,
+    /// A memfd, sealed at its size.
+    Memfd,
+    /// Of huge pages, or the daemon does not start.
+    Huge,
 }
 
 /// What a guest may ask for.
@@ -272,6 +288,8 @@ pub struct Config {
     pub vf_indirect: Indirect,
     /// Bytes of VRAM.
     pub vram_size: u64,
+    /// The file that they are.
+    pub vram_backing: VramBacking,
     /// SDMA engines.
     pub sdma_instances: usize,
     /// The board that the part is on.
@@ -322,6 +340,7 @@ impl TryFrom<Args> for Config {
             block_vf_registers: args.block_vf_registers,
             vf_indirect: indirect(&args.vf_indirect),
             vram_size,
+            vram_backing: args.vram_backing,
             sdma_instances: args.sdma_instances,
             board: Board {
                 smu_version: args.smu_version.unwrap_or(asic.smu_version),
@@ -535,6 +554,13 @@ mod tests {
     }
 
     #[test]
+    fn vram_is_what_can_be_had_unless_a_file_is_chosen() {
+        assert_eq!(config(&[]).unwrap().vram_backing, VramBacking::Auto);
+        let memfd = config(&["--vram-backing", "memfd"]).unwrap();
+        assert_eq!(memfd.vram_backing, VramBacking::Memfd);
+    }
+
+    #[test]
     fn sizes_take_suffixes() {
         assert_eq!(config(&["--vram-size", "256M"]).unwrap().vram_size, 256 << 20);
         assert_eq!(config(&["--vram-size", "16G"]).unwrap().vram_size, 16 << 30);
@@ -612,5 +638,6 @@ mod tests {
             assert!(error.starts_with(message), "{options:?} gave: {error}");
         }
         Args::try_parse_from(["x", "-s", "a", "--log-level", "loud"]).unwrap_err();
+        Args::try_parse_from(["x", "-s", "a", "--vram-backing", "disk"]).unwrap_err();
     }
 }

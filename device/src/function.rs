@@ -124,21 +124,22 @@ impl GpuFunction {
         vram_size: u64,
         sdma_instances: usize,
     ) -> Result<Self, BuildError> {
-        Self::with(GpuConfig::bare_metal(asic, sdma_instances), vram_size)
+        Self::with(GpuConfig::bare_metal(asic, sdma_instances), Vram::new(vram_size)?)
     }
 
     /// The function after power-on.
     ///
     /// # Errors
-    /// [`BuildError`] if the host has no memory for it.
-    pub fn with(gpu_config: GpuConfig, vram_size: u64) -> Result<Self, BuildError> {
+    /// [`BuildError`] if the BARs do not fit, or the part contradicts itself.
+    pub fn with(gpu_config: GpuConfig, vram: Vram) -> Result<Self, BuildError> {
         let GpuConfig {
             asic,
             personality,
             board,
             ..
         } = gpu_config;
-        let memory = DeviceMemory::new(Vram::new(vram_size)?);
+        let vram_size = vram.size();
+        let memory = DeviceMemory::new(vram);
         // A virtual function has none: its host leaves the image in VRAM.
         let rom = if personality.host.is_some() {
             Vec::new()

@@ -7,12 +7,13 @@ use std::thread;
 
 use anyhow::Context;
 use clap::Parser;
-use device::args::{Args, CAPABILITIES, Command, Config};
+use device::args::{Args, CAPABILITIES, Command, Config, VramBacking};
 use device::control::{ControlSocket, client};
 use device::door::{self, Door};
 use device::event::EventLog;
 use device::function::GpuFunction;
 use device::gpu::{GpuConfig, VfConfig, VfRegisters};
+use device::memory::{Backing, Vram};
 use device::transport::vfio_user::{Listener, Options, Server};
 use device::transport::{Mailbox, StopHandle};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
@@ -89,12 +90,21 @@ const fn gpu_config(config: &Config) -> GpuConfig {
     }
 }
 
+const fn backing(choice: VramBacking) -> Backing {
+    match choice {
+        VramBacking::Auto => Backing::Auto,
+        VramBacking::Memfd => Backing::Memfd,
+        VramBacking::Huge => Backing::Huge,
+    }
+}
+
 fn run(config: &Config) -> anyhow::Result<()> {
+    // Before there is a thread, and a guest that could have to do with how it is made.
+    let vram = Vram::backed(config.vram_size, backing(config.vram_backing))?;
     // Before there is a socket that somebody could take for a daemon to signal.
     let signals = Signals::new([SIGINT, SIGTERM, SIGUSR1]).context("cannot handle signals")?;
     let seat = config.guest_port.as_ref().map(door::listen).transpose()?;
-    let mut function =
-        GpuFunction::with(gpu_config(config), config.vram_size)?.keeping_events(config.events_kept);
+    let mut function = GpuFunction::with(gpu_config(config), vram)?.keeping_events(config.events_kept);
     let listener = Listener::bind(&config.socket_path)?;
     let mut server = Server::new(
         listener,

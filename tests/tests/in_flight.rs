@@ -147,14 +147,17 @@ fn everything(guest: &mut FakeGuest) -> Result<Vec<u8>, Failure> {
         .read(Location::System(gart::BusAddr::new(RAM_BASE)), &mut all)
         .map_err(lost)?;
     let mut from = 0;
-    while let Ok(Some((at, length))) = memory.vram.populated_from(from) {
-        let mut piece = vec![0; usize::try_from(length).unwrap_or(0)];
+    while let Ok(Some(at)) = memory.vram.populated_from(from) {
+        let Ok(end) = memory.vram.populated_to(at) else {
+            break;
+        };
+        let mut piece = vec![0; usize::try_from(end - at).unwrap_or(0)];
         memory
             .read(Location::Vram(VramOffset::new(at)), &mut piece)
             .map_err(lost)?;
         all.extend(at.to_le_bytes());
         all.extend(piece);
-        from = at + length;
+        from = end;
     }
     Ok(all)
 }

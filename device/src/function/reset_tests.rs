@@ -46,7 +46,7 @@ impl Rig {
             board,
             ..GpuConfig::bare_metal(&NAVI21, 2)
         };
-        Self(GpuFunction::with(config, VRAM).unwrap())
+        Self(GpuFunction::with(config, Vram::new(VRAM).unwrap()).unwrap())
     }
 
     fn get(&mut self, offset: u64) -> u32 {

@@ -8,8 +8,10 @@ use super::Gpu;
 use crate::event::{Event, LossCause, ResetKind};
 use crate::memory::Vram;
 
-/// Contents that are lost between two looks at the front end: some 5 ms.
-const SLICE: u64 = 16 << 20;
+/// Contents that are lost between two looks at the front end, in bytes: to begin with, the fewest, and the most.
+const SLICE: (u64, u64, u64) = (4 << 20, 2 << 20, 64 << 20);
+/// How long a slice should take; beyond the second a register access waits for too long.
+const PACE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(4));
 /// Populated ranges that are: scattered pages cost more to find than to lose.
 const RANGES: usize = 256;
 
@@ -63,6 +65,9 @@ pub(super) struct Losing {
     /// The reset that is over when the loss is: the part boots.
     reset: Option<ResetKind>,
     began: Duration,
+    /// How much the next slice is, and when the one before began.
+    slice: u64,
+    slice_began: Option<Duration>,
     /// Populated bytes that are lost already.
     bytes: u64,
 }
@@ -119,6 +124,8 @@ impl Gpu {
             cause,
             reset,
             began: self.now,
+            slice: SLICE.0,
+            slice_began: None,
             bytes: 0,
         });
     }
@@ -134,6 +141,7 @@ impl Gpu {
     /// served in between. Engines are not, so that to them it happens at one moment; and in a reset the part says that it is under way.
     pub(super) fn lose_slice(&mut self) {
         let Some(mut losing) = self.losing else { return };
+        losing.keep_pace(self.now);
         match losing.advance(&self.fabric.memory.vram) {
             Ok(true) => {
                 self.losing = Some(losing);
@@ -160,35 +168,76 @@ impl Gpu {
 }
 
 impl Losing {
+    /// Chooses the slice by what the last one took: how long a byte takes depends on pages, and on who else uses the host, by a factor of a
+    /// thousand.
+    fn keep_pace(&mut self, now: Duration) {
+        let Some(before) = self.slice_began.replace(now) else {
+            return;
+        };
+        let taken = now.saturating_sub(before);
+        let (_, fewest, most) = SLICE;
+        let (fast, slow) = PACE;
+        if taken > slow {
+            self.slice = (self.slice / 2).max(fewest);
+        } else if taken < fast {
+            self.slice = self.slice.saturating_mul(2).min(most);
+        }
+    }
+
     /// Loses the next slice of what is populated. Returns whether there may be more.
     fn advance(&mut self, vram: &Vram) -> std::io::Result<bool> {
         let end = self.loss.offset.saturating_add(self.loss.length).min(vram.size());
-        let mut left = SLICE;
+        let mut left = self.slice;
         for _ in 0..RANGES {
-            if self.next >= self.range_end {
-                let Some((at, length)) = vram.populated_from(self.next)? else {
-                    return Ok(false);
-                };
-                self.next = at;
-                self.range_end = at.saturating_add(length).min(end);
-            }
-            let length = self.range_end.saturating_sub(self.next).min(left);
-            if length == 0 {
-                // What comes next lies beyond the end.
+            if self.next >= self.range_end && !self.find_range(vram, end)? {
                 return Ok(false);
             }
-            match self.loss.mode {
-                LossMode::Keep => {}
-                LossMode::Zero => vram.discard(self.next, length)?,
-                LossMode::Poison => vram.overwrite(self.next, length, POISON)?,
-            }
+            let length = self.slice_length(vram.page(), left);
+            self.bytes = self.bytes.saturating_add(match self.loss.mode {
+                LossMode::Keep => 0,
+                LossMode::Zero => {
+                    let before = vram.resident()?;
+                    vram.discard(self.next, length)?;
+                    before.saturating_sub(vram.resident()?)
+                }
+                LossMode::Poison => {
+                    vram.overwrite(self.next, length, POISON)?;
+                    length
+                }
+            });
             self.next = self.next.saturating_add(length);
-            self.bytes = self.bytes.saturating_add(length);
             left = left.saturating_sub(length);
             if left == 0 {
                 break;
             }
         }
         Ok(true)
+    }
+
+    /// Goes to the next populated range. Returns whether there is one.
+    fn find_range(&mut self, vram: &Vram, end: u64) -> std::io::Result<bool> {
+        let Some(at) = vram.populated_from(self.next)?.filter(|at| *at < end) else {
+            return Ok(false);
+        };
+        self.next = at;
+        self.range_end = match self.loss.mode {
+            // What is not populated costs nothing, but the end of what is would.
+            LossMode::Zero => at.saturating_add(self.slice).min(end),
+            LossMode::Keep | LossMode::Poison => vram.populated_to(at)?.min(end),
+        };
+        Ok(true)
+    }
+
+    /// So much of the range at once, where it can be up to the end of a page: one that is lost by halves would become many small ones.
+    fn slice_length(&self, page: u64, left: u64) -> u64 {
+        let most = self.range_end.saturating_sub(self.next);
+        if left >= most {
+            return most;
+        }
+        let cut = self.next.saturating_add(left);
+        match cut.saturating_sub(cut % page).checked_sub(self.next) {
+            Some(length) if length > 0 => length,
+            _ => most.min(page.saturating_sub(self.next % page)),
+        }
     }
 }

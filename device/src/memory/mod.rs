@@ -1,4 +1,4 @@
-//! The memory behind the GPU: VRAM as a sparse memfd, guest memory as the ranges that the front end maps for DMA, and
+//! The memory behind the GPU: VRAM as a sparse memory file, guest memory as the ranges that the front end maps for DMA, and
 //! [`DeviceMemory`], which is both together as [`gart::PhysicalMemory`].
 //!
 //! # Racing with the guest
@@ -12,18 +12,22 @@
 //!
 //! # Files that shrink
 //!
-//! Touching a mapping beyond the end of its file raises SIGBUS. VRAM is sealed against that. A DMA range is checked against the
-//! file's size when it is mapped, so a wrong request is an error. After that the front end is trusted not to truncate the memory of
-//! its own guest: QEMU seals its memfd against it (`-object memory-backend-memfd`, `seal=on` by default).
+//! Touching a mapping beyond the end of its file raises SIGBUS. A DMA range is checked against the file's size when it is mapped, so a
+//! wrong request is an error. After that the front end is trusted not to truncate the memory of its own guest: QEMU seals its memfd
+//! against it (`-object memory-backend-memfd`, `seal=on` by default). VRAM is sealed if it is a memfd; a file of huge pages cannot be,
+//! so that the front end is trusted with it in the same way.
 
 mod bytes;
 mod device;
 mod guest;
+mod huge;
+mod stream;
 mod vram;
 
 pub use device::DeviceMemory;
 pub use guest::GuestMemory;
-pub use vram::{Vram, VramError};
+pub use huge::HugeError;
+pub use vram::{Backing, Vram, VramError};
 
 /// Smallest page of the memory that is mapped, in bytes; the page size announced to the front end.
 pub const PAGE_SIZE: u64 = 4096;

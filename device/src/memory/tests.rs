@@ -50,27 +50,108 @@ fn bytes_at(mut file: &File, offset: u64, len: usize) -> Vec<u8> {
     data
 }
 
+/// VRAM of every kind that the host allows.
+fn kinds(size: u64) -> Vec<DeviceMemory> {
+    let mut kinds = vec![Vram::new(size).unwrap()];
+    match Vram::backed(size, Backing::Huge) {
+        Ok(huge) => kinds.push(huge),
+        Err(error) => eprintln!("skipped: {:#}", anyhow::Error::new(error)),
+    }
+    kinds.into_iter().map(DeviceMemory::new).collect()
+}
+
 #[test]
 fn untouched_vram_takes_no_memory() {
-    let memory = memory(16 << 30);
-    memory.write(vram(12 << 30), &[1; 4096]).unwrap();
-    assert_eq!(memory.vram.resident().unwrap(), 4096);
-    assert_eq!(
-        memory.vram.populated_from(0).unwrap(),
-        Some((12 << 30, 4096)),
-        "only the page that was written is populated"
-    );
-    assert_eq!(memory.vram.populated_from((12 << 30) + 4096).unwrap(), None);
+    for memory in kinds(16 << 30) {
+        let page = memory.vram.page();
+        let at = 12 << 30;
+        memory.write(vram(at + 8192), &[1; 4096]).unwrap();
+        assert_eq!(memory.vram.resident().unwrap(), page);
+        let populated = at + 8192 - (at + 8192) % page;
+        assert_eq!(
+            memory.vram.populated_from(0).unwrap(),
+            Some(populated),
+            "only the page that was written is populated"
+        );
+        assert_eq!(memory.vram.populated_to(populated).unwrap(), populated + page);
+        assert_eq!(memory.vram.populated_from(populated + page).unwrap(), None);
+    }
 }
 
 #[test]
 fn discarded_vram_reads_as_zero_through_the_same_mapping() {
-    let memory = memory(MIB);
-    memory.fill(vram(0), 0xdead_beef, MIB).unwrap();
-    memory.vram.discard(PAGE, u64::MAX).unwrap();
-    assert_eq!(memory.vram.resident().unwrap(), PAGE);
-    assert_eq!(memory.load_u64(vram(PAGE)), Ok(0));
-    assert_eq!(memory.load_u64(vram(PAGE - 8)), Ok(0xdead_beef_dead_beef));
+    for memory in kinds(16 * MIB) {
+        let page = memory.vram.page();
+        memory.fill(vram(0), 0xdead_beef, 16 * MIB).unwrap();
+        memory.vram.discard(page, u64::MAX).unwrap();
+        assert_eq!(memory.vram.resident().unwrap(), page);
+        assert_eq!(memory.load_u64(vram(page)), Ok(0));
+        assert_eq!(memory.load_u64(vram(page - 8)), Ok(0xdead_beef_dead_beef));
+        // A part of a page.
+        memory.vram.discard(PAGE / 2, PAGE).unwrap();
+        assert_eq!(memory.load_u64(vram(PAGE / 2 - 8)), Ok(0xdead_beef_dead_beef));
+        assert_eq!(memory.load_u64(vram(PAGE / 2)), Ok(0));
+        assert_eq!(memory.load_u64(vram(PAGE + PAGE / 2 - 8)), Ok(0));
+    }
+}
+
+#[test]
+fn overwritten_vram_has_the_pattern_and_its_neighbours_have_not() {
+    for memory in kinds(16 * MIB) {
+        for (start, len) in [
+            (0, MIB),
+            (3 * MIB + 4, 2 * MIB),
+            (5 * MIB + 2, 30),
+            (15 * MIB, 2 * MIB),
+        ] {
+            memory.fill(vram(0), 0, 16 * MIB).unwrap();
+            memory.vram.overwrite(start, len, 0x4433_2211).unwrap();
+            let end = (start + len).min(16 * MIB);
+            let mut bytes = vec![0; 16 << 20];
+            memory.read(vram(0), &mut bytes).unwrap();
+            let written = |at: &usize| (start..end).contains(&(*at as u64));
+            let wrong = (0..bytes.len()).find(|at| {
+                let number = (*at as u64).wrapping_sub(start) % 4;
+                bytes[*at]
+                    != if written(at) {
+                        [0x11, 0x22, 0x33, 0x44][number as usize]
+                    } else {
+                        0
+                    }
+            });
+            assert_eq!(wrong, None, "{start:#x}+{len:#x}");
+        }
+    }
+}
+
+#[test]
+fn huge_pages_are_mapped_as_such_and_bounded_by_the_size() {
+    let Ok(huge) = Vram::backed(16 * MIB, Backing::Huge) else {
+        eprintln!("skipped: the host allows no huge pages");
+        return;
+    };
+    let start = huge.piece(0, 1).unwrap().ptr_guard().as_ptr().addr();
+    assert_eq!(
+        start as u64 % huge.page(),
+        0,
+        "a huge page can be mapped in one piece"
+    );
+    let shared = huge.share().unwrap();
+    shared.set_len(64 * MIB).unwrap();
+    rustix::fs::fallocate(&shared, rustix::fs::FallocateFlags::empty(), 0, 32 * MIB)
+        .expect_err("nobody can make it take more memory than VRAM has");
+}
+
+#[test]
+fn where_huge_pages_cannot_be_had_vram_is_a_memfd() {
+    // Of a size that none of them has.
+    assert!(matches!(
+        Vram::backed(3 * PAGE, Backing::Huge),
+        Err(VramError::Huge { .. })
+    ));
+    let small = Vram::backed(3 * PAGE, Backing::Auto).unwrap();
+    assert_eq!((small.size(), small.page()), (3 * PAGE, PAGE));
+    assert!(small.share().unwrap().set_len(0).is_err(), "sealed");
 }
 
 #[test]
