@@ -10,6 +10,7 @@
 
 mod rig;
 mod scattered;
+mod system;
 mod transfers;
 
 use std::hint::black_box;
@@ -178,6 +179,6 @@ criterion_group! {
         .sample_size(20)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = walks, scattered, page_tables, oracle, fills, copies, fences, register_access
+    targets = walks, scattered, page_tables, oracle, fills, copies, system::ranges, fences, register_access
 }
 criterion_main!(benches);
