@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::mappings::{LeafKind, Mappings, Run};
+use crate::mappings::{LeafKind, Mappings, Run, Sieve};
 use crate::{GpuVa, Level, Pte};
 
 /// What became of a mapping. Each leaf entry that there was before is of one of the first four classes.
@@ -141,46 +141,82 @@ impl Comparison {
 /// The count is of leaf entries, but what is compared is what addresses lead to: an entry of a directory that now stands for 512 pages
 /// is the same as those pages were. FRAG and P only tell the shape and do not count as a difference.
 pub fn compare(before: &Mappings, after: &Mappings) -> Comparison {
-    let mut comparison = Comparison {
-        truncated: before.truncated() || after.truncated(),
-        ..Comparison::default()
-    };
-    let limit = before
-        .complete_to()
-        .into_iter()
-        .chain(after.complete_to())
-        .min()
-        .unwrap_or(u64::MAX);
-    let now = below(after.runs(), limit);
-    let mapped = without_poison(below(before.runs(), limit));
-    sweep(&mapped, now, limit, |part| {
-        let (verdict, entries) = judge(&part);
-        comparison.take(&verdict, entries);
-        entries
-    });
-    sweep(now, &mapped, limit, |part| {
-        let (verdict, entries) = judge_new(&part);
-        if let Some(verdict) = verdict {
-            comparison.take(&verdict, entries);
+    let mut left = u64::MAX;
+    let mut before = Cow::Borrowed(before);
+    if before.has_poison() {
+        before.to_mut().drop_poison(&mut Sieve::default(), &mut left);
+    }
+    let mut comparer = Comparer::default();
+    while !comparer.step(&before, after, &mut left) {}
+    comparer.finish()
+}
+
+/// [`compare`], interrupted. There must be no poison in what was before ([`Mappings::drop_poison`]).
+#[derive(Debug, Default)]
+pub struct Comparer {
+    comparison: Comparison,
+    /// What was there before has been gone through; now it is the turn of what is there now.
+    turned: bool,
+    sweep: Sweep,
+}
+
+/// How far a comparison has come.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sweep {
+    /// The run, and where in it.
+    run: usize,
+    va: Option<u64>,
+    /// The first run of the other side that is not behind us.
+    other: usize,
+}
+
+impl Comparer {
+    /// Goes on for as many parts of runs as are left. Returns whether that was all. Always to be called with the same two.
+    pub fn step(&mut self, before: &Mappings, after: &Mappings, left: &mut u64) -> bool {
+        let limit = before
+            .complete_to()
+            .into_iter()
+            .chain(after.complete_to())
+            .min()
+            .unwrap_or(u64::MAX);
+        let (mapped, now) = (below(before.runs(), limit), below(after.runs(), limit));
+        let Self {
+            comparison,
+            turned,
+            sweep,
+        } = self;
+        comparison.truncated = before.truncated() || after.truncated();
+        if !*turned {
+            let over = sweep.step(mapped, now, limit, left, |part| {
+                let (verdict, entries) = judge(&part);
+                comparison.take(&verdict, entries);
+                entries
+            });
+            if !over {
+                return false;
+            }
+            *turned = true;
+            *sweep = Sweep::default();
         }
-        entries
-    });
-    comparison
+        sweep.step(now, mapped, limit, left, |part| {
+            let (verdict, entries) = judge_new(&part);
+            if let Some(verdict) = verdict {
+                comparison.take(&verdict, entries);
+            }
+            entries
+        })
+    }
+
+    /// The outcome.
+    pub fn finish(self) -> Comparison {
+        self.comparison
+    }
 }
 
 /// The runs that begin below an address.
 fn below(runs: &[Run], limit: u64) -> &[Run] {
     let reached = runs.partition_point(|run| run.start() < limit);
     runs.get(..reached).unwrap_or_default()
-}
-
-/// Poison maps nothing; there seldom is any.
-fn without_poison(runs: &[Run]) -> Cow<'_, [Run]> {
-    let maps = |run: &&Run| run.kind() != LeafKind::Poison;
-    if runs.iter().all(|run| maps(&run)) {
-        return Cow::Borrowed(runs);
-    }
-    runs.iter().filter(maps).copied().collect()
 }
 
 /// Entries of a run that all meet the same run of the other side, or none, or, for a single entry, several.
@@ -200,55 +236,86 @@ enum Meets<'a> {
     Several(&'a [Run]),
 }
 
-/// Goes through `runs` in parts; `each` says how many entries of the part it has dealt with, at least one.
-fn sweep(runs: &[Run], others: &[Run], limit: u64, mut each: impl FnMut(Part<'_>) -> u64) {
-    let mut rest = others;
-    for run in runs {
-        let mut va = run.start();
-        loop {
-            // An entry that reaches beyond the limit would be judged by half of it.
-            let left = run.end().min(limit).saturating_sub(va) >> run.size().trailing_zeros();
-            if left == 0 {
-                break;
-            }
-            while let Some((first, tail)) = rest.split_first()
-                && first.end() <= va
-            {
-                rest = tail;
-            }
-            let entry_end = va.saturating_add(run.size());
-            let part = match rest.first() {
-                Some(other) if other.start() <= va && other.end() >= entry_end => Part {
-                    run,
-                    va,
-                    entries: (other.end().saturating_sub(va) >> run.size().trailing_zeros()).min(left),
-                    meets: Meets::One(other),
-                },
-                Some(other) if other.start() < entry_end => Part {
-                    run,
-                    va,
-                    entries: 1,
-                    meets: Meets::Several(
-                        rest.get(..rest.partition_point(|other| other.start() < entry_end))
-                            .unwrap_or_default(),
-                    ),
-                },
-                Some(other) => Part {
-                    run,
-                    va,
-                    entries: (other.start().saturating_sub(va) >> run.size().trailing_zeros()).clamp(1, left),
-                    meets: Meets::Nothing,
-                },
-                None => Part {
-                    run,
-                    va,
-                    entries: left,
-                    meets: Meets::Nothing,
-                },
-            };
-            let done = each(part).max(1);
-            va = va.saturating_add(done.saturating_mul(run.size()));
+impl Meets<'_> {
+    /// How much work it is to look at them.
+    const fn count(&self) -> u64 {
+        match self {
+            Self::Nothing | Self::One(_) => 1,
+            Self::Several(others) => others.len() as u64,
         }
+    }
+}
+
+impl Sweep {
+    /// Goes through `runs` in parts until `left` is used up; `each` says how many entries of the part it has dealt with, at least one.
+    /// Returns whether that was all.
+    fn step(
+        &mut self,
+        runs: &[Run],
+        others: &[Run],
+        limit: u64,
+        left: &mut u64,
+        mut each: impl FnMut(Part<'_>) -> u64,
+    ) -> bool {
+        while let Some(run) = runs.get(self.run) {
+            let mut va = self.va.unwrap_or(run.start());
+            loop {
+                // An entry that reaches beyond the limit would be judged by half of it.
+                let entries = run.end().min(limit).saturating_sub(va) >> run.size().trailing_zeros();
+                if entries == 0 {
+                    break;
+                }
+                if *left == 0 {
+                    self.va = Some(va);
+                    return false;
+                }
+                while others.get(self.other).is_some_and(|other| other.end() <= va) {
+                    self.other = self.other.saturating_add(1);
+                }
+                let rest = others.get(self.other..).unwrap_or_default();
+                let part = part(run, va, entries, rest);
+                *left = left.saturating_sub(part.meets.count());
+                let done = each(part).max(1);
+                va = va.saturating_add(done.saturating_mul(run.size()));
+            }
+            self.run = self.run.saturating_add(1);
+            self.va = None;
+        }
+        true
+    }
+}
+
+/// The part of a run that begins at an address and has at most so many entries; `rest` are the other side's runs that are not behind it.
+fn part<'a>(run: &'a Run, va: u64, left: u64, rest: &'a [Run]) -> Part<'a> {
+    let entry_end = va.saturating_add(run.size());
+    match rest.first() {
+        Some(other) if other.start() <= va && other.end() >= entry_end => Part {
+            run,
+            va,
+            entries: (other.end().saturating_sub(va) >> run.size().trailing_zeros()).min(left),
+            meets: Meets::One(other),
+        },
+        Some(other) if other.start() < entry_end => Part {
+            run,
+            va,
+            entries: 1,
+            meets: Meets::Several(
+                rest.get(..rest.partition_point(|other| other.start() < entry_end))
+                    .unwrap_or_default(),
+            ),
+        },
+        Some(other) => Part {
+            run,
+            va,
+            entries: (other.start().saturating_sub(va) >> run.size().trailing_zeros()).clamp(1, left),
+            meets: Meets::Nothing,
+        },
+        None => Part {
+            run,
+            va,
+            entries: left,
+            meets: Meets::Nothing,
+        },
     }
 }
 

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::mappings::{CollectBudget, Table};
+use crate::mappings::{CollectBudget, Collector, Splitter, Table};
 use crate::testing::{TestMemory, TestTables};
 use crate::{Context, EntryKind, Location, PAGE_SIZE, PhysicalMemory, VramOffset, WalkBudget, walk_tables};
 
@@ -30,6 +30,11 @@ fn is_poison(_: Location, bits: u64) -> bool {
 
 fn look(tables: &TestTables, memory: &TestMemory) -> Mappings {
     Mappings::collect(&tables.context(), 0, memory, BUDGET, is_poison)
+}
+
+/// Does something in turns of so much, until it is over.
+fn turns(much: u64, mut step: impl FnMut(&mut u64) -> bool) {
+    while !step(&mut { much }) {}
 }
 
 struct World {
@@ -101,6 +106,33 @@ fn what_goes_on_is_one_run() {
         mappings.tables().first().map(|table| (table.at, table.bytes)),
         Some((Location::Vram(VramOffset::new(0)), 4096))
     );
+}
+
+#[test]
+fn a_run_is_small_and_a_long_one_goes_on_in_another() {
+    assert_eq!(Run::BYTES, 16);
+    // One table of many entries, as the GART's.
+    let pages = 300_000;
+    let memory = TestMemory::new(4 << 20);
+    let context = TestTables::new(0, 0, 0, pages - 1, VramOffset::new(0)).context();
+    for page in 0..pages {
+        let entry = PAGE.with_address(page * PAGE_SIZE).into_bits();
+        memory
+            .store_u64(Location::Vram(VramOffset::new(8 * page)), entry)
+            .unwrap();
+    }
+    let found = Mappings::collect(&context, 0, &memory, BUDGET, is_poison);
+    let runs: Vec<_> = found
+        .runs()
+        .iter()
+        .map(|run| (run.va().get(), run.entries()))
+        .collect();
+    assert_eq!(
+        runs,
+        [(0, 1 << 17), (1 << 29, 1 << 17), (1 << 30, pages - (1 << 18))]
+    );
+    assert_eq!((found.entries(), found.bytes()), (pages, pages * PAGE_SIZE));
+    assert_eq!(compare(&found, &found).counts.same, pages);
 }
 
 #[test]
@@ -532,7 +564,24 @@ proptest! {
         prop_assert_eq!(found.counts, naive(&old, &new));
         prop_assert_eq!(found.counts.before(), before.entries());
         // And whatever way it is cut, the parts have what the whole has.
-        let (inside, outside) = before.split(&[(0x3000, 0x20_1000), (0x30_0000, 0x30_1000)]);
+        let windows = [(0x3000, 0x20_1000), (0x30_0000, 0x30_1000)];
+        let (inside, outside) = before.split(&windows);
         prop_assert_eq!(inside.entries() + outside.entries(), before.entries());
+        // However often all of that is interrupted.
+        for turn in [1, 100] {
+            let mut collector = Collector::new(&context, 0, BUDGET);
+            turns(61 * turn, |left| collector.step(&world.memory, left, is_poison));
+            let after = collector.finish();
+            prop_assert_eq!(&after, &world.look());
+            let mut splitter = Splitter::default();
+            turns(turn, |left| splitter.step(&before, &windows, left));
+            prop_assert_eq!(splitter.finish(), (inside.clone(), outside.clone()));
+            let (mut before, mut sieve) = (before.clone(), Sieve::default());
+            turns(turn, |left| before.drop_poison(&mut sieve, left));
+            prop_assert!(before.runs().iter().all(|run| run.kind() != LeafKind::Poison));
+            let mut comparer = Comparer::default();
+            turns(turn, |left| comparer.step(&before, &after, left));
+            prop_assert_eq!(comparer.finish(), found.clone());
+        }
     }
 }

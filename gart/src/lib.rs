@@ -24,16 +24,18 @@ pub mod testing;
 mod walk;
 
 pub use addr::{BusAddr, GpuVa, Vmid, VramOffset};
-pub use compare::{Class, Comparison, Counts, Example, Seen, compare};
+pub use compare::{Class, Comparer, Comparison, Counts, Example, Seen, compare};
 pub use context::{AddressSpace, Apertures, Context, ContextCntl, Level, PAGE_SHIFT, PAGE_SIZE};
 pub use fault::{Access, ClientId, Fault, FaultInterrupt, FaultKind, FaultStatus};
 pub use hub::{FrameBuffer, Hub, HubEffect, HubId, InvalidateRequest, InvalidationEngine};
-pub use mappings::{CollectBudget, LeafKind, Mappings, Run, Table};
+pub use mappings::{CollectBudget, Collector, LeafKind, Mappings, Run, Sieve, Splitter, Table};
 pub use memory::{Location, MemoryError, PhysicalMemory, Series, VirtualMemory};
 pub use pte::{Pde, Pte};
 pub use registers::HubLayout;
 pub use space::{FaultSink, Space};
-pub use tables::{EntryKind, TableSummary, VisitedEntry, WalkBudget, walk_directories, walk_tables};
+pub use tables::{
+    EntryKind, TableSummary, TableWalk, VisitedEntry, WalkBudget, WalkDepth, walk_directories, walk_tables,
+};
 pub use walk::{Backing, Source, Translation, deciding_entry, translate};
 
 #[cfg(test)]

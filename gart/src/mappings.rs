@@ -1,7 +1,9 @@
 //! What a context maps, kept compactly: for looking at it again when its tables have changed.
 
+use bitfield_struct::bitfield;
+
 use crate::context::{PAGE_SHIFT, PAGE_SIZE};
-use crate::tables::walk_entries;
+use crate::tables::{TableWalk, WalkDepth};
 use crate::{Context, EntryKind, GpuVa, Level, Location, PhysicalMemory, Pte, VisitedEntry, WalkBudget};
 
 /// What [`Mappings::collect`] may do.
@@ -24,122 +26,142 @@ pub enum LeafKind {
     Poison,
 }
 
-/// How the addresses in a run's entries go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Shape {
-    /// Each entry points behind what the one before it covers.
-    Linear,
-    /// All entries are the same.
-    Same,
+/// Where a run is, and of what: all in one word, since there may be millions of runs.
+#[bitfield(u64)]
+#[derive(PartialEq, Eq, Hash)]
+struct Place {
+    /// First address, in pages.
+    #[bits(36)]
+    page: u64,
+    /// log2 of the bytes that an entry covers.
+    #[bits(6)]
+    shift: u32,
+    /// [`Level::index`].
+    #[bits(2)]
+    level: u8,
+    /// [`LeafKind`].
+    #[bits(2)]
+    kind: u8,
+    /// Each entry points behind what the one before it covers. Otherwise all are the same.
+    linear: bool,
+    /// How many entries follow the first.
+    #[bits(17)]
+    more: u32,
 }
 
-/// Leaf entries of one level that follow each other and differ, if at all, in addresses that go on.
+const MOST_MORE: u32 = (1 << 17) - 1;
+
+/// Leaf entries of one level that follow each other and differ, if at all, in addresses that go on. 16 bytes, 131072 entries at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Run {
-    va: u64,
+    place: Place,
     first: u64,
-    entries: u32,
-    /// log2 of the bytes that an entry covers.
-    shift: u8,
-    level: Level,
-    kind: LeafKind,
-    shape: Shape,
 }
 
 impl Run {
+    /// Bytes that one takes.
+    pub const BYTES: usize = size_of::<Self>();
+
     /// First address.
     pub const fn va(&self) -> GpuVa {
-        GpuVa::new(self.va)
+        GpuVa::new(self.start())
     }
 
     /// How many entries.
     pub const fn entries(&self) -> u64 {
-        self.entries as u64
+        (self.place.more() as u64).saturating_add(1)
     }
 
     /// The kind of table that holds them.
     pub const fn level(&self) -> Level {
-        self.level
+        match self.place.level() {
+            0 => Level::Ptb,
+            1 => Level::Pdb0,
+            2 => Level::Pdb1,
+            _ => Level::Pdb2,
+        }
     }
 
     /// What they are.
     pub const fn kind(&self) -> LeafKind {
-        self.kind
+        match self.place.kind() {
+            0 => LeafKind::Memory,
+            1 => LeafKind::Prt,
+            _ => LeafKind::Poison,
+        }
     }
 
     /// Bytes that one entry covers.
     pub(crate) const fn size(&self) -> u64 {
-        1_u64.wrapping_shl(self.shift as u32)
+        1_u64.wrapping_shl(self.place.shift())
     }
 
     pub(crate) const fn start(&self) -> u64 {
-        self.va
+        self.place.page() << PAGE_SHIFT
     }
 
     /// The first address behind it.
     pub(crate) const fn end(&self) -> u64 {
-        self.va.saturating_add(self.entries().saturating_mul(self.size()))
+        self.start()
+            .saturating_add(self.entries().saturating_mul(self.size()))
     }
 
     /// The entry that covers an address in the run.
     pub(crate) const fn entry_at(&self, va: u64) -> Pte {
         let first = Pte::from_bits(self.first);
-        match self.shape {
-            Shape::Same => first,
-            Shape::Linear => {
-                let before = va.wrapping_sub(self.va) & !self.size().wrapping_sub(1);
-                first.with_address(first.address().wrapping_add(before))
-            }
+        if !self.place.linear() {
+            return first;
         }
+        let before = va.wrapping_sub(self.start()) & !self.size().wrapping_sub(1);
+        first.with_address(first.address().wrapping_add(before))
     }
 
     /// Where the entry that covers an address in the run leads from that address.
     pub(crate) const fn target_at(&self, va: u64) -> u64 {
-        let inside = va.wrapping_sub(self.va) & self.size().wrapping_sub(1);
+        let inside = va.wrapping_sub(self.start()) & self.size().wrapping_sub(1);
         self.entry_at(va).address().wrapping_add(inside)
     }
 
     /// Whether everything in it can be compared by one look at one address: addresses go on, or do not matter.
     pub(crate) const fn is_uniform(&self) -> bool {
-        matches!(self.shape, Shape::Linear) || self.entries <= 1 || !matches!(self.kind, LeafKind::Memory)
+        self.place.linear() || self.place.more() == 0 || !matches!(self.kind(), LeafKind::Memory)
     }
 
     /// Takes up the next entry, if it goes on from here.
     fn extend(&mut self, next: &Self) -> bool {
-        let alike = next.level == self.level && next.kind == self.kind && next.va == self.end();
-        if !alike || self.entries == u32::MAX {
+        let alike = next.place.level() == self.place.level()
+            && next.place.kind() == self.place.kind()
+            && next.start() == self.end();
+        let more = self.place.more();
+        if !alike || more == MOST_MORE {
             return false;
         }
         let same = next.first == self.first;
-        let linear = self.first != next.first && {
+        let linear = !same && {
             let first = Pte::from_bits(self.first);
-            let distance = next.va.wrapping_sub(self.va);
+            let distance = next.start().wrapping_sub(self.start());
             first
                 .with_address(first.address().wrapping_add(distance))
                 .into_bits()
                 == next.first
         };
-        let shape = match (same, linear) {
-            (true, _) => Shape::Same,
-            (false, true) => Shape::Linear,
-            (false, false) => return false,
-        };
-        if self.entries > 1 && shape != self.shape {
+        if !same && !linear || more > 0 && linear != self.place.linear() {
             return false;
         }
-        self.shape = shape;
-        self.entries = self.entries.saturating_add(1);
+        self.place = self.place.with_linear(linear).with_more(more.saturating_add(1));
         true
     }
 
     /// The part of the run that begins at entry number `skip` and has `entries` entries.
     fn part(&self, skip: u64, entries: u64) -> Self {
-        let va = self.va.saturating_add(skip.saturating_mul(self.size()));
+        let va = self.start().saturating_add(skip.saturating_mul(self.size()));
+        let more = u32::try_from(entries.saturating_sub(1)).unwrap_or(MOST_MORE);
         Self {
-            va,
+            place: self
+                .place
+                .with_page(va >> PAGE_SHIFT)
+                .with_more(more.min(MOST_MORE)),
             first: self.entry_at(va).into_bits(),
-            entries: u32::try_from(entries).unwrap_or(u32::MAX),
-            ..*self
         }
     }
 }
@@ -193,8 +215,132 @@ impl Table {
 pub struct Mappings {
     runs: Vec<Run>,
     tables: Vec<Table>,
+    /// Leaf entries that map something, and the bytes that they cover.
+    entries: u64,
+    bytes: u64,
+    /// Runs that are poison.
+    poison: usize,
     /// Everything below this address is there.
     complete_to: Option<u64>,
+}
+
+/// A walk that collects [`Mappings`], and can be interrupted.
+#[derive(Debug)]
+pub struct Collector {
+    walk: TableWalk,
+    mappings: Mappings,
+    runs: usize,
+    block_bits: u32,
+    /// The last address that was met.
+    last: u64,
+}
+
+impl Collector {
+    /// Begins to walk a context, within a budget.
+    pub fn new(context: &Context, fb_offset: u64, budget: CollectBudget) -> Self {
+        let mut mappings = Mappings::default();
+        if context.enabled && context.root.valid() {
+            mappings.tables.push(Table::root(context, fb_offset));
+        }
+        Self {
+            walk: TableWalk::new(context, fb_offset, budget.walk, WalkDepth::Entries),
+            mappings,
+            runs: budget.runs,
+            block_bits: context.block_bits,
+            last: context.start_page << PAGE_SHIFT,
+        }
+    }
+
+    /// Goes on for as many entries as are left, present or not. `poisoned` tells, by its place and its bits, whether an entry is what a loss left
+    /// behind. Returns whether that was all.
+    pub fn step<M: PhysicalMemory + ?Sized>(
+        &mut self,
+        memory: &M,
+        left: &mut u64,
+        mut poisoned: impl FnMut(Location, u64) -> bool,
+    ) -> bool {
+        let Self {
+            walk,
+            mappings,
+            runs,
+            block_bits,
+            last,
+        } = self;
+        let over = walk.step(memory, left, &mut |entry| {
+            *last = entry.va.get();
+            mappings.tables.extend(Table::below(entry, *block_bits));
+            if let Some(run) = leaf(entry, *block_bits, &mut poisoned) {
+                mappings.push(run, *runs);
+            }
+        });
+        if over && walk.summary().truncated {
+            mappings.cut_off(*last);
+        }
+        over
+    }
+
+    /// What was collected.
+    pub fn finish(self) -> Mappings {
+        self.mappings
+    }
+}
+
+/// How far [`Mappings::drop_poison`] has come.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sieve {
+    read: usize,
+    write: usize,
+}
+
+/// [`Mappings::split`], interrupted.
+#[derive(Debug, Default)]
+pub struct Splitter {
+    run: usize,
+    /// Entries of that run that are dealt with.
+    skip: u64,
+    inside: Mappings,
+    outside: Mappings,
+}
+
+impl Splitter {
+    /// Goes on for as many parts of runs as are left. Returns whether that was all.
+    pub fn step(&mut self, of: &Mappings, ranges: &[(u64, u64)], left: &mut u64) -> bool {
+        while let Some(run) = of.runs.get(self.run) {
+            while self.skip < run.entries() {
+                let Some(fewer) = left.checked_sub(1) else {
+                    return false;
+                };
+                *left = fewer;
+                let va = run.start().saturating_add(self.skip.saturating_mul(run.size()));
+                let next = ranges.get(ranges.partition_point(|(_, end)| *end <= va)..);
+                let (within, limit) = match next.and_then(<[_]>::first) {
+                    Some((start, end)) if *start <= va => (true, *end),
+                    Some((start, _)) => (false, *start),
+                    None => (false, u64::MAX),
+                };
+                let rest = run.entries().saturating_sub(self.skip);
+                let count = limit.saturating_sub(va).div_ceil(run.size()).clamp(1, rest);
+                let target = if within {
+                    &mut self.inside
+                } else {
+                    &mut self.outside
+                };
+                target.count_in(&run.part(self.skip, count));
+                target.runs.push(run.part(self.skip, count));
+                self.skip = self.skip.saturating_add(count);
+            }
+            self.skip = 0;
+            self.run = self.run.saturating_add(1);
+        }
+        self.inside.complete_to = of.complete_to;
+        self.outside.complete_to = of.complete_to;
+        true
+    }
+
+    /// The leaf entries whose first address is in one of the ranges, and the others.
+    pub fn finish(self) -> (Mappings, Mappings) {
+        (self.inside, self.outside)
+    }
 }
 
 impl Mappings {
@@ -206,33 +352,70 @@ impl Mappings {
         budget: CollectBudget,
         mut poisoned: impl FnMut(Location, u64) -> bool,
     ) -> Self {
-        let mut mappings = Self::default();
-        let mut last = context.start_page << PAGE_SHIFT;
-        if context.enabled && context.root.valid() {
-            mappings.tables.push(Table::root(context, fb_offset));
-        }
-        let summary = walk_entries(context, fb_offset, memory, budget.walk, |entry| {
-            last = entry.va.get();
-            mappings.tables.extend(Table::below(entry, context.block_bits));
-            if let Some(run) = leaf(entry, context.block_bits, &mut poisoned) {
-                mappings.push(run, budget.runs);
-            }
-        });
-        if summary.truncated {
-            mappings.cut_off(last);
-        }
-        mappings
+        let mut collector = Collector::new(context, fb_offset, budget);
+        let mut left = u64::MAX;
+        while !collector.step(memory, &mut left, &mut poisoned) {}
+        collector.finish()
     }
 
     fn push(&mut self, run: Run, limit: usize) {
-        if self.runs.last_mut().is_some_and(|last| last.extend(&run)) {
-            return;
+        let extended = self.runs.last_mut().is_some_and(|last| last.extend(&run));
+        if !extended && self.runs.len() >= limit {
+            return self.cut_off(run.start());
         }
-        if self.runs.len() < limit {
+        if !extended {
             self.runs.push(run);
-        } else {
-            self.cut_off(run.va);
+            self.poison = self
+                .poison
+                .saturating_add(usize::from(run.kind() == LeafKind::Poison));
         }
+        if run.kind() != LeafKind::Poison {
+            self.entries = self.entries.saturating_add(run.entries());
+            self.bytes = self
+                .bytes
+                .saturating_add(run.entries().saturating_mul(run.size()));
+        }
+    }
+
+    fn count_in(&mut self, run: &Run) {
+        if run.kind() == LeafKind::Poison {
+            self.poison = self.poison.saturating_add(1);
+        } else {
+            self.entries = self.entries.saturating_add(run.entries());
+            self.bytes = self
+                .bytes
+                .saturating_add(run.entries().saturating_mul(run.size()));
+        }
+    }
+
+    /// Whether some of it is poison.
+    pub(crate) const fn has_poison(&self) -> bool {
+        self.poison > 0
+    }
+
+    /// Forgets the runs that are poison, which maps nothing, as far as there are runs left to look at. Returns whether that was all. Until
+    /// then they are in no order.
+    pub fn drop_poison(&mut self, sieve: &mut Sieve, left: &mut u64) -> bool {
+        if self.poison == 0 {
+            return true;
+        }
+        while let Some(fewer) = left.checked_sub(1) {
+            *left = fewer;
+            let Some(run) = self.runs.get(sieve.read).copied() else {
+                self.runs.truncate(sieve.write);
+                self.poison = 0;
+                return true;
+            };
+            sieve.read = sieve.read.saturating_add(1);
+            if run.kind() == LeafKind::Poison {
+                continue;
+            }
+            if let Some(place) = self.runs.get_mut(sieve.write) {
+                *place = run;
+            }
+            sieve.write = sieve.write.saturating_add(1);
+        }
+        false
     }
 
     /// From this address on something may be missing.
@@ -260,19 +443,13 @@ impl Mappings {
     }
 
     /// Leaf entries that map something: poison does not.
-    pub fn entries(&self) -> u64 {
-        self.mapping().map(Run::entries).fold(0, u64::saturating_add)
+    pub const fn entries(&self) -> u64 {
+        self.entries
     }
 
     /// Bytes that they cover.
-    pub fn bytes(&self) -> u64 {
-        self.mapping()
-            .map(|run| run.entries().saturating_mul(run.size()))
-            .fold(0, u64::saturating_add)
-    }
-
-    fn mapping(&self) -> impl Iterator<Item = &Run> {
-        self.runs.iter().filter(|run| run.kind != LeafKind::Poison)
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Whether something is mapped in a range of addresses.
@@ -284,7 +461,7 @@ impl Mappings {
         within
             .iter()
             .take_while(|run| run.start() < end)
-            .any(|run| run.kind != LeafKind::Poison)
+            .any(|run| run.kind() != LeafKind::Poison)
     }
 
     /// Gives back the memory that was set aside for more.
@@ -296,30 +473,10 @@ impl Mappings {
     /// The leaf entries whose first address is in one of the ranges (start, end), and the others. Ranges ascend and do not overlap.
     #[must_use]
     pub fn split(&self, ranges: &[(u64, u64)]) -> (Self, Self) {
-        let empty = || Self {
-            runs: Vec::new(),
-            tables: Vec::new(),
-            complete_to: self.complete_to,
-        };
-        let (mut inside, mut outside) = (empty(), empty());
-        for run in &self.runs {
-            let mut skip: u64 = 0;
-            while skip < run.entries() {
-                let va = run.va.saturating_add(skip.saturating_mul(run.size()));
-                let next = ranges.get(ranges.partition_point(|(_, end)| *end <= va)..);
-                let (within, limit) = match next.and_then(<[_]>::first) {
-                    Some((start, end)) if *start <= va => (true, *end),
-                    Some((start, _)) => (false, *start),
-                    None => (false, u64::MAX),
-                };
-                let left = run.entries().saturating_sub(skip);
-                let count = limit.saturating_sub(va).div_ceil(run.size()).clamp(1, left);
-                let target = if within { &mut inside } else { &mut outside };
-                target.runs.push(run.part(skip, count));
-                skip = skip.saturating_add(count);
-            }
-        }
-        (inside, outside)
+        let mut splitter = Splitter::default();
+        let mut left = u64::MAX;
+        while !splitter.step(self, ranges, &mut left) {}
+        splitter.finish()
     }
 }
 
@@ -339,12 +496,15 @@ fn leaf(
     };
     let shift = entry.level.entry_shift(block_bits).min(GpuVa::BITS);
     Some(Run {
-        va: entry.va.get(),
+        place: Place::new()
+            .with_page(entry.va.get() >> PAGE_SHIFT)
+            .with_shift(shift)
+            .with_level(u8::try_from(entry.level.index()).unwrap_or(0))
+            .with_kind(match kind {
+                LeafKind::Memory => 0,
+                LeafKind::Prt => 1,
+                LeafKind::Poison => 2,
+            }),
         first: bits.into_bits(),
-        entries: 1,
-        shift: u8::try_from(shift).unwrap_or(0),
-        level: entry.level,
-        kind,
-        shape: Shape::Same,
     })
 }

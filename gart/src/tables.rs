@@ -98,7 +98,7 @@ impl TableSummary {
 
 /// How deep an enumerating walk looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Depth {
+pub enum WalkDepth {
     /// Everything, and whether pages are in memory.
     Pages,
     /// Everything.
@@ -116,18 +116,7 @@ pub fn walk_tables<M: PhysicalMemory + ?Sized>(
     budget: WalkBudget,
     visitor: impl FnMut(&VisitedEntry),
 ) -> TableSummary {
-    walk(context, fb_offset, memory, budget, Depth::Pages, visitor)
-}
-
-/// [`walk_tables`] without a look at whether pages are in memory: `pages_out_of_memory` stays 0.
-pub(crate) fn walk_entries<M: PhysicalMemory + ?Sized>(
-    context: &Context,
-    fb_offset: u64,
-    memory: &M,
-    budget: WalkBudget,
-    visitor: impl FnMut(&VisitedEntry),
-) -> TableSummary {
-    walk(context, fb_offset, memory, budget, Depth::Entries, visitor)
+    walk(context, fb_offset, memory, budget, WalkDepth::Pages, visitor)
 }
 
 /// Visits the present entries of directories alone, so that every table is met and no page table is read.
@@ -138,7 +127,14 @@ pub fn walk_directories<M: PhysicalMemory + ?Sized>(
     budget: WalkBudget,
     visitor: impl FnMut(&VisitedEntry),
 ) -> TableSummary {
-    walk(context, fb_offset, memory, budget, Depth::Directories, visitor)
+    walk(
+        context,
+        fb_offset,
+        memory,
+        budget,
+        WalkDepth::Directories,
+        visitor,
+    )
 }
 
 fn walk<M: PhysicalMemory + ?Sized>(
@@ -146,26 +142,12 @@ fn walk<M: PhysicalMemory + ?Sized>(
     fb_offset: u64,
     memory: &M,
     budget: WalkBudget,
-    depth: Depth,
-    visitor: impl FnMut(&VisitedEntry),
+    depth: WalkDepth,
+    mut visitor: impl FnMut(&VisitedEntry),
 ) -> TableSummary {
-    let pages = context
-        .end_page
-        .saturating_add(1)
-        .saturating_sub(context.start_page);
-    let mut walk = Walk {
-        context,
-        fb_offset,
-        memory,
-        budget,
-        depth,
-        size: pages.saturating_mul(PAGE_SIZE),
-        visitor,
-        summary: TableSummary::default(),
-    };
-    if context.enabled && context.root.valid() && pages > 0 {
-        walk.table(context.root_level, context.root, 0);
-    }
+    let mut walk = TableWalk::new(context, fb_offset, budget, depth);
+    let mut left = u64::MAX;
+    while !walk.step(memory, &mut left, &mut visitor) {}
     walk.summary
 }
 
@@ -190,6 +172,7 @@ fn spend(budget: &mut u64) -> bool {
 const CHUNK: usize = 512;
 
 /// Entries that have been read ahead.
+#[derive(Debug)]
 struct Chunk {
     bytes: [u8; CHUNK * 8],
     next: usize,
@@ -207,6 +190,12 @@ impl Default for Chunk {
 }
 
 impl Chunk {
+    /// Nothing is read ahead.
+    const fn forget(&mut self) {
+        self.next = 0;
+        self.end = 0;
+    }
+
     /// The next entry. `fill` reads more, where it can, and says how many bytes.
     fn next(&mut self, fill: impl FnOnce(&mut [u8]) -> Option<usize>) -> Option<u64> {
         if self.next >= self.end {
@@ -226,69 +215,150 @@ fn first_entries(bytes: &mut [u8], count: u64) -> Option<&mut [u8]> {
     bytes.get_mut(..len)
 }
 
-struct Walk<'a, M: ?Sized, V> {
-    context: &'a Context,
+/// A table that is being gone through.
+#[derive(Debug)]
+struct Opened {
+    level: Level,
+    location: Location,
+    /// The next entry, and the last one.
+    index: u64,
+    last: u64,
+    /// What the next entry covers begins so many bytes from the context's start; an entry covers so many.
+    offset: u64,
+    covers: u64,
+    chunk: Chunk,
+}
+
+/// An enumerating walk that can be interrupted. It holds a table for each level at most.
+#[derive(Debug)]
+pub struct TableWalk {
+    context: Context,
     fb_offset: u64,
-    memory: &'a M,
     budget: WalkBudget,
-    depth: Depth,
+    depth: WalkDepth,
     /// Bytes from the context's start to its end.
     size: u64,
-    visitor: V,
+    /// From the root down.
+    open: Vec<Opened>,
     summary: TableSummary,
 }
 
-impl<M: PhysicalMemory + ?Sized, V: FnMut(&VisitedEntry)> Walk<'_, M, V> {
-    /// Walks one table whose first entry covers `start` (bytes from the context's start). Recursion ends with the levels.
-    fn table(&mut self, level: Level, table: Pde, start: u64) {
-        if !spend(&mut self.budget.tables) {
-            self.summary.truncated = true;
-            return;
-        }
-        count(&mut self.summary.tables, level);
-        let location = table.location(self.fb_offset);
-        let covers = 1_u64 << level.entry_shift(self.context.block_bits).min(GpuVa::BITS);
-        let last = if level == self.context.root_level {
-            u64::MAX
-        } else {
-            level.last_index(self.context.block_bits)
+impl TableWalk {
+    /// Begins at the root.
+    pub fn new(context: &Context, fb_offset: u64, budget: WalkBudget, depth: WalkDepth) -> Self {
+        let pages = context
+            .end_page
+            .saturating_add(1)
+            .saturating_sub(context.start_page);
+        let mut walk = Self {
+            context: *context,
+            fb_offset,
+            budget,
+            depth,
+            size: pages.saturating_mul(PAGE_SIZE),
+            open: Vec::with_capacity(Level::COUNT),
+            summary: TableSummary::default(),
         };
-
-        if level == Level::Ptb && self.depth == Depth::Directories {
-            return;
+        if context.enabled && context.root.valid() && pages > 0 {
+            walk.open(context.root_level, context.root, 0);
         }
-        let mut index: u64 = 0;
-        let mut offset = start;
-        let mut chunk = Chunk::default();
-        while index <= last && offset < self.size {
-            if !spend(&mut self.budget.entries) {
-                self.summary.truncated = true;
-                return;
-            }
-            let at = location.plus(index << 3);
-            let loaded = chunk.next(|bytes| {
-                let left = self.size.saturating_sub(offset).div_ceil(covers);
-                let count = last.saturating_sub(index).saturating_add(1).min(left);
-                let bytes = first_entries(bytes, count)?;
-                self.memory.read(at, bytes).ok()?;
-                Some(bytes.len())
-            });
-            let Some(raw) = loaded.or_else(|| self.memory.load_u64(at).ok()) else {
-                self.summary.tables_out_of_memory = self.summary.tables_out_of_memory.saturating_add(1);
-                return;
-            };
-            if raw != 0 {
-                self.entry(level, at, Pde::from_bits(raw), offset, covers);
-            }
-            if self.summary.truncated {
-                return;
-            }
-            index = index.saturating_add(1);
-            offset = offset.saturating_add(covers);
-        }
+        walk
     }
 
-    fn entry(&mut self, level: Level, at: Location, entry: Pde, offset: u64, covers: u64) {
+    /// What was found so far.
+    pub const fn summary(&self) -> &TableSummary {
+        &self.summary
+    }
+
+    /// Goes on for as many entries as are left, present or not. Returns whether the walk is over.
+    pub fn step<M: PhysicalMemory + ?Sized>(
+        &mut self,
+        memory: &M,
+        left: &mut u64,
+        visitor: &mut impl FnMut(&VisitedEntry),
+    ) -> bool {
+        // What was read ahead may have changed since.
+        for table in &mut self.open {
+            table.chunk.forget();
+        }
+        while let Some(table) = self.open.last_mut() {
+            if table.index > table.last || table.offset >= self.size {
+                self.open.pop();
+                continue;
+            }
+            if !spend(left) {
+                return false;
+            }
+            if !spend(&mut self.budget.entries) {
+                self.cut_off();
+                return true;
+            }
+            let (level, offset, covers) = (table.level, table.offset, table.covers);
+            let at = table.location.plus(table.index << 3);
+            let end = table.last.saturating_sub(table.index).saturating_add(1);
+            let count = end.min(self.size.saturating_sub(offset).div_ceil(covers));
+            let loaded = table.chunk.next(|bytes| {
+                let bytes = first_entries(bytes, count)?;
+                memory.read(at, bytes).ok()?;
+                Some(bytes.len())
+            });
+            table.index = table.index.saturating_add(1);
+            table.offset = offset.saturating_add(covers);
+            let Some(raw) = loaded.or_else(|| memory.load_u64(at).ok()) else {
+                self.summary.tables_out_of_memory = self.summary.tables_out_of_memory.saturating_add(1);
+                self.open.pop();
+                continue;
+            };
+            if raw != 0 {
+                self.entry(memory, level, at, Pde::from_bits(raw), offset, covers, visitor);
+            }
+        }
+        true
+    }
+
+    fn cut_off(&mut self) {
+        self.summary.truncated = true;
+        self.open.clear();
+    }
+
+    /// Opens a table whose first entry covers `start` (bytes from the context's start). There are never more open than there are levels.
+    fn open(&mut self, level: Level, table: Pde, start: u64) {
+        if !spend(&mut self.budget.tables) {
+            return self.cut_off();
+        }
+        count(&mut self.summary.tables, level);
+        if level == Level::Ptb && self.depth == WalkDepth::Directories {
+            return;
+        }
+        self.open.push(Opened {
+            level,
+            location: table.location(self.fb_offset),
+            index: 0,
+            last: if level == self.context.root_level {
+                u64::MAX
+            } else {
+                level.last_index(self.context.block_bits)
+            },
+            offset: start,
+            covers: 1_u64 << level.entry_shift(self.context.block_bits).min(GpuVa::BITS),
+            chunk: Chunk::default(),
+        });
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all of it is known where an entry is loaded"
+    )]
+    fn entry<M: PhysicalMemory + ?Sized>(
+        &mut self,
+        memory: &M,
+        level: Level,
+        at: Location,
+        entry: Pde,
+        offset: u64,
+        covers: u64,
+        visitor: &mut impl FnMut(&VisitedEntry),
+    ) {
         let len = covers.min(self.size.saturating_sub(offset));
         let below = level.below().filter(|_| !entry.pde_pte());
         let leaf = entry.as_pte();
@@ -305,9 +375,9 @@ impl<M: PhysicalMemory + ?Sized, V: FnMut(&VisitedEntry)> Walk<'_, M, V> {
             _ => return,
         };
         count(&mut self.summary.entries, level);
-        self.tally(kind, len);
+        self.tally(memory, kind, len);
         let va = GpuVa::new(self.context.start_page << PAGE_SHIFT).plus(offset);
-        (self.visitor)(&VisitedEntry {
+        visitor(&VisitedEntry {
             at,
             level,
             va,
@@ -315,11 +385,11 @@ impl<M: PhysicalMemory + ?Sized, V: FnMut(&VisitedEntry)> Walk<'_, M, V> {
             kind,
         });
         if let (Some(below), EntryKind::Directory { entry, .. }) = (below, kind) {
-            self.table(below, entry, offset);
+            self.open(below, entry, offset);
         }
     }
 
-    fn tally(&mut self, kind: EntryKind, len: u64) {
+    fn tally<M: PhysicalMemory + ?Sized>(&mut self, memory: &M, kind: EntryKind, len: u64) {
         let summary = &mut self.summary;
         let add = |pages: &mut u64, bytes: &mut u64| {
             *pages = pages.saturating_add(1);
@@ -339,9 +409,9 @@ impl<M: PhysicalMemory + ?Sized, V: FnMut(&VisitedEntry)> Walk<'_, M, V> {
                 add(&mut summary.system_pages, &mut summary.system_bytes);
             }
         }
-        if self.depth == Depth::Pages
+        if self.depth == WalkDepth::Pages
             && let EntryKind::Page { location, .. } = kind
-            && !self.memory.reaches(location, len)
+            && !memory.reaches(location, len)
         {
             summary.pages_out_of_memory = summary.pages_out_of_memory.saturating_add(1);
         }
