@@ -582,6 +582,8 @@ proptest! {
             let mut comparer = Comparer::default();
             turns(turn, |left| comparer.step(&before, &after, left));
             prop_assert_eq!(comparer.finish(), found.clone());
+            turns(turn, |left| before.release(left));
+            prop_assert!(before.runs().is_empty());
         }
     }
 }

@@ -236,6 +236,11 @@ pub struct Collector {
 }
 
 impl Collector {
+    /// Entries that are loaded before what they cost is counted.
+    const PIECE: u64 = 4096;
+    /// What it costs to keep a run, in entries that are loaded: memory that is new to the process.
+    const RUN_COST: u64 = 4;
+
     /// Begins to walk a context, within a budget.
     pub fn new(context: &Context, fb_offset: u64, budget: CollectBudget) -> Self {
         let mut mappings = Mappings::default();
@@ -251,7 +256,7 @@ impl Collector {
         }
     }
 
-    /// Goes on for as many entries as are left, present or not. `poisoned` tells, by its place and its bits, whether an entry is what a loss left
+    /// Goes on for as many entries as are left, present or not; a run that is kept counts as some more. `poisoned` tells, by its place and its bits, whether an entry is what a loss left
     /// behind. Returns whether that was all.
     pub fn step<M: PhysicalMemory + ?Sized>(
         &mut self,
@@ -266,17 +271,29 @@ impl Collector {
             block_bits,
             last,
         } = self;
-        let over = walk.step(memory, left, &mut |entry| {
-            *last = entry.va.get();
-            mappings.tables.extend(Table::below(entry, *block_bits));
-            if let Some(run) = leaf(entry, *block_bits, &mut poisoned) {
-                mappings.push(run, *runs);
+        while *left > 0 {
+            let given = Self::PIECE.min(*left);
+            let (mut rest, before) = (given, mappings.runs.len());
+            let over = walk.step(memory, &mut rest, &mut |entry| {
+                *last = entry.va.get();
+                mappings.tables.extend(Table::below(entry, *block_bits));
+                if let Some(run) = leaf(entry, *block_bits, &mut poisoned) {
+                    mappings.push(run, *runs);
+                }
+            });
+            let new = mappings.runs.len().saturating_sub(before) as u64;
+            let cost = given
+                .saturating_sub(rest)
+                .saturating_add(new.saturating_mul(Self::RUN_COST));
+            *left = left.saturating_sub(cost);
+            if over {
+                if walk.summary().truncated {
+                    mappings.cut_off(*last);
+                }
+                return true;
             }
-        });
-        if over && walk.summary().truncated {
-            mappings.cut_off(*last);
         }
-        over
+        false
     }
 
     /// What was collected.
@@ -462,6 +479,22 @@ impl Mappings {
             .iter()
             .take_while(|run| run.start() < end)
             .any(|run| run.kind() != LeafKind::Poison)
+    }
+
+    /// Forgets everything in pieces: to give a hundred megabytes back to the host takes it some time. Goes on for as many runs as are left;
+    /// one costs a fourth. Returns whether that was all.
+    pub fn release(&mut self, left: &mut u64) -> bool {
+        const PIECE: usize = 1 << 16;
+        while !self.runs.is_empty() {
+            if *left == 0 {
+                return false;
+            }
+            let keep = self.runs.len().saturating_sub(PIECE);
+            self.runs.truncate(keep);
+            self.runs.shrink_to(keep);
+            *left = left.saturating_sub((PIECE / 4) as u64);
+        }
+        true
     }
 
     /// Gives back the memory that was set aside for more.
