@@ -12,7 +12,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use crate::asic::AsicProfile;
 use crate::event::{Event, Feed, ResetKind};
-use crate::gpu::{AccessCount, Gpu, GpuConfig, GpuError, RegisterAccesses, State, Work};
+use crate::gpu::{AccessCount, Gpu, GpuConfig, GpuError, Question, RegisterAccesses, State, Ticket, Work};
 use crate::images::vbios;
 use crate::limited::limited;
 use crate::memory::{DeviceMemory, Vram, VramError};
@@ -217,6 +217,12 @@ impl GpuFunction {
         let done = self.gpu.host_flr(flr, announce, patience);
         self.deliver();
         done
+    }
+
+    /// Asks for a look at all page tables as they are at this moment; see [`Gpu::ask_oracle`].
+    pub fn ask_oracle(&mut self, question: Question) -> Option<Ticket> {
+        self.tick();
+        self.gpu.ask_oracle(question)
     }
 
     /// Takes down something that happened just now, outside of the GPU.

@@ -136,6 +136,7 @@ fn converse(stream: &UnixStream, mailbox: &Mailbox<GpuFunction>) -> io::Result<(
 pub(crate) fn carry_out(request: Request, mailbox: &Mailbox<GpuFunction>) -> Result<Value, RequestError> {
     match request {
         Request::Events(events) => list(events, mailbox),
+        Request::Oracle(oracle) => oracle.ask(mailbox),
         request => answer(request, mailbox),
     }
 }

@@ -68,6 +68,9 @@ impl Gpu {
     /// Gives every engine that has something to do one budget.
     pub fn run(&mut self) -> Work {
         self.come_back();
+        if self.survey() {
+            return Work::Busy;
+        }
         if !self.runs() {
             // Memory that loses its contents does not wait for a bus.
             self.lose_slice();
@@ -86,7 +89,7 @@ impl Gpu {
             self.leave_baco();
         }
         self.lose_slice();
-        if self.asleep || self.losing.is_some() {
+        if self.asleep || self.losing.is_some() || self.oracle.is_surveying() {
             return self.work();
         }
         self.raise_late();
@@ -103,14 +106,14 @@ impl Gpu {
 
     /// The part does nothing, or only comes back some time.
     fn absent(&self) -> Work {
-        if self.losing.is_some() {
+        if self.losing.is_some() || self.oracle.is_surveying() {
             return Work::Busy;
         }
         self.comes_back_at()
             .map_or(Work::Idle, |time| Work::Wait(time.saturating_sub(self.now)))
     }
 
-    fn is_due(&self, turn: Turn) -> bool {
+    pub(super) fn is_due(&self, turn: Turn) -> bool {
         match turn {
             Turn::Now => true,
             Turn::At(time) => time <= self.now,
@@ -119,7 +122,8 @@ impl Gpu {
     }
 
     fn work(&self) -> Work {
-        if self.pending_reset.is_some() || self.baco_exit_asked || self.losing.is_some() {
+        let observed = self.oracle.is_surveying();
+        if self.pending_reset.is_some() || self.baco_exit_asked || self.losing.is_some() || observed {
             return Work::Busy;
         }
         if self.asleep {

@@ -57,6 +57,8 @@ impl Loss {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Losing {
     loss: Loss,
+    /// The oracle knows of it: it waits until what tables map has been kept.
+    begun: bool,
     /// Where it goes on.
     next: u64,
     /// The end of the populated range that it is in; finding it again for every slice would take longer than losing it.
@@ -116,9 +118,13 @@ impl Gpu {
             length: loss.length.min(size.saturating_sub(loss.offset)),
             cause,
         });
-        self.oracle.lose(loss, size);
+        let begun = !self.oracle.is_surveying();
+        if begun {
+            self.oracle.lose(loss, size);
+        }
         self.losing = Some(Losing {
             loss,
+            begun,
             next: loss.offset,
             range_end: loss.offset,
             cause,
@@ -141,6 +147,14 @@ impl Gpu {
     /// served in between. Engines are not, so that to them it happens at one moment; and in a reset the part says that it is under way.
     pub(super) fn lose_slice(&mut self) {
         let Some(mut losing) = self.losing else { return };
+        if self.oracle.is_surveying() {
+            self.survey();
+            return;
+        }
+        if !losing.begun {
+            losing.begun = true;
+            self.oracle.lose(losing.loss, self.fabric.memory.vram.size());
+        }
         losing.keep_pace(self.now);
         match losing.advance(&self.fabric.memory.vram) {
             Ok(true) => {

@@ -22,7 +22,7 @@ pub use accesses::{AccessCount, RegisterAccesses};
 pub use inject::{ArmedView, EngineName, Fault, HangWhen, InjectError, InterruptPart, Order, ResetFailure};
 pub use loss::{Loss, LossMode, POISON};
 pub use oracle::report::{By, SpaceReport, Sums};
-pub use oracle::{OracleReport, SnapshotReport};
+pub use oracle::{Answer, OracleReport, Outcome, Question, SnapshotReport, Ticket};
 pub use pages::{PageTableUpdates, UpdateCounts};
 pub use report::{BlockRegisters, Stats, TableReport, UnmodelledRegister};
 pub use reset::ResetCounts;

@@ -15,13 +15,15 @@ mod recovery;
 pub(super) mod report;
 mod restored;
 mod spaces;
+mod survey;
 mod tables;
 
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use gart::{
-    Class, CollectBudget, Comparison, Context, GpuVa, HubId, Level, Location, Mappings, PhysicalMemory,
-    Table, VisitedEntry, Vmid, VramOffset, WalkBudget, compare, deciding_entry, walk_directories,
+    Class, Comparison, Context, Counts, GpuVa, HubId, Level, Location, Mappings, PhysicalMemory, Table,
+    VisitedEntry, Vmid, VramOffset, WalkBudget, deciding_entry, walk_directories,
 };
 
 use super::Gpu;
@@ -33,18 +35,9 @@ use recovery::Recovery;
 pub use report::{OracleReport, SnapshotReport};
 use restored::Restored;
 use spaces::{Reference, Space, SpaceId, Spaces};
+use survey::{Purpose, Survey};
 use tables::{State, TableIndex};
 
-/// What all walks of one snapshot may do: some 10 ms, during which a guest's access waits.
-const SNAPSHOT: CollectBudget = CollectBudget {
-    walk: WalkBudget {
-        tables: 1 << 14,
-        entries: 1 << 22,
-    },
-    runs: RUNS,
-};
-/// Runs that are kept over all references, 24 bytes each.
-const RUNS: usize = 1 << 20;
 /// What the walk of a new root's directories may do.
 const DIRECTORIES: WalkBudget = WalkBudget {
     tables: 1 << 12,
@@ -62,6 +55,41 @@ struct Moment {
     losing: bool,
 }
 
+/// What somebody asks the oracle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// A snapshot.
+    Snapshot,
+    /// A comparison.
+    Comparison,
+}
+
+/// What it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// To [`Question::Snapshot`].
+    Snapshot(SnapshotReport),
+    /// To [`Question::Comparison`].
+    Comparison(Box<OracleReport>),
+}
+
+/// The number of a question.
+pub type Ticket = u64;
+
+/// How a question stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// There is no answer yet.
+    Pending,
+    /// The answer; it is given once.
+    Ready(Answer),
+    /// It was not fetched in time, and has to be asked once more.
+    Gone,
+}
+
+/// Answers that wait to be fetched.
+const ANSWERS: usize = 16;
+
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
@@ -77,6 +105,13 @@ pub(super) struct Oracle {
     poisoned: Ranges,
     /// Entries of the GART's table that packets wrote, rather than the CPU: transfer windows.
     windows: Ranges,
+    survey: Option<Survey>,
+    /// Contexts that were set while a survey was under way, one for each VMID.
+    waiting: BTreeMap<u8, Context>,
+    /// The question that is being answered, or will be when nothing else is under way.
+    asked: Option<(Ticket, Question)>,
+    tickets: Ticket,
+    answers: VecDeque<(Ticket, Answer)>,
 }
 
 impl Oracle {
@@ -157,17 +192,6 @@ impl Oracle {
         bits == POISONED_ENTRY && matches!(at, Location::Vram(at) if self.poisoned.contains(at.get()))
     }
 
-    /// What a space maps now.
-    fn look<M: PhysicalMemory>(&self, memory: &M, space: &Space, budget: CollectBudget) -> Mappings {
-        let context = Context {
-            enabled: true,
-            ..space.context
-        };
-        Mappings::collect(&context, space.fb_offset, memory, budget, |at, bits| {
-            self.is_poison(at, bits)
-        })
-    }
-
     /// The addresses of the GART that are transfer windows.
     fn window_addresses(&self, gart: &Space) -> Vec<(u64, u64)> {
         let start = gart.context.start_page;
@@ -179,22 +203,14 @@ impl Oracle {
             .collect()
     }
 
-    /// Whether a space that was lost is not yet what it was, so that it is nothing to compare with.
-    fn is_unrecovered(&self, space: &Space, now: &Mappings, moment: Moment) -> bool {
-        let Some(reference) = space.reference.as_ref().filter(|_| space.lost) else {
-            return false;
-        };
-        if moment.losing {
-            return true;
-        }
+    /// Whether a space that was lost is not yet what it was, so that it is nothing to compare with. `counts` compare it with its reference.
+    fn is_unrecovered(&self, space: &Space, counts: &Counts, moment: Moment) -> bool {
         // The CPU writes the GART before it points context 0 at it. But work in context 0 is also what a driver tries in vain that does
         // not know of the loss.
         if space.is_gart() {
-            let counts = self.compare(space, now).0.counts;
             let gone = counts.poisoned > 0 || counts.same == 0 && counts.missing > 0;
             return gone || space.used != moment.generation;
         }
-        let counts = compare(&reference.mappings, now).counts;
         let root = match space.root {
             Location::Vram(at) => self.tables.at(at.get()).map(|known| known.state),
             Location::System(_) => None,
@@ -204,70 +220,57 @@ impl Oracle {
         counts.poisoned > 0 || counts.missing > 0 && !back
     }
 
-    /// Takes a look at every space as in [`snapshot`](Self::snapshot), and counts from now on what brings tables back.
-    fn start_over<M: PhysicalMemory>(&mut self, memory: &M, moment: Moment, always: bool) {
-        let looked_at = self.snapshot(memory, moment, always);
+    /// Whether a survey is under way: engines, and losses, have to wait.
+    pub(super) const fn is_surveying(&self) -> bool {
+        self.survey.is_some()
+    }
+
+    /// Runs that all references but one space's have.
+    fn runs_of_others(&self, id: SpaceId) -> usize {
+        let others = self.spaces.all().iter().filter(|other| other.id != id);
+        others
+            .filter_map(|other| other.reference.as_ref())
+            .map(|reference| reference.mappings.runs().len())
+            .sum()
+    }
+
+    /// The generation ends. Nothing has run since a survey that is under way has begun, so that it serves this end as well; but a
+    /// comparison has to wait.
+    fn end_generation(&mut self, moment: Moment, vram_size: u64) {
+        match &mut self.survey {
+            Some(survey) if survey.purpose != Purpose::Comparison => survey.since = moment.now,
+            _ => self.survey = Some(Survey::new(Purpose::Generation, moment, self, vram_size)),
+        }
+    }
+
+    /// Counts from now on what brings tables back: every space's look was taken.
+    fn start_over(&mut self, survey: &Survey) {
         self.tables.start_over();
         // Only now: a table that took a lost one's place has just been dropped with that, and is taken up as what it is.
-        self.take_up_tables(&looked_at);
+        self.take_up_tables(&survey.taken);
         self.restored = Restored::default();
         self.recovery = Recovery {
-            since_us: micros(moment.now),
+            since_us: micros(survey.since),
             // What was lost and did not come back is still lost.
             lost: self.tables.all().any(|known| known.state == State::Lost),
             ..Recovery::default()
         };
     }
 
-    /// Takes a look at every space. Each becomes its space's reference, unless that space is still to come back; `always` takes it in any
-    /// case. Gives the spaces that have a new reference, the most recently used first.
-    fn snapshot<M: PhysicalMemory>(&mut self, memory: &M, moment: Moment, always: bool) -> Vec<SpaceId> {
-        let mut left = SNAPSHOT;
-        let mut taken = Vec::new();
-        for id in self.spaces.by_use() {
-            let Some(space) = self.spaces.get(id) else {
-                continue;
-            };
-            let kept: usize = self
-                .spaces
-                .all()
-                .iter()
-                .filter(|other| other.id != id)
-                .filter_map(|other| other.reference.as_ref())
-                .map(|reference| reference.mappings.runs().len())
-                .sum();
-            left.runs = RUNS.saturating_sub(kept);
-            let mut mappings = self.look(memory, space, left);
-            mappings.shrink();
-            let tables = mappings.tables();
-            left.walk.tables = left.walk.tables.saturating_sub(tables.len() as u64);
-            let entries = tables.iter().map(|table| table.bytes >> 3);
-            left.walk.entries = left
-                .walk
-                .entries
-                .saturating_sub(entries.fold(0, u64::saturating_add));
-            let used = space.used == moment.generation;
-            if !used && mappings.entries() == 0 && space.reference.is_none() {
-                self.forget(id);
-            } else if always || !self.is_unrecovered(space, &mappings, moment) {
-                self.take_reference(id, mappings, moment, used);
-                taken.push(id);
-            }
-        }
-        taken
-    }
-
-    fn take_reference(&mut self, id: SpaceId, mappings: Mappings, moment: Moment, used: bool) {
-        if let Some(space) = self.spaces.get_mut(id) {
-            space.lost = false;
-            space.reference = Some(Reference {
-                generation: moment.generation,
-                us: micros(moment.now),
-                vmid: space.vmid,
-                used,
-                mappings,
-            });
-        }
+    /// Gives what the reference before mapped.
+    fn take_reference(&mut self, id: SpaceId, mappings: Mappings, moment: Moment, used: bool) -> Mappings {
+        let Some(space) = self.spaces.get_mut(id) else {
+            return mappings;
+        };
+        space.lost = false;
+        let before = space.reference.replace(Reference {
+            generation: moment.generation,
+            us: micros(moment.now),
+            vmid: space.vmid,
+            used,
+            mappings,
+        });
+        before.map(|before| before.mappings).unwrap_or_default()
     }
 
     /// Takes up the tables that looks at these spaces have found.
@@ -278,6 +281,8 @@ impl Oracle {
     fn take_up_tables(&mut self, ids: &[SpaceId]) {
         let Self { spaces, tables, .. } = self;
         let users = || spaces.all().iter().filter(|space| !space.is_gart());
+        let mut roots: Vec<_> = users().map(|space| (space.root, space.id)).collect();
+        roots.sort_unstable();
         for space in ids.iter().filter_map(|id| users().find(|space| space.id == *id)) {
             let found = space
                 .reference
@@ -285,7 +290,9 @@ impl Oracle {
                 .flat_map(|reference| reference.mappings.tables());
             for table in found {
                 let Location::Vram(at) = table.at else { continue };
-                let anothers = users().any(|other| other.root == table.at && other.id != space.id);
+                let first = roots.partition_point(|(root, _)| *root < table.at);
+                let of_root = roots.get(first).filter(|(root, _)| *root == table.at);
+                let anothers = of_root.is_some_and(|(_, id)| *id != space.id);
                 if !anothers && tables.at(at.get()).is_none() {
                     tables.insert(at.get(), table, space.id);
                 }
@@ -297,33 +304,108 @@ impl Oracle {
         self.spaces.forget(id);
         self.tables.forget(id);
     }
-
-    /// A space compared with its reference, without and with its transfer windows.
-    fn compare(&self, space: &Space, now: &Mappings) -> (Comparison, Option<Comparison>) {
-        let nothing = Mappings::default();
-        let before = space
-            .reference
-            .as_ref()
-            .map_or(&nothing, |reference| &reference.mappings);
-        if !space.is_gart() {
-            return (compare(before, now), None);
-        }
-        let windows = self.window_addresses(space);
-        let (old_windows, old) = before.split(&windows);
-        let (new_windows, new) = now.split(&windows);
-        (compare(&old, &new), Some(compare(&old_windows, &new_windows)))
-    }
 }
 
 impl Gpu {
     /// Everything from now on is of a new generation: engines were stopped, or contents are about to be lost. What page tables map is
-    /// kept as it is at this moment.
+    /// kept as it is at this moment: at once, or, if it is much, in as many turns as that takes, for which engines and losses wait.
     pub(super) fn begin_generation(&mut self) {
         self.observe_use();
         let moment = self.moment();
-        let Self { oracle, fabric, .. } = self;
-        oracle.start_over(&fabric.memory, moment, false);
+        self.oracle.end_generation(moment, self.fabric.memory.vram.size());
+        self.survey();
         self.journal.begin_generation();
+    }
+
+    /// Takes a survey that is under way one turn further, or begins the one that was asked for. Returns whether it is to go on.
+    pub(super) fn survey(&mut self) -> bool {
+        if self.oracle.survey.is_none() {
+            let Some((_, question)) = self.oracle.asked else {
+                return false;
+            };
+            self.observe_use();
+            let purpose = match question {
+                Question::Snapshot => Purpose::Snapshot,
+                Question::Comparison => Purpose::Comparison,
+            };
+            let (moment, size) = (self.moment(), self.fabric.memory.vram.size());
+            self.oracle.survey = Some(Survey::new(purpose, moment, &self.oracle, size));
+        }
+        let Some(mut survey) = self.oracle.survey.take() else {
+            return false;
+        };
+        if !survey.advance(&mut self.oracle, &self.fabric.memory) {
+            self.oracle.survey = Some(survey);
+            return true;
+        }
+        self.surveyed(survey);
+        // Somebody may have asked meanwhile.
+        self.oracle.asked.is_some()
+    }
+
+    fn surveyed(&mut self, mut survey: Survey) {
+        let answer = match survey.purpose {
+            Purpose::Comparison => {
+                let report = OracleReport::new(self, std::mem::take(&mut survey.reports));
+                self.journal.record(report.event());
+                Some(Answer::Comparison(Box::new(report)))
+            }
+            Purpose::Snapshot => {
+                self.oracle.start_over(&survey);
+                let report = SnapshotReport::new(&self.oracle, survey.moment);
+                Some(Answer::Snapshot(report))
+            }
+            Purpose::Generation => {
+                self.oracle.start_over(&survey);
+                None
+            }
+        };
+        if let Some(answer) = answer
+            && let Some((ticket, _)) = self.oracle.asked.take()
+        {
+            self.oracle.answers.push_back((ticket, answer));
+            if self.oracle.answers.len() > ANSWERS {
+                self.oracle.answers.pop_front();
+            }
+        }
+        for (vmid, context) in std::mem::take(&mut self.oracle.waiting) {
+            self.context_set(Vmid::from_field(vmid.into()), context);
+        }
+    }
+
+    /// Asks for a look at all page tables, which [`run`](Self::run) takes in turns. `None` while another question is being answered.
+    pub fn ask_oracle(&mut self, question: Question) -> Option<Ticket> {
+        if self.oracle.asked.is_some() {
+            return None;
+        }
+        self.oracle.tickets = self.oracle.tickets.saturating_add(1);
+        let ticket = self.oracle.tickets;
+        self.oracle.asked = Some((ticket, question));
+        Some(ticket)
+    }
+
+    /// The answer to a question, if it is there.
+    pub fn oracle_answer(&mut self, ticket: Ticket) -> Outcome {
+        let answers = &mut self.oracle.answers;
+        let found = answers.iter().position(|(known, _)| *known == ticket);
+        if let Some((_, answer)) = found.and_then(|index| answers.remove(index)) {
+            return Outcome::Ready(answer);
+        }
+        match self.oracle.asked {
+            Some((known, _)) if known == ticket => Outcome::Pending,
+            _ => Outcome::Gone,
+        }
+    }
+
+    /// Asks, and takes all turns at once.
+    fn ask_at_once(&mut self, question: Question) -> Option<Answer> {
+        while self.survey() {}
+        let ticket = self.ask_oracle(question)?;
+        while self.survey() {}
+        match self.oracle_answer(ticket) {
+            Outcome::Ready(answer) => Some(answer),
+            Outcome::Pending | Outcome::Gone => None,
+        }
     }
 
     const fn moment(&self) -> Moment {
@@ -350,6 +432,10 @@ impl Gpu {
     }
 
     pub(super) fn context_set(&mut self, vmid: Vmid, context: Context) {
+        if self.oracle.is_surveying() {
+            self.oracle.waiting.insert(vmid.get(), context);
+            return;
+        }
         self.observe_use();
         let generation = self.journal.generation();
         let Fabric { gfxhub, memory, .. } = &self.fabric;
@@ -361,19 +447,18 @@ impl Gpu {
     /// Keeps what page tables map at this moment, whatever state they are in, as what later ones are compared with. What brought tables
     /// back until now does not count any more.
     pub fn take_snapshot(&mut self) -> SnapshotReport {
-        self.observe_use();
-        let moment = self.moment();
-        let Self { oracle, fabric, .. } = self;
-        oracle.start_over(&fabric.memory, moment, true);
-        SnapshotReport::new(oracle, moment)
+        match self.ask_at_once(Question::Snapshot) {
+            Some(Answer::Snapshot(report)) => report,
+            _ => SnapshotReport::new(&self.oracle, self.moment()),
+        }
     }
 
     /// Compares what page tables map at this moment with what they mapped before.
     pub fn compare_tables(&mut self) -> OracleReport {
-        self.observe_use();
-        let report = OracleReport::new(self);
-        self.journal.record(report.event());
-        report
+        match self.ask_at_once(Question::Comparison) {
+            Some(Answer::Comparison(report)) => *report,
+            _ => OracleReport::new(self, Vec::new()),
+        }
     }
 
     /// Whether a walk for this address ends at what a loss left behind: at an entry that reads as the poison, in memory that was
@@ -396,5 +481,7 @@ impl Gpu {
     }
 }
 
+#[cfg(test)]
+mod survey_tests;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use gart::{Counts, Example, Location, Seen};
 use serde::Serialize;
 
 use super::spaces::Space;
-use super::{Class, Comparison, Gpu, Level, Mappings, Moment, Oracle, RUNS, SNAPSHOT, State, micros};
+use super::{Class, Comparison, Gpu, Level, Mappings, Moment, Oracle, State, micros};
 use crate::event::Event;
 
 /// What a snapshot holds.
@@ -314,24 +314,15 @@ impl SnapshotReport {
 }
 
 impl OracleReport {
-    pub(super) fn new(gpu: &Gpu) -> Self {
+    /// From the reports of all spaces, the most recently used first.
+    pub(super) fn new(gpu: &Gpu, mut spaces: Vec<SpaceReport>) -> Self {
         let generation = gpu.journal.generation();
         let oracle = &gpu.oracle;
-        let mut budget = SNAPSHOT;
-        let mut spaces: Vec<SpaceReport> = Vec::new();
-        for id in oracle.spaces.by_use() {
-            let Some(space) = oracle.spaces.get(id) else {
-                continue;
-            };
-            budget.runs = RUNS;
-            let now = oracle.look(&gpu.fabric.memory, space, budget);
-            budget.walk.tables = budget.walk.tables.saturating_sub(now.tables().len() as u64);
-            let entries = now.tables().iter().map(|table| table.bytes >> 3);
-            budget.walk.entries = budget
-                .walk
-                .entries
-                .saturating_sub(entries.fold(0, u64::saturating_add));
-            spaces.push(SpaceReport::new(gpu, space, &now, generation));
+        for report in &mut spaces {
+            let root = |space: &&Space| space.root.to_string() == report.root;
+            let kind = |space: &&Space| space.is_gart() == (report.kind == GART);
+            let space = oracle.spaces.all().iter().filter(kind).find(root);
+            report.vmid_now = space.and_then(|space| vmid_now(gpu, space));
         }
         spaces.sort_by_key(|space| !space.in_use);
         let mut report = Self {
@@ -377,6 +368,7 @@ fn whole_us(spaces: &[SpaceReport]) -> Option<u64> {
 }
 
 const USER: &str = "user";
+const GART: &str = "gart";
 
 impl SpaceReport {
     const fn is_as_before(&self) -> bool {
@@ -384,25 +376,34 @@ impl SpaceReport {
         counts.missing == 0 && counts.different == 0 && counts.poisoned == 0 && !self.truncated
     }
 
-    fn new(gpu: &Gpu, space: &Space, now: &Mappings, generation: u64) -> Self {
-        let (
-            Comparison {
-                counts,
-                examples,
-                truncated,
-            },
-            windows,
-        ) = gpu.oracle.compare(space, now);
+    /// Whether it is worth asking since when it is.
+    pub(super) const fn may_be_whole(&self) -> bool {
+        self.is_as_before() && self.windows.is_none()
+    }
+
+    /// Without [`vmid_now`](Self::vmid_now) and [`whole_us`](Self::whole_us).
+    pub(super) fn new(
+        oracle: &Oracle,
+        space: &Space,
+        comparison: Comparison,
+        windows: Option<Comparison>,
+        generation: u64,
+    ) -> Self {
+        let Comparison {
+            counts,
+            examples,
+            truncated,
+        } = comparison;
         let mut tables = Tables::default();
-        for known in gpu.oracle.tables.all().filter(|known| known.space == space.id) {
+        for known in oracle.tables.all().filter(|known| known.space == space.id) {
             tables.add(known.state);
         }
         let reference = space.reference.as_ref();
-        let mut report = Self {
+        Self {
             root: space.root.to_string(),
-            kind: if space.is_gart() { "gart" } else { USER },
+            kind: if space.is_gart() { GART } else { USER },
             vmid_before: reference.map(|reference| reference.vmid.get()),
-            vmid_now: vmid_now(gpu, space),
+            vmid_now: None,
             in_use: space.used == generation,
             used_before: reference.is_some_and(|reference| reference.used),
             before: reference.map_or_else(Before::default, |reference| Before {
@@ -421,11 +422,7 @@ impl SpaceReport {
                 .map(|example| ExampleReport::new(example, space))
                 .collect(),
             truncated,
-        };
-        if report.is_as_before() && !space.is_gart() {
-            report.whole_us = gpu.oracle.whole_since(&gpu.fabric.memory, space);
         }
-        report
     }
 }
 

@@ -7,12 +7,13 @@
 use std::collections::HashMap;
 
 use gart::{
-    Context, EntryKind, GpuVa, Location, Mappings, Pde, PhysicalMemory, VisitedEntry, VramOffset, walk_tables,
+    Context, EntryKind, GpuVa, Location, Mappings, Pde, PhysicalMemory, TableWalk, VisitedEntry, VramOffset,
+    WalkBudget, WalkDepth,
 };
 
+use super::Oracle;
 use super::spaces::Space;
 use super::tables::State;
-use super::{Oracle, SNAPSHOT};
 
 /// Entries that are taken down: those of 4 GiB of 4 KiB pages.
 pub(super) const LIMIT: usize = 1 << 20;
@@ -56,6 +57,54 @@ enum Since {
     Unknown,
 }
 
+/// A walk for the time of the packet that wrote the last of the entries that lead to what a space mapped before, if packets wrote all of
+/// those that were lost. Only for a space that is as it was.
+#[derive(Debug)]
+pub(super) struct WholeWalk {
+    walk: TableWalk,
+    since: Since,
+}
+
+impl WholeWalk {
+    /// `None` if nothing was lost, or too much was restored to know of each entry.
+    pub(super) fn new(oracle: &Oracle, space: &Space, budget: WalkBudget) -> Option<Self> {
+        if !space.lost || space.reference.is_none() || oracle.restored.full {
+            return None;
+        }
+        let context = Context {
+            enabled: true,
+            ..space.context
+        };
+        Some(Self {
+            walk: TableWalk::new(&context, space.fb_offset, budget, WalkDepth::Entries),
+            since: Since::Ever,
+        })
+    }
+
+    /// Goes on for as many entries as are left. Gives the time, if there is one, when it is over.
+    pub(super) fn step<M: PhysicalMemory>(
+        &mut self,
+        oracle: &Oracle,
+        memory: &M,
+        space: &Space,
+        left: &mut u64,
+    ) -> Option<Option<u64>> {
+        let Some(reference) = &space.reference else {
+            return Some(None);
+        };
+        let Self { walk, since } = self;
+        let over = walk.step(memory, left, &mut |entry| {
+            *since = oracle.later(*since, &reference.mappings, entry);
+        });
+        match *since {
+            Since::Unknown => Some(None),
+            _ if !over => None,
+            Since::At(us) if !walk.summary().truncated => Some(Some(us)),
+            _ => Some(None),
+        }
+    }
+}
+
 impl Oracle {
     /// A packet has written entries into a table that was lost.
     pub(super) fn note_restored<M: PhysicalMemory>(
@@ -72,27 +121,6 @@ impl Oracle {
             let entry = Pde::from_bits(bits);
             let maps = (entry.valid() || entry.as_pte().is_unmapped_prt()) && !self.is_poison(place, bits);
             self.restored.note(at.get(), maps.then_some(bits), us);
-        }
-    }
-
-    /// When the packet came that wrote the last of the entries that lead to what a space mapped before, if packets wrote all of those
-    /// that were lost. Only for a space that is as it was.
-    pub(super) fn whole_since<M: PhysicalMemory>(&self, memory: &M, space: &Space) -> Option<u64> {
-        let reference = space.reference.as_ref().filter(|_| space.lost)?;
-        let context = Context {
-            enabled: true,
-            ..space.context
-        };
-        let mut since = if self.restored.full {
-            Since::Unknown
-        } else {
-            Since::Ever
-        };
-        let visit = |entry: &VisitedEntry| since = self.later(since, &reference.mappings, entry);
-        let summary = walk_tables(&context, space.fb_offset, memory, SNAPSHOT.walk, visit);
-        match since {
-            Since::At(us) if !summary.truncated => Some(us),
-            _ => None,
         }
     }
 

@@ -104,7 +104,7 @@ impl TableIndex {
         }
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = &Known> {
+    pub(super) fn all(&self) -> impl ExactSizeIterator<Item = &Known> {
         self.tables.values()
     }
 }
