@@ -8,8 +8,10 @@ use super::Gpu;
 use crate::event::{Event, LossCause, ResetKind};
 use crate::memory::Vram;
 
-/// Contents that are lost between two looks at the front end, in bytes: to begin with, the fewest, and the most.
+/// Contents that are lost between two looks at the front end, in bytes: to begin with, the fewest, and the most. Holes may take next to
+/// nothing, poison takes the memory's bandwidth at least.
 const SLICE: (u64, u64, u64) = (4 << 20, 2 << 20, 64 << 20);
+const MOST_POISON: u64 = 16 << 20;
 /// How long a slice should take; beyond the second a register access waits for too long.
 const PACE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(4));
 /// Populated ranges that are: scattered pages cost more to find than to lose.
@@ -189,7 +191,10 @@ impl Losing {
             return;
         };
         let taken = now.saturating_sub(before);
-        let (_, fewest, most) = SLICE;
+        let (_, fewest, mut most) = SLICE;
+        if self.loss.mode == LossMode::Poison {
+            most = MOST_POISON;
+        }
         let (fast, slow) = PACE;
         if taken > slow {
             self.slice = (self.slice / 2).max(fewest);
