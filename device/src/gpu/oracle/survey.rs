@@ -18,8 +18,24 @@ use super::{Moment, Oracle};
 
 /// Entries that are loaded, or runs that are looked at, between two looks at the front end: some milliseconds.
 const TURN: u64 = 1 << 18;
-/// What an entry of [`WholeWalk`] costs, in such units: a search in the reference, and in what was restored.
+/// What a run costs that is compared, in entries that are loaded.
+const COMPARE_COST: u64 = 4;
+/// What an entry of [`WholeWalk`] costs: a search in the reference, and in what was restored.
 const WHOLE_COST: u64 = 8;
+
+/// Does something of which a unit costs more than an entry that is loaded.
+fn at_cost<T>(cost: u64, left: &mut u64, work: impl FnOnce(&mut u64) -> T) -> T {
+    // One unit at least, so that a turn that is nearly over ends.
+    let given = (*left / cost).max(1);
+    let mut rest = given;
+    let outcome = work(&mut rest);
+    *left = if rest == 0 {
+        0
+    } else {
+        left.saturating_sub(given.saturating_sub(rest).saturating_mul(cost))
+    };
+    outcome
+}
 
 /// What a look is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,7 +213,9 @@ impl Survey {
         let Some(space) = oracle.spaces.get(id) else {
             return Stage::Next;
         };
-        let Some((comparison, windows)) = work.1.step(space, &work.0, left) else {
+        let (now, comparing) = &mut *work;
+        let outcome = at_cost(COMPARE_COST, left, |left| comparing.step(space, now, left));
+        let Some((comparison, windows)) = outcome else {
             return Stage::Compare(id, work);
         };
         let now = work.0;
@@ -231,10 +249,7 @@ impl Survey {
         let Some(space) = oracle.spaces.get(id) else {
             return Stage::Next;
         };
-        let given = (*left / WHOLE_COST).max(1);
-        let mut some = given;
-        let over = work.1.step(oracle, memory, space, &mut some);
-        *left = left.saturating_sub(given.saturating_sub(some).saturating_mul(WHOLE_COST));
+        let over = at_cost(WHOLE_COST, left, |left| work.1.step(oracle, memory, space, left));
         match over {
             Some(whole_us) => {
                 let (mut report, _, now) = *work;
@@ -242,11 +257,7 @@ impl Survey {
                 self.reports.push(report);
                 Stage::Release(now)
             }
-            None => {
-                // Less than a turn may be left, but not enough for one entry.
-                *left = if some == 0 && *left < WHOLE_COST { 0 } else { *left };
-                Stage::Whole(id, work)
-            }
+            None => Stage::Whole(id, work),
         }
     }
 }
