@@ -375,10 +375,17 @@ impl Mappings {
         collector.finish()
     }
 
+    /// Runs from which on there is room for all that may come: 2 MiB of them.
+    const MANY: usize = 1 << 17;
+
     fn push(&mut self, run: Run, limit: usize) {
         let extended = self.runs.last_mut().is_some_and(|last| last.extend(&run));
         if !extended && self.runs.len() >= limit {
             return self.cut_off(run.start());
+        }
+        if self.runs.len() == Self::MANY {
+            // From here on a list that grows would have to be moved, by its page tables at best. Room that is not used takes no memory.
+            let _ = self.runs.try_reserve_exact(limit.saturating_sub(Self::MANY));
         }
         if !extended {
             self.runs.push(run);
