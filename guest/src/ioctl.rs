@@ -21,6 +21,19 @@ pub trait Request {
     const NAME: &'static str;
 }
 
+/// Ties a structure to its number, among the requests of the `TYPE` that the module has.
+macro_rules! request {
+    ($type:ty, $number:expr, $reads_back:expr, $name:literal) => {
+        impl Request for $type {
+            const TYPE: u8 = TYPE;
+            const NUMBER: u8 = $number;
+            const READS_BACK: bool = $reads_back;
+            const NAME: &'static str = $name;
+        }
+    };
+}
+pub(crate) use request;
+
 /// Sends a request; `arguments` says what was asked, for the message of an error.
 ///
 /// Pointers in the request are the caller's: only the folders of the interfaces send requests, and they only put addresses of values there that live

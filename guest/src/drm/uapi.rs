@@ -3,23 +3,12 @@
 //!
 //! Where the kernel has a union of input and output, the structure here is the input, and a method reads the output.
 
-use crate::ioctl::Request;
+use crate::ioctl::{Request, request};
 
 /// Type of all requests of the DRM interface.
 const TYPE: u8 = b'd';
 /// First number of a driver's own requests.
 const DRIVER: u8 = 0x40;
-
-macro_rules! request {
-    ($type:ty, $number:expr, $reads_back:expr, $name:literal) => {
-        impl Request for $type {
-            const TYPE: u8 = TYPE;
-            const NUMBER: u8 = $number;
-            const READS_BACK: bool = $reads_back;
-            const NAME: &'static str = $name;
-        }
-    };
-}
 
 /// `drm_version`.
 #[repr(C)]

@@ -1,20 +1,9 @@
 //! The structures and numbers of KFD's interface (include/uapi/linux/kfd_ioctl.h of 6.1; later kernels still take these).
 
-use crate::ioctl::Request;
+use crate::ioctl::{Request, request};
 
 /// Type of all requests.
 const TYPE: u8 = b'K';
-
-macro_rules! request {
-    ($type:ty, $number:expr, $reads_back:expr, $name:literal) => {
-        impl Request for $type {
-            const TYPE: u8 = TYPE;
-            const NUMBER: u8 = $number;
-            const READS_BACK: bool = $reads_back;
-            const NAME: &'static str = $name;
-        }
-    };
-}
 
 /// `kfd_ioctl_acquire_vm_args`: the address space of a DRM file becomes that of the process on a GPU.
 #[repr(C)]

@@ -207,7 +207,7 @@ impl Report {
         );
         let guest = match self.checkpoint {
             Some(_) => {
-                "goes on from a checkpoint with the module loaded, then the GPU is plugged in (--cold: boots with it)"
+                "resumed from a checkpoint with the module loaded, then the GPU was plugged in (--cold boots with it)"
             }
             None => "booted",
         };
