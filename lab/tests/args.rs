@@ -41,8 +41,17 @@ fn standard_output_is_what_to_paste_and_the_device_process_is_told_apart() {
             "{arguments:?}: {out}"
         );
         assert!(!out.contains("vhost-device-amdgpu"), "{out}");
+        let daemon = "vhost-device-amdgpu --socket-path /run/gpu.sock --vram-size 1G\n";
         assert!(
-            err.ends_with("    vhost-device-amdgpu --socket-path /run/gpu.sock --vram-size 1G\n"),
+            err.starts_with(&format!(
+                "amdgpu-lab: start the device process first:\n    {daemon}"
+            )),
+            "{err}"
+        );
+        // The same once more for who wants it on one processor with its guest.
+        let pinned = err.lines().filter(|line| line.starts_with("    taskset -c "));
+        assert!(
+            pinned.clone().any(|line| line.ends_with(daemon.trim_end())),
             "{err}"
         );
     }

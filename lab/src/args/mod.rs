@@ -28,18 +28,18 @@ pub enum Form {
 }
 
 /// The processor of the host that a machine is pinned to in what is printed.
-pub const PROCESSOR: u32 = 2;
+pub const PROCESSOR: u32 = 1;
 
 impl Form {
     /// A machine with one processor on [`PROCESSOR`] of the host.
     const fn pinned(self) -> &'static str {
         match self {
-            Self::Qemu => "taskset -c 2 qemu-system-x86_64 -smp 1 ...",
+            Self::Qemu => "taskset -c 1 qemu-system-x86_64 -smp 1 ...",
             // The threads that answer the device are the emulator's.
             Self::Libvirt => {
-                "<vcpu>1</vcpu> <cputune><vcpupin vcpu='0' cpuset='2'/><emulatorpin cpuset='2'/></cputune>"
+                "<vcpu>1</vcpu> <cputune><vcpupin vcpu='0' cpuset='1'/><emulatorpin cpuset='1'/></cputune>"
             }
-            Self::VirtmeNg => "taskset -c 2 vng --cpus 1 ...",
+            Self::VirtmeNg => "taskset -c 1 vng --cpus 1 ...",
         }
     }
 }
