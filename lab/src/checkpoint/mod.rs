@@ -155,7 +155,8 @@ impl Checkpoint {
             source,
         })?;
         let store = Store::of(cache);
-        let place = key(qemu, &machine, wanted.module)
+        let place = (qemu.identity())
+            .and_then(|qemu| key(&qemu, &machine, wanted.module))
             .and_then(|key| store.place(key, fresh, progress))
             .map_err(CheckpointError::Store)?;
         let kept = match place {
@@ -282,7 +283,7 @@ fn fill(
 }
 
 /// All that makes a guest what it is when it is saved.
-fn key(qemu: &Qemu, machine: &Machine, module: Option<&str>) -> io::Result<Key> {
+fn key(qemu: &str, machine: &Machine, module: Option<&str>) -> io::Result<Key> {
     // The files count by what is in them, wherever they are in this run.
     let nameless = Machine {
         kernel: Kernel {
@@ -306,7 +307,7 @@ fn key(qemu: &Qemu, machine: &Machine, module: Option<&str>) -> io::Result<Key> 
         &[&machine.kernel.image, &machine.initramfs],
         json!({
             "form": FORM,
-            "qemu": qemu.identity()?,
+            "qemu": qemu,
             "machine": arguments,
             "module": module,
             "host": host,
@@ -378,6 +379,63 @@ mod tests {
         assert_eq!(room("1G").unwrap(), 2 << 30);
         assert_eq!(room("256M").unwrap(), 512 << 20);
         assert_eq!(room("3221225472").unwrap(), 8 << 30);
+    }
+
+    #[test]
+    fn whatever_a_boot_takes_gives_another_checkpoint_and_nothing_else_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, contents: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, contents).unwrap();
+            path
+        };
+        let machine = Machine {
+            kernel: Kernel {
+                image: file("bzImage", "kernel"),
+                modules: "/k/modules".into(),
+                release: "6.1.0".into(),
+                version: "6.1.0".into(),
+            },
+            initramfs: file("initramfs", "init"),
+            append: String::new(),
+            memory: 2048,
+            cpus: 1,
+            accelerator: Accelerator::Tcg,
+            cpu: None,
+            gpu: Gpu::Slot { room: 2 << 30 },
+            port: Port::None,
+            console: qemu::ConsoleAt::default(),
+            extra: vec![],
+        };
+        let first = key("11.1", &machine, Some("")).unwrap();
+        // The same contents in another run's folder.
+        let moved = Machine {
+            initramfs: file("moved", "init"),
+            ..machine.clone()
+        };
+        assert_eq!(key("11.1", &moved, Some("")).unwrap(), first);
+
+        let with = |change: fn(&mut Machine)| {
+            let mut other = machine.clone();
+            change(&mut other);
+            key("11.1", &other, Some("")).unwrap()
+        };
+        for other in [
+            key("11.2", &machine, Some("")).unwrap(),
+            key("11.1", &machine, Some("dpm=0")).unwrap(),
+            key("11.1", &machine, None).unwrap(),
+            with(|machine| machine.memory = 1024),
+            with(|machine| machine.cpus = 2),
+            with(|machine| machine.cpu = Some("max".to_owned())),
+            with(|machine| machine.append = "quiet".to_owned()),
+            with(|machine| machine.gpu = Gpu::Slot { room: 4 << 30 }),
+            with(|machine| machine.port = Port::Slot),
+            with(|machine| machine.extra = vec!["-S".to_owned()]),
+        ] {
+            assert_ne!(other, first);
+        }
+        file("initramfs", "another module");
+        assert_ne!(key("11.1", &machine, Some("")).unwrap(), first);
     }
 
     #[test]
