@@ -16,8 +16,8 @@ use super::restored::WholeWalk;
 use super::spaces::{Space, SpaceId};
 use super::{Moment, Oracle};
 
-/// Entries that are loaded, or runs that are looked at, between two looks at the front end: some milliseconds.
-const TURN: u64 = 1 << 18;
+/// Entries that are loaded, or runs that are looked at, between two looks at the front end: about a millisecond, some where memory is first touched.
+const TURN: u64 = 1 << 16;
 /// What a run costs that is compared, in entries that are loaded.
 const COMPARE_COST: u64 = 4;
 /// What an entry of [`WholeWalk`] costs: a search in the reference, and in what was restored.
