@@ -11,6 +11,7 @@ mod json;
 mod kfd;
 mod latency;
 mod marker;
+mod memory;
 mod module;
 mod pattern;
 mod pci;

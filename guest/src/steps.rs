@@ -13,7 +13,7 @@ use crate::flood::Flood;
 use crate::json::Object;
 use crate::pci::{self, Gpu};
 use crate::sys::{self, End};
-use crate::{background, client, clients, latency, marker, module, port, power, recovery};
+use crate::{background, client, clients, latency, marker, memory, module, port, power, recovery};
 
 /// How long a driver that was loaded or bound may take until its render node is there.
 /// How long the bus may take to show a GPU that is plugged in.
@@ -51,6 +51,8 @@ pub enum Step {
     Clients(clients::Command),
     /// Time so many hundred register reads.
     RegisterLatency(u32),
+    /// Time fills of memory.
+    MemorySpeed,
     /// Look whether so many MiB of new buffers in VRAM are empty.
     FreshVram(u32),
     /// Report what the driver says about the device.
@@ -174,6 +176,7 @@ impl Step {
                     ));
                 }
             },
+            "memory-speed" => Self::MemorySpeed,
             "info" => Self::Info,
             "recover" => Self::Recover,
             "recover-start" => Self::Background(background::Command::StartRecovery),
@@ -242,6 +245,7 @@ pub fn perform(step: &Step) -> Result<(), String> {
         Step::Client(options) => client::run(&render_node()?, *options),
         Step::FreshVram(mib) => client::fresh::look(&render_node()?, *mib),
         Step::RegisterLatency(batches) => latency::measure(*batches),
+        Step::MemorySpeed => memory::measure(),
         Step::Info => client::report_device(&Device::open(&render_node()?)?).map(|_| ()),
         Step::Recover => recovery::recover(),
         Step::Evict => recovery::evict(),

@@ -30,6 +30,7 @@ const GUEST_STEPS: &[(&str, Probes)] = &[
     ("hold", Probes::None),
     ("info", Probes::None),
     ("load", Probes::None),
+    ("memory-speed", Probes::None),
     ("modprobe", Probes::Once),
     ("pci-remove", Probes::None),
     ("pci-rescan", Probes::Once),

@@ -296,6 +296,17 @@ pub fn latency(facts: &Map<String, Value>) -> String {
     )
 }
 
+/// How long memory took, from the guest's note.
+pub fn memory(facts: &Map<String, Value>) -> String {
+    let number = |name: &str| facts.get(name).and_then(Value::as_u64).unwrap_or(0);
+    format!(
+        "{}: memset {} us, pwrite into a memfd {} us",
+        size(number("bytes")),
+        number("memset_us"),
+        number("pwrite_us")
+    )
+}
+
 fn number(value: &Value, name: &str) -> u64 {
     value.get(name).and_then(Value::as_u64).unwrap_or(0)
 }
