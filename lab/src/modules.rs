@@ -77,6 +77,18 @@ pub enum ModuleError {
         /// Who needs it.
         needed_by: Option<String>,
     },
+    /// Several files for one module.
+    #[error(
+        "there are several modules {name}: {}; which one modprobe would take is not known, since no modules.dep names one of them and not \
+         exactly one is in updates/: run depmod on that tree, or remove what is not to be tested",
+        files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
+    )]
+    Several {
+        /// The name.
+        name: String,
+        /// The files.
+        files: Vec<PathBuf>,
+    },
     /// A file that cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
@@ -88,16 +100,21 @@ pub enum ModuleError {
 }
 
 /// All module files of a kernel, by name.
+///
+/// Of several with one name that one counts which modprobe would take: what `modules.dep` names, or else what is in `updates/`, where
+/// `modules_install` puts what was built out of tree (depmod.d(5): the default search order is `updates built-in`).
 #[derive(Debug)]
 pub struct ModuleIndex {
     folder: PathBuf,
-    files: BTreeMap<String, PathBuf>,
+    files: BTreeMap<String, Vec<PathBuf>>,
+    /// The files that `modules.dep` names.
+    named: BTreeSet<PathBuf>,
 }
 
 impl ModuleIndex {
     /// Finds the module files under a folder.
     pub fn scan(folder: &Path) -> Result<Self, ModuleError> {
-        let mut files = BTreeMap::new();
+        let mut files: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
         let mut waiting = vec![folder.to_owned()];
         while let Some(current) = waiting.pop() {
             let read_error = |source| ModuleError::Read {
@@ -111,14 +128,48 @@ impl ModuleIndex {
                 if kind.is_dir() {
                     waiting.push(entry.path());
                 } else if let Some(name) = entry.file_name().to_str().and_then(module_name) {
-                    files.insert(name, entry.path());
+                    files.entry(name).or_default().push(entry.path());
                 }
             }
         }
+        let dependencies = fs::read_to_string(folder.join("modules.dep")).unwrap_or_default();
+        let named = dependencies.lines().filter_map(|line| line.split_once(':'));
         Ok(Self {
             folder: folder.to_owned(),
             files,
+            named: named.map(|(file, _)| folder.join(file)).collect(),
         })
+    }
+
+    /// Has a file take the place of all others with its name.
+    pub fn replace(&mut self, path: &Path) -> Result<(), ModuleError> {
+        let name = path.file_name().and_then(|name| module_name(name.to_str()?));
+        let name = name.ok_or_else(|| ModuleError::NotAModule {
+            path: path.to_owned(),
+            what: "its name does not end in .ko",
+        })?;
+        self.files.insert(name, vec![path.to_owned()]);
+        Ok(())
+    }
+
+    /// The file of a module, if there is one.
+    fn file(&self, name: &str) -> Result<Option<&PathBuf>, ModuleError> {
+        let files = self.files.get(name).map(Vec::as_slice).unwrap_or_default();
+        if let [] | [_] = files {
+            return Ok(files.first());
+        }
+        let updates = self.folder.join("updates");
+        let only = |matches: &dyn Fn(&Path) -> bool| {
+            let mut found = files.iter().filter(|file| matches(file));
+            found.next().filter(|_| found.next().is_none())
+        };
+        only(&|file| self.named.contains(file))
+            .or_else(|| only(&|file| file.starts_with(&updates)))
+            .map(Some)
+            .ok_or_else(|| ModuleError::Several {
+                name: name.to_owned(),
+                files: files.to_vec(),
+            })
     }
 
     /// Whether there is a module of this name; a kernel may have it built in.
@@ -147,7 +198,7 @@ impl ModuleIndex {
         if !seen.insert(name.to_owned()) {
             return Ok(());
         }
-        let path = self.files.get(name).ok_or_else(|| ModuleError::Missing {
+        let path = self.file(name)?.ok_or_else(|| ModuleError::Missing {
             name: name.to_owned(),
             folder: self.folder.clone(),
             needed_by: needed_by.map(str::to_owned),
@@ -372,6 +423,50 @@ mod tests {
             order(folder.path(), &["amdgpu"]).unwrap(),
             ["extra", "drm", "gpu_sched", "amdgpu"]
         );
+    }
+
+    #[test]
+    fn of_two_modules_the_one_that_modprobe_would_take_counts() {
+        let folder = tree(&[("amdgpu", "depends=")]);
+        let put = |sub: &str, extra: &str| {
+            let path = folder.path().join(sub);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let text = format!("depends=\0extra={extra}\0vermagic=6.1.0 SMP mod_unload\0");
+            fs::write(&path, object(&text)).unwrap();
+        };
+        let taken = || -> Result<bool, ModuleError> {
+            let order = ModuleIndex::scan(folder.path())?.load_order(&["amdgpu"], "6.1.0")?;
+            Ok(order[0].object.windows(5).any(|part| part == b"yours"))
+        };
+        put("updates/amdgpu.ko", "yours");
+        assert!(taken().unwrap(), "updates/ comes before everything else");
+        fs::write(folder.path().join("modules.dep"), "kernel/drivers/amdgpu.ko:\n").unwrap();
+        assert!(!taken().unwrap(), "modules.dep is what modprobe reads");
+        fs::remove_file(folder.path().join("modules.dep")).unwrap();
+        put("updates/dkms/amdgpu.ko", "other");
+        let error = taken().unwrap_err().to_string();
+        assert!(
+            error.contains("updates/dkms/amdgpu.ko") && error.contains("depmod"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_given_takes_the_place_of_all_others() {
+        let folder = tree(&[("amdgpu", "depends=")]);
+        let own = folder.path().join("own");
+        fs::create_dir_all(&own).unwrap();
+        let path = own.join("amdgpu.ko");
+        fs::write(
+            &path,
+            object("depends=\0yours=1\0vermagic=6.1.0 SMP mod_unload\0"),
+        )
+        .unwrap();
+        let mut index = ModuleIndex::scan(&folder.path().join("kernel")).unwrap();
+        index.replace(&path).unwrap();
+        let order = index.load_order(&["amdgpu"], "6.1.0").unwrap();
+        assert!(order[0].object.windows(5).any(|part| part == b"yours"));
+        index.replace(Path::new("/x/amdgpu.o")).unwrap_err();
     }
 
     #[test]
