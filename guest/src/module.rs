@@ -33,6 +33,7 @@ pub fn load(name: &str, parameters: &str) -> Result<(), String> {
             &Object::new()
                 .text("name", module)
                 .text("parameters", given)
+                .text("srcversion", &attribute(module, "srcversion"))
                 .number("ms", milliseconds),
         );
     }
@@ -64,7 +65,12 @@ pub fn remove(name: &str) -> Result<(), String> {
 
 /// How many references a module has; nothing if the kernel does not say.
 fn users(name: &str) -> String {
-    let text = fs::read_to_string(format!("/sys/module/{name}/refcnt")).unwrap_or_default();
+    attribute(name, "refcnt")
+}
+
+/// What the kernel says of a module that is loaded; nothing if it does not.
+fn attribute(module: &str, name: &str) -> String {
+    let text = fs::read_to_string(format!("/sys/module/{module}/{name}")).unwrap_or_default();
     text.trim().to_owned()
 }
 

@@ -87,7 +87,7 @@ pub fn build(part: Part, workspace: &Path, progress: &Progress) -> Result<PathBu
 }
 
 /// Runs a command to its end, or ends it when the user asks for that.
-fn watched(command: &mut Command, running: &Running) -> io::Result<Output> {
+pub(crate) fn watched(command: &mut Command, running: &Running) -> io::Result<Output> {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = sys::contain(command).spawn()?;
     let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::args::{Form, Request};
 use crate::asic::Asic;
 use crate::fetch::{Sources, Suite};
+use crate::kbuild::{self, Change, Config, Source};
 use crate::personality::Personality;
 use crate::qemu::{Accelerator, ConsoleAt};
 use crate::run::{Begin, KernelChoice, Options};
@@ -57,8 +59,14 @@ pub enum Command {
     Fetch(FetchArgs),
     /// Show the scenarios
     List(ListArgs),
+    /// Build a small kernel for guests, and say where it is; `run --kernel lean:trixie` builds one as well
+    Kernel(KernelArgs),
     /// Boot guests, take them through scenarios or steps, and report
     Run(Box<RunArgs>),
+    /// Run scenarios each time that a source is saved: with --driver-src, --patch, or --kernel lean:DIR
+    Watch(Box<RunArgs>),
+    /// Find the commit that broke a scenario, in a kernel tree with git: builds and runs each candidate
+    Bisect(BisectArgs),
     /// Write the reports of a run anew: pages, tables, JUnit XML, KTAP
     Report(ReportArgs),
     /// Print what gives a machine of your own the GPU: QEMU's arguments, XML for libvirt, or a virtme-ng command line
@@ -88,6 +96,45 @@ pub struct FetchArgs {
     /// Ask the mirror for newer versions
     #[arg(long)]
     pub refresh: bool,
+}
+
+/// What kernel to build.
+#[derive(Debug, Args)]
+pub struct KernelArgs {
+    /// What it is built from: bookworm (6.1), trixie (6.12), trixie-backports, or the folder of a source tree, which is never written to
+    #[arg(long, value_name = "SUITE|DIR", default_value = "trixie")]
+    pub source: String,
+    /// What it is configured for
+    #[arg(long, value_enum, default_value_t = Config::Lean)]
+    pub config: Config,
+    /// A patch to apply: a file, a folder of patches, or a mailbox as b4 am leaves it; may be repeated
+    #[arg(long, value_name = "FILE|DIR")]
+    pub patch: Vec<PathBuf>,
+}
+
+/// What to look for.
+#[derive(Debug, Args)]
+pub struct BisectArgs {
+    /// The tree. It stays as it is: commits are checked out in a worktree in the cache
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub tree: PathBuf,
+    /// A commit at which the scenario passes
+    #[arg(long, value_name = "COMMIT")]
+    pub good: String,
+    /// A commit at which it fails
+    #[arg(long, value_name = "COMMIT")]
+    pub bad: String,
+    /// How kernels are configured
+    #[arg(long, value_enum, default_value_t = Config::Lean)]
+    pub config: Config,
+    /// The scenario, and options of `run`
+    #[arg(
+        value_name = "NAME|FILE|OPTION",
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        default_value = "mode1-smu"
+    )]
+    pub arguments: Vec<OsString>,
 }
 
 /// What to report about.
@@ -186,17 +233,26 @@ pub struct RunArgs {
     /// Run the negative controls too, or only them: sabotaged scenarios, which pass if the scenario notices
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "also", default_value = "none")]
     pub controls: Controls,
-    /// Kernel: bookworm (6.1), trixie (6.12), trixie-backports, or the path of a bzImage; several for scenarios
-    #[arg(
-        long,
-        value_name = "SUITE|PATH",
-        default_value = "trixie",
-        value_delimiter = ','
-    )]
+    /// Kernel: bookworm (6.1), trixie (6.12), trixie-backports; lean:, lockdep: or kasan: before one of these or before the folder of a
+    /// source tree for a small kernel that is built from its source; or the path of a bzImage. Several for scenarios
+    #[arg(long, value_name = "KERNEL", default_value = "trixie", value_delimiter = ',')]
     pub kernel: Vec<String>,
     /// Modules of a kernel given by path: lib/modules/RELEASE, a folder that holds it, or a build tree
     #[arg(long, value_name = "DIR")]
     pub modules: Option<PathBuf>,
+    /// Build the driver with this patch: a file, a folder of patches, or a mailbox as b4 am leaves it; may be repeated. On a
+    /// distribution's kernel amdgpu, gpu-sched and ttm are built, as modules for it; of a kernel that is built here, everything
+    #[arg(long, value_name = "FILE|DIR")]
+    pub patch: Vec<PathBuf>,
+    /// Build the driver from drivers/gpu/drm/amd of this kernel tree, which is never written to
+    #[arg(long, value_name = "DIR")]
+    pub driver_src: Option<PathBuf>,
+    /// A module that was built elsewhere, in place of the kernel's of this name; may be repeated
+    #[arg(long, value_name = "FILE.ko", conflicts_with_all = ["patch", "driver_src"])]
+    pub module: Vec<PathBuf>,
+    /// With --patch and --driver-src on a distribution's kernel: build the driver's display code and old generations as well
+    #[arg(long)]
+    pub full: bool,
     /// What executes the guest; "auto" tries KVM with a short boot of this kernel
     #[arg(long, value_enum, default_value_t = AccelChoice::Auto)]
     pub accel: AccelChoice,
@@ -229,6 +285,9 @@ pub struct RunArgs {
     /// [default: as many as there are processors and memory for]
     #[arg(long, value_name = "N", value_parser = parse_jobs)]
     pub jobs: Option<usize>,
+    /// How often a scenario is tried that fails while the host has no time for its guest; two failures for the same reasons are enough
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = parse_attempts)]
+    pub attempts: usize,
     /// Leave it to the scheduler on which processors guests run. Otherwise a guest with one processor shares one of the host's with its
     /// device process
     #[arg(long)]
@@ -328,10 +387,23 @@ pub enum UsageError {
     Step(#[from] UnknownStep),
 }
 
+/// `lean:trixie`, or `lockdep:../linux`.
+fn built(name: &str) -> Option<(Config, Source)> {
+    let (config, source) = name.split_once(':')?;
+    Some((Config::from_str(config, false).ok()?, Source::parse(source)))
+}
+
 fn parse_jobs(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(jobs) if jobs > 0 => Ok(jobs),
         _ => Err("expected a number of guests from 1 on".to_owned()),
+    }
+}
+
+fn parse_attempts(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(attempts) if attempts > 0 => Ok(attempts),
+        _ => Err("expected a number of tries from 1 on".to_owned()),
     }
 }
 
@@ -357,6 +429,13 @@ impl RunArgs {
     pub fn kernels(&self) -> Result<Vec<KernelChoice>, UsageError> {
         let mut kernels = Vec::new();
         for name in &self.kernel {
+            if let Some((config, source)) = built(name) {
+                let kernel = KernelChoice::Built { config, source };
+                if !kernels.contains(&kernel) {
+                    kernels.push(kernel);
+                }
+                continue;
+            }
             let kernel = match (Suite::from_str(name, false), &self.modules) {
                 (Ok(suite), None) => KernelChoice::Suite(suite),
                 (Ok(suite), Some(_)) => return Err(UsageError::NeedlessModules { suite: suite.name() }),
@@ -373,6 +452,22 @@ impl RunArgs {
             }
         }
         Ok(kernels)
+    }
+
+    /// What `watch` watches: what a build of this run reads. Empty if nothing is built from files of the user's.
+    pub fn sources(&self) -> Result<Vec<PathBuf>, UsageError> {
+        let mut sources = self.patch.clone();
+        sources.extend(self.driver_src.iter().map(|tree| tree.join(kbuild::AMD)));
+        for kernel in self.kernels()? {
+            if let KernelChoice::Built {
+                source: Source::Tree(tree),
+                ..
+            } = kernel
+            {
+                sources.extend(kbuild::OF_DRIVERS.map(|folder| tree.join(folder)));
+            }
+        }
+        Ok(sources)
     }
 
     /// As a run takes it.
@@ -398,6 +493,12 @@ impl RunArgs {
         }
         Ok(Options {
             kernel,
+            change: Change {
+                patches: self.patch.clone(),
+                tree: self.driver_src.clone(),
+                full: self.full,
+            },
+            modules: self.module.clone(),
             accelerator: match self.accel {
                 AccelChoice::Auto => None,
                 AccelChoice::Kvm => Some(Accelerator::Kvm),
@@ -465,6 +566,37 @@ mod tests {
         assert_eq!(options(&[]).unwrap().kernel, KernelChoice::Suite(Suite::Trixie));
         let own = options(&["--kernel", "/b/bzImage", "--modules", "/b"]).unwrap();
         assert!(matches!(own.kernel, KernelChoice::Files { .. }));
+    }
+
+    #[test]
+    fn a_kernel_that_is_built_has_a_configuration_and_a_source() {
+        let kernel = |name: &str| options(&["--kernel", name]).unwrap().kernel;
+        assert_eq!(
+            kernel("lockdep:bookworm"),
+            KernelChoice::Built {
+                config: Config::Lockdep,
+                source: Source::Suite(Suite::Bookworm)
+            }
+        );
+        let own = kernel("lean:../linux");
+        assert_eq!(own.name(), "lean:../linux");
+        assert!(matches!(
+            own,
+            KernelChoice::Built {
+                source: Source::Tree(_),
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn a_module_is_given_or_built_but_not_both() {
+        let change = options(&["--patch", "a", "--patch", "b", "--driver-src", "../linux"])
+            .unwrap()
+            .change;
+        assert_eq!(change.patches.len(), 2);
+        assert!(!change.is_none());
+        Cli::try_parse_from(["amdgpu-lab", "run", "--module", "a.ko", "--patch", "b"]).unwrap_err();
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::modules::{Module, ModuleError, ModuleIndex};
 pub struct Contents<'a> {
     /// The kernel whose modules are taken.
     pub kernel: &'a Kernel,
+    /// Module files that take the place of the kernel's of the same name.
+    pub replaced: &'a [PathBuf],
     /// Modules to carry, with everything they need.
     pub modules: &'a [&'a str],
     /// Modules to carry if they are modules: a kernel may have them built in.
@@ -75,7 +77,10 @@ pub fn build(contents: &Contents<'_>, target: &Path) -> Result<Summary, Initramf
     let read = |path: &Path| fs::read(path).map_err(file_error(path));
 
     let kernel = contents.kernel;
-    let index = ModuleIndex::scan(&kernel.modules)?;
+    let mut index = ModuleIndex::scan(&kernel.modules)?;
+    for path in contents.replaced {
+        index.replace(path)?;
+    }
     let optional = contents.optional_modules.iter().filter(|name| index.has(name));
     let wanted: Vec<&str> = contents.modules.iter().chain(optional).copied().collect();
     let modules = index.load_order(&wanted, &kernel.release)?;

@@ -8,13 +8,17 @@ use anyhow::{Context, Result};
 use clap::Parser;
 
 use lab::asic::Asic;
-use lab::cli::{AttachArgs, Cli, Command, FetchArgs, ReportArgs, ReportFormat, RunArgs};
+use lab::cli::{
+    AttachArgs, BisectArgs, Cli, Command, FetchArgs, KernelArgs, ReportArgs, ReportFormat, RunArgs,
+};
 use lab::fetch::Cache;
+use lab::kbuild::{Builder, Change, Source};
 use lab::progress::Progress;
 use lab::qemu::Qemu;
 use lab::report::{Report, Verdict, files, junit, ktap, table};
 use lab::scenario::{catalogue, outcome, runner};
-use lab::{args, interrupt, run};
+use lab::watch::Watched;
+use lab::{args, bisect, interrupt, run};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -47,6 +51,9 @@ fn perform(cli: &Cli) -> Result<Verdict> {
             print!("{}", list(&arguments.names, &arguments.tag)?);
             Ok(Verdict::Pass)
         }
+        Command::Kernel(arguments) => kernel(arguments, &cache(false)?, &progress),
+        Command::Bisect(arguments) => bisect(arguments, &cache(false)?),
+        Command::Watch(arguments) => watch(arguments, || cache(false), &progress),
         Command::Run(arguments) if arguments.wants_scenarios() => {
             run_scenarios(arguments, || cache(false), &progress)
         }
@@ -118,6 +125,7 @@ fn run_scenarios(
         kernels: arguments.kernels()?,
         controls: arguments.controls,
         jobs: arguments.jobs,
+        attempts: arguments.attempts,
         options: arguments.options()?,
     };
     let (folder, outcomes) = runner::run(&request, &cache()?, progress)?;
@@ -152,6 +160,66 @@ fn coloured(report: &Report) -> String {
 fn colours() -> bool {
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     !plain && std::io::stdout().is_terminal()
+}
+
+fn bisect(arguments: &BisectArgs, cache: &Cache) -> Result<Verdict> {
+    let request = bisect::Request {
+        tree: arguments.tree.clone(),
+        good: arguments.good.clone(),
+        bad: arguments.bad.clone(),
+        config: arguments.config,
+        arguments: arguments.arguments.clone(),
+    };
+    Ok(if bisect::run(&request, cache.folder())? {
+        Verdict::Pass
+    } else {
+        Verdict::Unknown
+    })
+}
+
+/// Runs at once, and then after each change, until the user ends it. The verdict is the last one.
+fn watch(
+    arguments: &RunArgs,
+    cache: impl Fn() -> Result<Cache, lab::fetch::FetchError>,
+    progress: &Progress,
+) -> Result<Verdict> {
+    let sources = arguments.sources()?;
+    anyhow::ensure!(
+        !sources.is_empty(),
+        "there is nothing to watch: give a tree with --driver-src DIR or --kernel lean:DIR, or patches with --patch"
+    );
+    anyhow::ensure!(
+        arguments.wants_scenarios(),
+        "watch runs scenarios: give a name, --tag or --all (`amdgpu-lab list` has them)"
+    );
+    let mut watched = Watched::new(sources);
+    loop {
+        // Code that does not compile is no reason to end.
+        let verdict = run_scenarios(arguments, &cache, progress).unwrap_or_else(|error| {
+            eprintln!("amdgpu-lab: {error:#}");
+            Verdict::Unknown
+        });
+        println!("\nwatching {} sources; Ctrl-C ends it", watched.count());
+        let Some(changed) = watched.wait() else {
+            return Ok(verdict);
+        };
+        for path in &changed {
+            println!("changed  {}", path.display());
+        }
+    }
+}
+
+fn kernel(arguments: &KernelArgs, cache: &Cache, progress: &Progress) -> Result<Verdict> {
+    let change = Change {
+        patches: arguments.patch.clone(),
+        ..Change::default()
+    };
+    let source = Source::parse(&arguments.source);
+    let built = Builder::new(cache, progress).kernel(arguments.config, &source, &change)?;
+    for (name, path) in [("image", &built.what.image), ("modules", &built.what.modules)] {
+        println!("{name:<12}{}", path.display());
+    }
+    Ok(Verdict::Pass)
 }
 
 fn report(arguments: &ReportArgs) -> Result<Verdict> {

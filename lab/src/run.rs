@@ -13,8 +13,10 @@ use crate::asic::Asic;
 use crate::checkpoint::{Checkpoint, Wanted};
 use crate::cores::Cores;
 use crate::daemon::{self, Daemon};
+use crate::driver::Driver;
 use crate::fetch::{Cache, Suite};
 use crate::initramfs;
+use crate::kbuild::{Builder, Change, Config, Source};
 use crate::kernel::Kernel;
 use crate::parts::{self, Part};
 use crate::personality::Personality;
@@ -34,12 +36,21 @@ const PORT_MODULES: [&str; 2] = ["virtio_pci", "virtio_console"];
 /// Name of the folder with the logs of the boot up to a checkpoint.
 const CHECKPOINT: &str = "checkpoint";
 const INITRAMFS: &str = "initramfs.cpio";
+/// The name in the run folder of a kernel that was built.
+const IMAGE: &str = "vmlinuz";
 
 /// Where the kernel comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KernelChoice {
     /// A distribution's.
     Suite(Suite),
+    /// One that the lab builds for guests.
+    Built {
+        /// How it is configured.
+        config: Config,
+        /// What it is built from.
+        source: Source,
+    },
     /// The user's own.
     Files {
         /// The bzImage.
@@ -50,10 +61,11 @@ pub enum KernelChoice {
 }
 
 impl KernelChoice {
-    /// The suite, or the path of the image.
+    /// The suite, the configuration and the source, or the path of the image.
     pub fn name(&self) -> String {
         match self {
             Self::Suite(suite) => suite.name().to_owned(),
+            Self::Built { config, source } => format!("{config}:{source}"),
             Self::Files { image, .. } => image.display().to_string(),
         }
     }
@@ -76,6 +88,10 @@ pub enum Begin {
 pub struct Options {
     /// The kernel.
     pub kernel: KernelChoice,
+    /// What the user changed in its driver.
+    pub change: Change,
+    /// Modules of the user's that take the place of the kernel's.
+    pub modules: Vec<PathBuf>,
     /// The accelerator; none to find out.
     pub accelerator: Option<Accelerator>,
     /// The guest's processor, as QEMU's `-cpu` takes it; none for that of the accelerator.
@@ -129,6 +145,13 @@ pub struct Options {
 }
 
 impl Options {
+    /// Whether the driver is one that the user is working on.
+    pub const fn is_of_user(&self) -> bool {
+        !self.change.is_none()
+            || !self.modules.is_empty()
+            || matches!(self.kernel, KernelChoice::Built { .. })
+    }
+
     /// The parameters of the module, if a guest can go on from where it is loaded: with a GPU, and with loading it as the first step.
     fn module(&self) -> Option<&str> {
         let parameters = match self.steps.first()? {
@@ -136,7 +159,8 @@ impl Options {
             Step::Guest { words, .. } => words.strip_prefix("modprobe amdgpu")?.trim_start(),
             _ => return None,
         };
-        let can = self.gpu && self.begin != Begin::Boot && self.console == ConsoleAt::Serial;
+        let can =
+            self.gpu && !self.is_of_user() && self.begin != Begin::Boot && self.console == ConsoleAt::Serial;
         can.then_some(parameters)
     }
 }
@@ -162,17 +186,72 @@ pub struct Prepared {
     pub cores: Cores,
     /// The cache, where checkpoints are.
     pub cache: PathBuf,
+    /// Whose driver it is.
+    pub driver: Driver,
+}
+
+/// The kernel of a run, with the modules that take the place of its own.
+#[derive(Debug)]
+struct Subject {
+    kernel: Kernel,
+    modules: Vec<PathBuf>,
+    driver: Driver,
+    /// Until they are in the initramfs, nobody builds these files again.
+    held: Option<Box<dyn std::fmt::Debug>>,
+}
+
+/// Finds the kernel, or fetches or builds it, and builds what the user changed.
+fn subject(options: &Options, cache: &Cache, progress: &Progress) -> Result<Subject> {
+    let builder = Builder::new(cache, progress);
+    let change = &options.change;
+    let mut modules = Vec::new();
+    let mut driver = Driver::default();
+    let mut held: Option<Box<dyn std::fmt::Debug>> = None;
+    let kernel = match &options.kernel {
+        KernelChoice::Suite(suite) => {
+            let kernel = cache.kernel(*suite)?;
+            if !change.is_none() {
+                let built = builder.modules(*suite, &kernel, change)?;
+                modules.clone_from(&built.what);
+                driver.patches.clone_from(&built.patches);
+                held = Some(Box::new(built));
+            }
+            kernel
+        }
+        KernelChoice::Built { config, source } => {
+            let built = builder.kernel(*config, source, change)?;
+            let kernel = built.what.clone();
+            driver.patches.clone_from(&built.patches);
+            held = Some(Box::new(built));
+            kernel
+        }
+        KernelChoice::Files { image, modules } => {
+            anyhow::ensure!(
+                change.is_none(),
+                "--patch and --driver-src build for a kernel that is fetched or built here, not for {}; build the module with that kernel's \
+                 tree and give it with --module",
+                image.display()
+            );
+            Kernel::from_files(image, modules)?
+        }
+    };
+    modules.extend(options.modules.iter().cloned());
+    driver.tree.clone_from(&change.tree);
+    driver.modules.clone_from(&options.modules);
+    Ok(Subject {
+        kernel,
+        modules,
+        driver,
+        held,
+    })
 }
 
 /// Finds, fetches and builds everything, and makes the run folder.
 pub fn prepare(options: &Options, cache: &Cache, progress: &Progress) -> Result<Prepared> {
-    let kernel = match &options.kernel {
-        KernelChoice::Suite(suite) => cache.kernel(*suite)?,
-        KernelChoice::Files { image, modules } => Kernel::from_files(image, modules)?,
-    };
+    let subject = subject(options, cache, progress)?;
     let kernel = Kernel {
-        image: absolute(&kernel.image)?,
-        ..kernel
+        image: absolute(&subject.kernel.image)?,
+        ..subject.kernel.clone()
     };
     let qemu = Qemu::find(options.qemu.as_deref(), cache)?;
     let firmware = match &options.firmware {
@@ -200,12 +279,23 @@ pub fn prepare(options: &Options, cache: &Cache, progress: &Progress) -> Result<
         daemon_arguments.extend(["--event-log", daemon::EVENT_LOG].map(str::to_owned));
     }
     let folder = run_folder(options.folder.as_deref(), &kernel.release)?;
+    let kernel = match options.kernel {
+        // The next build writes to the place where this one's image is.
+        KernelChoice::Built { .. } => {
+            let image = folder.join(IMAGE);
+            fs::copy(&kernel.image, &image)
+                .with_context(|| format!("copying the kernel to {}", image.display()))?;
+            Kernel { image, ..kernel }
+        }
+        KernelChoice::Suite(_) | KernelChoice::Files { .. } => kernel,
+    };
 
     let initramfs = folder.join(INITRAMFS);
     let running = progress.start("building the initramfs");
     let summary = initramfs::build(
         &initramfs::Contents {
             kernel: &kernel,
+            replaced: &subject.modules,
             modules: &MODULES,
             optional_modules: if options.guest_port || options.console == ConsoleAt::Hvc0 {
                 &PORT_MODULES
@@ -219,6 +309,7 @@ pub fn prepare(options: &Options, cache: &Cache, progress: &Progress) -> Result<
         },
         &initramfs,
     )?;
+    drop(subject.held);
     running.done(&format!(
         "{} modules, {} firmware files, {} MiB",
         summary.modules.len(),
@@ -263,6 +354,7 @@ pub fn prepare(options: &Options, cache: &Cache, progress: &Progress) -> Result<
         pinned: options.pinned,
         cores: Cores::of(cache.folder()),
         cache: cache.folder().to_owned(),
+        driver: subject.driver,
     })
 }
 
@@ -325,6 +417,7 @@ impl Drop for Prepared {
     fn drop(&mut self) {
         // Tens of megabytes that can be built again; the logs are what a run leaves.
         let _ = fs::remove_file(&self.machine.initramfs);
+        let _ = fs::remove_file(self.folder.join(IMAGE));
     }
 }
 
@@ -334,6 +427,7 @@ pub fn run(options: &Options, cache: &Cache, progress: &Progress) -> Result<(Pat
     let prepared = prepare(options, cache, progress)?;
     let mut report = Report {
         kernel: prepared.machine.kernel.release.clone(),
+        driver: prepared.driver.clone(),
         qemu: prepared.qemu.version.clone(),
         accelerator: Some(prepared.machine.accelerator),
         command_line: prepared.machine.kernel_command_line(),
@@ -471,6 +565,9 @@ fn detail(notes: &[Note]) -> String {
     if let Some(facts) = about("register-latency") {
         return summary::latency(facts);
     }
+    if let Some(facts) = about("memory-speed") {
+        return summary::memory(facts);
+    }
     about("rings")
         .map(|facts| format!("rings: {}", summary::rings(&ring_names(facts))))
         .unwrap_or_default()
@@ -549,18 +646,12 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 /// Fills in what the log and the notes say, and judges.
 fn conclude(report: &mut Report, session: &Session, options: &Options, reached_init: bool) {
-    let facts_about = |about: &str| {
-        session
-            .notes()
-            .iter()
-            .filter(move |note| note.about == about)
-            .map(|note| note.facts.clone())
-            .collect::<Vec<_>>()
-    };
+    let facts_about = |about: &str| session.notes_about(about).cloned().collect::<Vec<_>>();
     report.probe_seconds = verdict::probe_times(session.log());
     report.rings = facts_about("rings").last().map(ring_names).unwrap_or_default();
     let modules = facts_about("module");
     report.modules_loaded = modules.len();
+    report.driver = std::mem::take(&mut report.driver).loaded(&modules);
     report.given_parameters = given_parameters(&modules, &report.command_line);
     report.client = facts_about("client").into_iter().map(Value::Object).collect();
 

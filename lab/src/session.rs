@@ -192,6 +192,17 @@ impl Session {
         &self.notes
     }
 
+    /// The facts of those about one thing.
+    pub fn notes_about<'a>(
+        &'a self,
+        about: &'a str,
+    ) -> impl Iterator<Item = &'a serde_json::Map<String, serde_json::Value>> {
+        self.notes
+            .iter()
+            .filter(move |note| note.about == about)
+            .map(|note| &note.facts)
+    }
+
     /// Takes what the guest had reported before it went on from a checkpoint.
     pub fn remember(&mut self, notes: Vec<Note>) {
         self.notes.splice(0..0, notes);

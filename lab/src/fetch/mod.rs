@@ -10,6 +10,7 @@ mod mirror;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +22,35 @@ use crate::sys;
 use apt::{AptRoot, Package};
 use foreign::SystemPackages;
 use mirror::Mirrors;
+
+/// What a root takes in which kernels are built; the compiler comes first.
+const TOOLCHAIN: [&str; 25] = [
+    "gcc",
+    "make",
+    "patch",
+    "bison",
+    "flex",
+    "bc",
+    "libelf-dev",
+    "libssl-dev",
+    "libc6-dev",
+    "xz-utils",
+    "zstd",
+    "kmod",
+    "cpio",
+    "perl",
+    "python3-minimal",
+    "gawk",
+    "bash",
+    "coreutils",
+    "findutils",
+    "sed",
+    "grep",
+    "diffutils",
+    "tar",
+    "gzip",
+    "base-files",
+];
 
 /// Package lists younger than this are used as they are.
 const LISTS_FRESH_FOR: Duration = Duration::from_secs(12 * 3600);
@@ -231,7 +261,7 @@ impl Cache {
             title: "kernel",
             root: suite.root(),
             target: suite.target(),
-            install: "linux-image-amd64",
+            install: &["linux-image-amd64"],
             take: Take::Kernel,
         })?;
         Ok(Kernel::from_packages(&self.folder.join(item.folder))?)
@@ -244,7 +274,7 @@ impl Cache {
             title: "firmware",
             root: Root::Trixie,
             target: None,
-            install: "firmware-amd-graphics",
+            install: &["firmware-amd-graphics"],
             take: Take::Named,
         })?;
         let folder = self.folder.join(item.folder);
@@ -263,7 +293,7 @@ impl Cache {
             title: "qemu",
             root: Root::Trixie,
             target: Some("trixie-backports"),
-            install: "qemu-system-x86",
+            install: &["qemu-system-x86"],
             take: Take::All,
         })?;
         Ok(self.folder.join(item.folder))
@@ -276,7 +306,7 @@ impl Cache {
             title: "busybox",
             root: Root::Trixie,
             target: None,
-            install: "busybox-static",
+            install: &["busybox-static"],
             take: Take::Named,
         })?;
         let folder = self.folder.join(item.folder);
@@ -286,6 +316,54 @@ impl Cache {
         } else {
             folder.join("bin/busybox")
         })
+    }
+
+    /// An unpacked root with the compiler of the release that a suite belongs to, and with all that building a kernel takes.
+    pub fn toolchain(&self, suite: Suite) -> Result<PathBuf, FetchError> {
+        let item = self.item(&Want {
+            key: format!("toolchain/{}", suite.root().suites().first().unwrap_or(&"")),
+            title: "toolchain",
+            root: suite.root(),
+            target: None,
+            install: &TOOLCHAIN,
+            take: Take::All,
+        })?;
+        let folder = self.folder.join(item.folder);
+        // What the packages' own scripts would do.
+        for (link, target) in [("usr/bin/awk", "gawk"), ("bin/sh", "bash")] {
+            let path = folder.join(link);
+            if path.symlink_metadata().is_err() {
+                symlink(target, &path).map_err(|source| FetchError::File { path, source })?;
+            }
+        }
+        Ok(folder)
+    }
+
+    /// The folder with the archive of the source that a suite's kernel is built from (`linux-source-*.tar.xz`), and the package's version.
+    pub fn source(&self, suite: Suite) -> Result<(PathBuf, String), FetchError> {
+        let item = self.item(&Want {
+            key: format!("source/{}", suite.name()),
+            title: "source",
+            root: suite.root(),
+            target: suite.target(),
+            install: &["linux-source"],
+            take: Take::Source,
+        })?;
+        Ok((self.folder.join(item.folder), item.version))
+    }
+
+    /// What modules are built against for the kernel of a suite: a folder with `usr/src` and `usr/lib`.
+    pub fn headers(&self, suite: Suite, release: &str) -> Result<PathBuf, FetchError> {
+        let package = format!("linux-headers-{release}");
+        let item = self.item(&Want {
+            key: format!("headers/{}/{release}", suite.name()),
+            title: "headers",
+            root: suite.root(),
+            target: suite.target(),
+            install: &[&package],
+            take: Take::Headers,
+        })?;
+        Ok(self.folder.join(item.folder))
     }
 
     fn item(&self, want: &Want<'_>) -> Result<Item, FetchError> {
@@ -306,7 +384,7 @@ impl Cache {
 
     fn fetch(&self, want: &Want<'_>) -> Result<Item, FetchError> {
         let root = self.apt_root(want.root)?;
-        let resolved = root.resolve(&[want.install], want.target, &self.progress)?;
+        let resolved = root.resolve(want.install, want.target, &self.progress)?;
         let packages: Vec<_> = resolved
             .into_iter()
             .filter(|package| want.takes(package))
@@ -318,12 +396,12 @@ impl Cache {
                     .or(want.root.suites().first().copied())
                     .unwrap_or_default()
                     .to_owned(),
-                package: want.install.to_owned(),
+                package: want.named().to_owned(),
             });
         };
         let version = packages
             .iter()
-            .find(|p| p.name == want.install)
+            .find(|p| p.name == want.named())
             .unwrap_or(named)
             .version
             .clone();
@@ -469,7 +547,8 @@ struct Want<'a> {
     title: &'a str,
     root: Root,
     target: Option<&'a str>,
-    install: &'a str,
+    /// What is installed. The first gives the item its version.
+    install: &'a [&'a str],
     take: Take,
 }
 
@@ -481,21 +560,30 @@ enum Take {
     All,
     /// The packages that hold a kernel image and its modules: one in most suites, two in newer ones.
     Kernel,
+    /// The package that holds a kernel's source.
+    Source,
+    /// The packages that modules are built against.
+    Headers,
 }
 
 impl Want<'_> {
+    fn named(&self) -> &str {
+        self.install.first().copied().unwrap_or_default()
+    }
+
     fn takes(&self, package: &Package) -> bool {
+        let numbered = |prefix: &str| {
+            let rest = package.name.strip_prefix(prefix);
+            rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        };
         match self.take {
-            Take::Named => package.name == self.install,
+            Take::Named => package.name == self.named(),
             Take::All => true,
             Take::Kernel => ["linux-image-", "linux-binary-", "linux-modules-"]
-                .iter()
-                .any(|prefix| {
-                    package
-                        .name
-                        .strip_prefix(prefix)
-                        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-                }),
+                .into_iter()
+                .any(numbered),
+            Take::Source => numbered("linux-source-"),
+            Take::Headers => ["linux-headers-", "linux-kbuild-"].into_iter().any(numbered),
         }
     }
 }
@@ -536,7 +624,7 @@ mod tests {
             title: "kernel",
             root: Root::Trixie,
             target: None,
-            install: "linux-image-amd64",
+            install: &["linux-image-amd64"],
             take: Take::Kernel,
         };
         for taken in [

@@ -30,6 +30,7 @@ pub fn outcome(
         seconds,
         folder: PathBuf::from(folder),
         checkpoint: None,
+        driver: crate::driver::Driver::default(),
         host_wait_ms: 0.0,
         earlier: Vec::new(),
         after: Vec::new(),

@@ -27,7 +27,7 @@ pub struct Row<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// Arranges outcomes, but for those of scenarios that are for another kind of GPU: [`elsewhere`] counts them.
+    /// Arranges outcomes, but for those of scenarios that are for another kind of GPU: [`elsewhere`] counts them in [`remarks`].
     pub fn new(outcomes: &'a [Outcome]) -> Self {
         let mut kernels: Vec<&str> = Vec::new();
         let mut names: Vec<&str> = Vec::new();
@@ -145,7 +145,7 @@ pub fn tries(outcome: &Outcome) -> Vec<String> {
 }
 
 /// What the table leaves out, a line for each kind of GPU: `11 scenarios are for a virtual function: --personality vf`.
-pub fn elsewhere(outcomes: &[Outcome]) -> Vec<String> {
+fn elsewhere(outcomes: &[Outcome]) -> Vec<String> {
     let mut left_out: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for outcome in outcomes {
         if let Some(audience) = &outcome.elsewhere {
@@ -157,6 +157,22 @@ pub fn elsewhere(outcomes: &[Outcome]) -> Vec<String> {
         count => format!("{count} scenarios are {audience}"),
     };
     left_out.into_iter().map(line).collect()
+}
+
+/// What stands below the table: what it leaves out, and for each kernel whose driver it was, if that was not its own.
+pub fn remarks(outcomes: &[Outcome]) -> Vec<String> {
+    let mut lines = elsewhere(outcomes);
+    let mut drivers: BTreeMap<(&str, &str), String> = BTreeMap::new();
+    for outcome in outcomes.iter().filter(|outcome| outcome.driver.is_changed()) {
+        let kernel = (outcome.version.as_str(), outcome.suite.as_str());
+        // One that ran says more than one that did not.
+        if outcome.driver.srcversion.is_some() || !drivers.contains_key(&kernel) {
+            drivers.insert(kernel, outcome.driver.text());
+        }
+    }
+    let line = |((version, suite), text)| format!("driver on {version} ({suite}): {text}");
+    lines.extend(drivers.into_iter().map(line));
+    lines
 }
 
 /// How many there are of each in the table, in one line: `3 pass, 1 fail`.

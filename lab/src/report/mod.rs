@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::driver::Driver;
 use crate::scenario::outcome::{Cell, Outcome, StepOutcome};
 use crate::summary;
 use crate::verdict::Finding;
@@ -86,6 +87,8 @@ pub struct Report {
     pub accelerator: Option<crate::qemu::Accelerator>,
     /// The kernel's command line.
     pub command_line: String,
+    /// Whose driver it was.
+    pub driver: Driver,
     /// The folder of the checkpoint that the guest went on from, with the log of everything before; none if it was booted.
     pub checkpoint: Option<PathBuf>,
     /// How many modules the guest loaded, each time counted.
@@ -120,6 +123,7 @@ impl Report {
             qemu: String::new(),
             accelerator: None,
             command_line: String::new(),
+            driver: Driver::default(),
             checkpoint: None,
             modules_loaded: 0,
             given_parameters: Vec::new(),
@@ -161,6 +165,7 @@ impl Report {
             seconds: self.seconds,
             folder: folder.to_owned(),
             checkpoint: self.checkpoint.clone(),
+            driver: self.driver.clone(),
             host_wait_ms: 0.0,
             earlier: Vec::new(),
             after: Vec::new(),
@@ -212,6 +217,7 @@ impl Report {
             None => "booted",
         };
         row("guest", guest);
+        row("driver", &self.driver.text());
         row("parameters", &self.parameters());
         let times: Vec<_> = self
             .probe_seconds

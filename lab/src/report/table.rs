@@ -55,7 +55,7 @@ pub fn text(outcomes: &[Outcome], colour: bool) -> String {
         matrix::counts(outcomes),
         duration(seconds)
     );
-    for line in matrix::elsewhere(outcomes) {
+    for line in matrix::remarks(outcomes) {
         let _ = writeln!(text, "{line}");
     }
     // What matters most comes last: there the eye is when a command has ended.
@@ -164,7 +164,7 @@ pub fn markdown(outcomes: &[Outcome]) -> String {
         }
     }
     let _ = writeln!(text, "\n{}", matrix::counts(outcomes));
-    for line in matrix::elsewhere(outcomes) {
+    for line in matrix::remarks(outcomes) {
         let _ = writeln!(text, "\n{}", escape_markdown(&line));
     }
     for outcome in by_weight(outcomes).into_iter().rev() {

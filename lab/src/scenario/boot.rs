@@ -196,6 +196,7 @@ impl<'a> Boot<'a> {
             recovery: expect::recovered_by(&evidence),
             oracle: evidence.comparison().cloned(),
             stats: evidence.stats,
+            driver: outcome.driver.clone().loaded(self.session.notes_about("module")),
             ..outcome
         };
         self.done.push(job.title());

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::driver::Driver;
 use crate::report::Verdict;
 
 /// Name of the file with the outcomes of one boot.
@@ -48,6 +49,9 @@ pub struct Outcome {
     /// The folder of the checkpoint that the guest went on from, with the log of everything before; none if it was booted.
     #[serde(default)]
     pub checkpoint: Option<PathBuf>,
+    /// Whose driver it was.
+    #[serde(default)]
+    pub driver: Driver,
     /// The longest that a thread of QEMU or of the device was kept waiting for a processor between two looks, in milliseconds.
     #[serde(default)]
     pub host_wait_ms: f64,
@@ -103,6 +107,7 @@ impl Outcome {
             seconds: 0.0,
             folder: PathBuf::new(),
             checkpoint: None,
+            driver: Driver::default(),
             host_wait_ms: 0.0,
             earlier: Vec::new(),
             after: Vec::new(),
@@ -156,6 +161,7 @@ impl Outcome {
             Cell::DriverBug { finding } => Some(finding),
             _ => None,
         };
+        text.push_str(&format!("            driver: {}\n", self.driver.text()));
         for reason in word.into_iter().chain(&self.reasons) {
             text.push_str(&format!(
                 "            {}\n",

@@ -25,8 +25,8 @@ use crate::report::files;
 use crate::run::{self, Begin, KernelChoice, Options, Prepared};
 use crate::session::{Session, Start};
 
-/// How often a job is tried at the most.
-const MOST_ATTEMPTS: usize = 3;
+/// So many guests with a driver of the user's are booted: a checkpoint is of no use once the driver has changed again.
+const FEW: usize = 3;
 /// What a guest takes beside its own memory: QEMU, its translated code, the device process and its VRAM, as tests fill it.
 const BESIDE_GUEST_MIB: u64 = 1024;
 
@@ -41,6 +41,8 @@ pub struct Request {
     pub controls: Controls,
     /// How many guests run at the same time; none for as many as the host has room for.
     pub jobs: Option<usize>,
+    /// How often something that failed on a busy host is tried at the most.
+    pub attempts: usize,
     /// Everything else about the machine; its kernel and its steps do not count.
     pub options: Options,
 }
@@ -50,6 +52,7 @@ pub struct Request {
 struct Bench<'a> {
     prepared: &'a Prepared,
     options: &'a Options,
+    attempts: usize,
     suite: &'a str,
     version: Version,
     /// Whether this is one kernel of several.
@@ -95,6 +98,7 @@ pub fn run(request: &Request, cache: &Cache, progress: &Progress) -> Result<(Pat
                 let bench = Bench {
                     prepared: &prepared,
                     options: &options,
+                    attempts: request.attempts,
                     suite: &suite,
                     version,
                     several: request.kernels.len() > 1,
@@ -140,6 +144,8 @@ impl Bench<'_> {
         }));
         let checkpoints = match self.options.begin {
             Begin::Boot => Vec::new(),
+            // It would be of use to nobody but these few.
+            Begin::Checkpoint { .. } if self.options.is_of_user() && self.total <= FEW => Vec::new(),
             Begin::Checkpoint { fresh } => self.checkpoints(&plan.groups, fresh, progress),
         };
         let units = units(plan.groups, &checkpoints);
@@ -226,7 +232,7 @@ impl Bench<'_> {
             );
             match taken {
                 Ok(checkpoint) => return Ok(checkpoint),
-                Err(not) if earlier < MOST_ATTEMPTS && not.waited > TOO_LONG => progress.note(&format!(
+                Err(not) if earlier < self.attempts && not.waited > TOO_LONG => progress.note(&format!(
                     "{:21}once more, for the guest waited {:.0} ms for a processor: {}",
                     "",
                     not.waited.as_secs_f64() * 1e3,
@@ -281,7 +287,7 @@ impl Bench<'_> {
             }
             rest = left;
             if let Some(last) = done.last()
-                && last.earlier.len() < MOST_ATTEMPTS - 1
+                && last.earlier.len() + 1 < self.attempts
                 && worth_another_try(last)
                 && let Some(again) = unit.group.jobs.get(outcomes.len() + done.len() - 1..)
                 && let Some(last) = done.pop()
@@ -495,6 +501,7 @@ impl Bench<'_> {
             kernel: kernel.release.clone(),
             version: kernel.version.clone(),
             suite: self.suite.to_owned(),
+            driver: self.prepared.driver.clone(),
             control: job.control.map(|control| control.name.clone()),
             began_unix_us: unix_us(),
             ..Outcome::new()
@@ -514,6 +521,8 @@ fn attempt(name: String, earlier: usize) -> String {
 fn worth_another_try(outcome: &Outcome) -> bool {
     matches!(outcome.verdict, Cell::Fail | Cell::Unknown)
         && outcome.host_wait_ms > TOO_LONG.as_secs_f64() * 1e3
+        // What goes wrong twice in the same way is not the host's.
+        && outcome.earlier.last().is_none_or(|last| last.reasons != outcome.reasons)
         && !interrupt::requested()
 }
 
@@ -578,6 +587,23 @@ mod tests {
         assert!(!worth_another_try(&outcome(Cell::Pass, 70.0)));
         let finding = "docs/findings/1.md".to_owned();
         assert!(!worth_another_try(&outcome(Cell::DriverBug { finding }, 70.0)));
+    }
+
+    #[test]
+    fn what_fails_twice_for_the_same_reasons_is_not_tried_again() {
+        let failed = |reason: &str, earlier: &str| Outcome {
+            verdict: Cell::Fail,
+            reasons: vec![reason.to_owned()],
+            host_wait_ms: 70.0,
+            earlier: vec![Attempt {
+                folder: PathBuf::new(),
+                reasons: vec![earlier.to_owned()],
+                host_wait_ms: 70.0,
+            }],
+            ..Outcome::new()
+        };
+        assert!(!worth_another_try(&failed("a", "a")));
+        assert!(worth_another_try(&failed("a", "b")));
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub fn index(outcomes: &[Outcome], folder: &Path) -> String {
         body.push_str("</tr>\n");
     }
     body.push_str("</tbody></table></div>\n");
-    for line in matrix::elsewhere(outcomes) {
+    for line in matrix::remarks(outcomes) {
         let _ = writeln!(body, "<p>{}</p>", escape(&line));
     }
     let bad: Vec<_> = outcomes

@@ -63,6 +63,9 @@ fn header(body: &mut String, heading: &str, kernel: &str, outcomes: &[Outcome], 
     } else {
         meta.push(matrix::counts(outcomes));
     }
+    if let Some(outcome) = outcomes.last() {
+        meta.push(format!("driver: {}", outcome.driver.text()));
+    }
     let seconds: f64 = outcomes.iter().map(|outcome| outcome.seconds).sum();
     meta.push(table::duration(seconds));
     meta.push(utc(timeline.start_unix_us).replace('T', " ").replace('Z', " UTC"));
