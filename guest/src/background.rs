@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::flood::Flood;
 use crate::json::Object;
 use crate::marker;
+use crate::pci::Gpu;
 use crate::port;
 use crate::recovery;
 use crate::sys::{self, Child};
@@ -26,6 +27,10 @@ pub enum Command {
     StartRecovery,
     /// Wait for it.
     AwaitRecovery,
+    /// Take the driver from the GPU.
+    StartUnbind,
+    /// Wait for it.
+    AwaitUnbind,
     /// Evict until told to stop.
     StartEvictions,
     /// Stop.
@@ -44,6 +49,7 @@ pub enum Command {
 #[derive(Debug, Default)]
 pub struct Background {
     recovery: Option<Work>,
+    unbind: Option<Work>,
     evictions: Option<Work>,
     trace: Option<Work>,
     flood: Option<Work>,
@@ -63,6 +69,8 @@ impl Background {
     pub fn perform(&mut self, command: Command) -> Result<(), String> {
         match command {
             Command::StartRecovery => start(&mut self.recovery, |_| recovery::recover()),
+            Command::StartUnbind => start(&mut self.unbind, |_| Gpu::find()?.unbind()),
+            Command::AwaitUnbind => finish(self.unbind.take(), LIMIT),
             Command::StartEvictions => start(&mut self.evictions, recovery::evict_until),
             Command::StartTrace(events) => {
                 start(&mut self.trace, |stopped| port::trace_until(&events, stopped))

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Write};
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::client::{Options, Order};
-use crate::sys::{self, Child};
-use crate::{client, steps};
+use crate::json::Object;
+use crate::sys::{self, Child, Exit};
+use crate::{client, marker, steps};
 
 /// An answer that takes longer is lost. Longer than any reset with its time limits.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -36,6 +37,15 @@ pub enum Command {
         /// The error number that is expected; none if it has to work.
         expect: Option<i32>,
     },
+    /// See that its process was ended by something else.
+    Ended {
+        /// Its name.
+        name: String,
+        /// How long that may take.
+        limit: Duration,
+        /// The signal that has to have done it; none if any end will do.
+        signal: Option<i32>,
+    },
     /// End it.
     Close {
         /// Its name.
@@ -57,6 +67,9 @@ impl Command {
         if verb == "open" {
             let options = Options::parse(rest)?;
             return Ok(Self::Open { name, options });
+        }
+        if verb == "ended" {
+            return Self::parse_ended(name, rest);
         }
         let mut words = vec![verb.to_owned()];
         let mut expect = None;
@@ -83,6 +96,31 @@ impl Command {
                 limit: order.limit() + LIMIT,
                 expect,
             },
+        })
+    }
+}
+
+impl Command {
+    /// Reads `[signal=N] [limit=MS]`.
+    fn parse_ended(name: String, words: &[String]) -> Result<Self, String> {
+        let (mut limit, mut signal) = (2000, None);
+        for word in words {
+            let (key, value) = word.split_once('=').unwrap_or((word, ""));
+            let number = || {
+                value
+                    .parse()
+                    .map_err(|_| format!("client-ended: {word:?} has no number"))
+            };
+            match key {
+                "limit" => limit = number()?,
+                "signal" => signal = Some(i32::try_from(number()?).unwrap_or(i32::MAX)),
+                _ => return Err(format!("client-ended: {word:?} is not understood")),
+            }
+        }
+        Ok(Self::Ended {
+            name,
+            limit: Duration::from_millis(limit),
+            signal,
         })
     }
 }
@@ -123,6 +161,11 @@ impl Clients {
                 limit,
                 expect,
             } => steps::judge(self.get(name)?.ask(order, *limit), *expect),
+            Command::Ended { name, limit, signal } => {
+                let exit = self.get(name)?.end(*limit)?;
+                self.by_name.remove(name);
+                judge_end(name, exit, *signal)
+            }
             Command::Close { name, expect } => {
                 let mut served = self
                     .by_name
@@ -179,6 +222,24 @@ impl Served {
         }
     }
 
+    /// How its process ended, if it does so in time.
+    fn end(&self, limit: Duration) -> Result<Exit, String> {
+        let started = Instant::now();
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(exit)) => return Ok(exit),
+                Err(error) => return Err(format!("waiting for the client: {}", sys::explain(&error))),
+                Ok(None) if started.elapsed() > limit => {
+                    return Err(format!(
+                        "the client's process has not ended; it waits in:\n{}",
+                        self.child.stack()
+                    ));
+                }
+                Ok(None) => std::thread::sleep(Duration::from_millis(10)),
+            }
+        }
+    }
+
     fn finish(&self) {
         // It answered that it is done; what is left is its exit.
         for _ in 0..100 {
@@ -188,6 +249,27 @@ impl Served {
             std::thread::sleep(Duration::from_millis(10));
         }
         self.child.kill();
+    }
+}
+
+/// Reports how a client ended, and whether that is what was expected.
+fn judge_end(name: &str, exit: Exit, wanted: Option<i32>) -> Result<(), String> {
+    let (signal, status) = match exit {
+        Exit::Signal(signal) => (signal, 0),
+        Exit::Status(status) => (0, status),
+    };
+    marker::note(
+        "ended",
+        &Object::new()
+            .text("name", name)
+            .number("signal", signal.unsigned_abs().into())
+            .number("status", status.unsigned_abs().into()),
+    );
+    match wanted {
+        Some(wanted) if wanted != signal => Err(format!(
+            "the client {name:?} ended by signal {signal} with status {status}, not by signal {wanted}"
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -247,6 +329,23 @@ mod tests {
             matches!(parse("use new"), Ok(Command::Tell { name, order, .. }) if name == "main" && order == "use new")
         );
         assert!(parse("use a maybe").unwrap_err().contains("maybe"));
+    }
+
+    #[test]
+    fn the_end_of_a_client_may_have_to_be_by_a_signal() {
+        assert_eq!(
+            parse("ended a signal=7 limit=50"),
+            Ok(Command::Ended {
+                name: "a".into(),
+                limit: Duration::from_millis(50),
+                signal: Some(7)
+            })
+        );
+        assert!(parse("ended a soon").unwrap_err().contains("soon"));
+        assert!(parse("ended a signal=KILL").unwrap_err().contains("KILL"));
+        assert_eq!(judge_end("a", Exit::Signal(7), Some(7)), Ok(()));
+        let error = judge_end("a", Exit::Status(0), Some(7)).unwrap_err();
+        assert!(error.contains("signal 0"), "{error}");
     }
 
     #[test]

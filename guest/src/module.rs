@@ -59,8 +59,13 @@ pub fn remove(name: &str) -> Result<(), String> {
         // A dump that is discarded is only queued to go (`devcd_data_write`), and its reference goes with it.
         until_zero(LETTING_GO, || users(name).parse().ok());
     }
-    sys::delete_module(name)
-        .map_err(|error| format!("delete_module({name}): {error}; it has {} users", users(name)))
+    sys::delete_module(name).map_err(|error| {
+        format!(
+            "delete_module({name}): {}; it has {} users",
+            sys::explain(&error),
+            users(name)
+        )
+    })
 }
 
 /// How many references a module has; nothing if the kernel does not say.

@@ -114,7 +114,7 @@ impl Step {
     /// Reads a step's name and arguments.
     pub fn parse(name: &str, arguments: &[String]) -> Result<Self, String> {
         /// Steps that may be expected to fail. A client judges that itself.
-        const MAY_FAIL: [&str; 9] = [
+        const MAY_FAIL: [&str; 10] = [
             "recover",
             "recover-wait",
             "evict",
@@ -123,6 +123,7 @@ impl Step {
             "pci-remove",
             "pci-rescan",
             "pci-reset",
+            "rmmod",
             "suspend",
         ];
         if let Some((last, rest)) = arguments.split_last()
@@ -181,6 +182,8 @@ impl Step {
             "recover" => Self::Recover,
             "recover-start" => Self::Background(background::Command::StartRecovery),
             "recover-wait" => Self::Background(background::Command::AwaitRecovery),
+            "unbind-start" => Self::Background(background::Command::StartUnbind),
+            "unbind-wait" => Self::Background(background::Command::AwaitUnbind),
             "evict" => Self::Evict,
             "evict-loop" => Self::Background(match argument(0) {
                 Some("start") => background::Command::StartEvictions,

@@ -128,6 +128,13 @@ impl Child {
     }
 }
 
+/// Has this process end at a SIGBUS, or ignore it.
+pub fn handle_bus(ignore: bool) {
+    let what = if ignore { libc::SIG_IGN } else { libc::SIG_DFL };
+    // SAFETY: neither action runs code of this process.
+    unsafe { libc::signal(libc::SIGBUS, what) };
+}
+
 /// Waits until there is something to read, the other end is closed, or the time is over.
 pub fn wait_readable(descriptor: BorrowedFd<'_>, limit: Duration) -> bool {
     let mut record = libc::pollfd {

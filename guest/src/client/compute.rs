@@ -6,6 +6,7 @@ use super::set::Client;
 use super::{FIRST_ADDRESS, GIB, length};
 use crate::drm::Device;
 use crate::drm::sdma::Commands;
+use crate::ioctl::Error;
 use crate::json::Object;
 use crate::kfd::{Kfd, Memory, ResetEvent};
 use crate::marker;
@@ -63,6 +64,25 @@ impl Client<'_> {
         Ok(())
     }
 
+    /// Asks KFD for a few things, and reports what became of each.
+    pub(super) fn ask_kfd(&self) -> Result<(), String> {
+        let kfd = self
+            .kfd
+            .ok_or("client-kfd: the client was not opened with vm=compute")?;
+        let answers = kfd.ask();
+        marker::note(
+            "kfd",
+            &Object::new()
+                .text("name", &self.name)
+                .number("clock_errno", code(&answers.clock))
+                .number("available_errno", code(&answers.available))
+                .number("allocate_errno", code(&answers.allocate))
+                .number("gpu_clock", *answers.clock.as_ref().unwrap_or(&0))
+                .number("available", *answers.available.as_ref().unwrap_or(&0)),
+        );
+        Ok(answers.judge()?)
+    }
+
     /// Has SDMA fill KFD's memory by a job of the DRM context, or of a new one, and compares each dword.
     pub(super) fn compute(&mut self, new_context: bool) -> Result<(), String> {
         if new_context {
@@ -96,6 +116,12 @@ impl Client<'_> {
             )),
         }
     }
+}
+
+/// The error number of an answer, 0 without an error.
+fn code<T>(answer: &Result<T, Error>) -> u64 {
+    let error = answer.as_ref().err();
+    error.map_or(0, |error| error.code().unsigned_abs().into())
 }
 
 fn wrong_dwords(bytes: &[u8], value: u32) -> usize {

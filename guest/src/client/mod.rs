@@ -9,6 +9,7 @@ pub mod fresh;
 mod jobs;
 mod order;
 mod set;
+mod smi;
 mod state;
 mod svm;
 
@@ -21,7 +22,7 @@ use set::Client;
 use crate::drm::{Device, DeviceInfo, FIRMWARE};
 use crate::json::Object;
 use crate::kfd::Kfd;
-use crate::marker;
+use crate::{marker, sys};
 
 const PAGE: u64 = 0x1000;
 /// What one entry of the third last level of page tables covers.
@@ -47,10 +48,12 @@ pub struct Options {
     pub churn: u64,
     /// Whether its VM is a compute VM: the process is one of KFD's.
     pub compute: bool,
+    /// Whether it ignores SIGBUS, by which KFD ends processes since 7.3.
+    pub ignores_bus: bool,
 }
 
 impl Options {
-    /// Reads `seed=1 large=4 rounds=1 hold=1 sabotage=0 churn=0 vm=ordinary`.
+    /// Reads `seed=1 large=4 rounds=1 hold=1 sabotage=0 churn=0 vm=ordinary sigbus=default`.
     pub fn parse(arguments: &[String]) -> Result<Self, String> {
         let mut options = Self {
             seed: 1,
@@ -60,6 +63,7 @@ impl Options {
             sabotage: 0,
             churn: 0,
             compute: false,
+            ignores_bus: false,
         };
         for argument in arguments {
             let (name, value) = argument
@@ -70,6 +74,14 @@ impl Options {
                     "compute" => true,
                     "ordinary" => false,
                     _ => return Err(format!("client: vm={value:?} is not ordinary or compute")),
+                };
+                continue;
+            }
+            if name == "sigbus" {
+                options.ignores_bus = match value {
+                    "ignored" => true,
+                    "default" => false,
+                    _ => return Err(format!("client: sigbus={value:?} is not default or ignored")),
                 };
                 continue;
             }
@@ -167,6 +179,10 @@ pub fn stay(
 
 /// KFD's side of a client that wants a compute VM.
 fn acquired(device: &Device, options: Options) -> Result<Option<Kfd>, String> {
+    if options.compute {
+        // Rust's runtime has a handler that takes the first SIGBUS for an overflow of the stack and goes on.
+        sys::handle_bus(options.ignores_bus);
+    }
     options.compute.then(|| compute::acquire(device)).transpose()
 }
 
@@ -182,6 +198,9 @@ impl Client<'_> {
             Order::Evict => self.evict(),
             Order::Compute { new_context } => self.compute(*new_context),
             Order::ResetEvent { limit } => self.reset_event(*limit),
+            Order::Kfd => self.ask_kfd(),
+            Order::SmiOpen => self.open_smi(),
+            Order::Smi { limit } => self.smi(*limit),
             Order::Prefetch => self.prefetch(),
             Order::Shared => self.compare_shared(),
             Order::Hang { engine, how } => self.hang(*engine, *how),
@@ -254,6 +273,8 @@ mod tests {
         assert_eq!(parse(&["sabotage=3"]).unwrap().sabotage, 3);
         assert_eq!(parse(&["churn=3"]).unwrap().churn, 3);
         assert!(parse(&["vm=compute"]).unwrap().compute);
+        assert!(parse(&["vm=compute", "sigbus=ignored"]).unwrap().ignores_bus);
+        assert!(parse(&["sigbus=7"]).unwrap_err().contains('7'));
         assert!(parse(&["vm=graphics"]).unwrap_err().contains("graphics"));
         assert!(parse(&["churn=99"]).unwrap_err().contains("16"));
         assert!(parse(&["large=1"]).unwrap_err().contains("512"));

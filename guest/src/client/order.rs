@@ -31,6 +31,15 @@ pub enum Order {
         /// So long.
         limit: Duration,
     },
+    /// Ask KFD for a few things.
+    Kfd,
+    /// Have KFD report resets and page faults as lines of text from now on.
+    SmiOpen,
+    /// Take what it has reported.
+    Smi {
+        /// Waits so long for the first.
+        limit: Duration,
+    },
     /// Have shared memory migrated to VRAM.
     Prefetch,
     /// Read it by the processor, and compare it.
@@ -124,6 +133,11 @@ impl Order {
             "remap" => Self::Remap,
             "evict" => Self::Evict,
             "reset-event" => Self::ResetEvent {
+                limit: Duration::from_millis(arguments.number("limit")?.unwrap_or(2000_u32).into()),
+            },
+            "kfd" => Self::Kfd,
+            "smi-open" => Self::SmiOpen,
+            "smi" => Self::Smi {
                 limit: Duration::from_millis(arguments.number("limit")?.unwrap_or(2000_u32).into()),
             },
             "prefetch" => Self::Prefetch,

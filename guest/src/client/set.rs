@@ -9,7 +9,7 @@ use super::{FIRST_ADDRESS, GIB, Options, PAGE, compute, length, report_device};
 use crate::drm::sdma::Commands;
 use crate::drm::{Buffer, Context, Device, Domain, Engine, Error, Ring};
 use crate::json::Object;
-use crate::kfd::{Kfd, Memory, ResetEvent};
+use crate::kfd::{Kfd, Memory, ResetEvent, Smi};
 use crate::marker;
 use crate::pattern::{Pattern, compare};
 
@@ -97,6 +97,8 @@ pub(super) struct Client<'a> {
     pub(super) kfd: Option<&'a Kfd>,
     /// What a reset signals to it.
     pub(super) event: Option<ResetEvent<'a>>,
+    /// What KFD reports to it as a system-management program.
+    pub(super) smi: Option<Smi>,
     /// Its memory that is in VRAM without being a buffer.
     pub(super) shared: Option<Shared>,
     /// What KFD allocated, in a compute VM.
@@ -165,6 +167,7 @@ impl<'a> Client<'a> {
             )?,
             kfd,
             event: kfd.map(compute::event).transpose()?,
+            smi: None,
             shared: None,
             memory: kfd.map(|kfd| compute::memory(kfd, device)).transpose()?,
             submitted: Cell::new(0),

@@ -3,7 +3,9 @@
 //! `/dev/kfd` makes the process one of KFD's; `AMDKFD_IOC_ACQUIRE_VM` turns the VM of an open render node into a compute VM
 //! (amdgpu_vm.c, `amdgpu_vm_make_compute`), in which jobs of that render node's contexts still run.
 
+mod ask;
 mod event;
+mod smi;
 mod svm;
 mod uapi;
 
@@ -13,9 +15,12 @@ use std::path::Path;
 use crate::drm::Device;
 use crate::ioctl::{self, Error, Mapping};
 use crate::pci::Gpu;
+use crate::sys;
 pub use event::ResetEvent;
+pub use smi::{Smi, SmiEvent};
 pub use svm::Range;
 use uapi::{AcquireVm, AllocMemory, FreeMemory, MapMemory, UnmapMemory};
+pub use uapi::{SMI_POST_RESET, SMI_PRE_RESET, SMI_VM_FAULT};
 
 const NODE: &str = "/dev/kfd";
 const TOPOLOGY: &str = "/sys/class/kfd/kfd/topology/nodes";
@@ -36,7 +41,10 @@ impl Kfd {
             .write(true)
             .open(NODE)
             .map_err(|error| {
-                format!("opening {NODE}: {error}; a kernel without CONFIG_HSA_AMD has no KFD")
+                format!(
+                    "opening {NODE}: {}; a kernel without CONFIG_HSA_AMD has no KFD",
+                    sys::explain(&error)
+                )
             })?;
         Ok(Self {
             file,

@@ -68,6 +68,31 @@ pub struct UnmapMemory {
 }
 request!(UnmapMemory, 0x19, true, "AMDKFD_IOC_UNMAP_MEMORY_FROM_GPU");
 
+/// `kfd_ioctl_get_clock_counters_args`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ClockCounters {
+    /// Output, as the next three.
+    pub gpu: u64,
+    pub cpu: u64,
+    pub system: u64,
+    pub system_frequency: u64,
+    pub gpu_id: u32,
+    pub pad: u32,
+}
+request!(ClockCounters, 0x05, true, "AMDKFD_IOC_GET_CLOCK_COUNTERS");
+
+/// `kfd_ioctl_get_available_memory_args`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AvailableMemory {
+    /// Output.
+    pub bytes: u64,
+    pub gpu_id: u32,
+    pub pad: u32,
+}
+request!(AvailableMemory, 0x23, true, "AMDKFD_IOC_AVAILABLE_MEMORY");
+
 /// `kfd_ioctl_create_event_args`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
@@ -119,6 +144,25 @@ pub struct EventData {
     pub pad: u32,
 }
 
+/// `kfd_ioctl_smi_events_args`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SmiEvents {
+    pub gpu: u32,
+    /// Output: a new file of this process.
+    pub descriptor: u32,
+}
+request!(SmiEvents, 0x1f, true, "AMDKFD_IOC_SMI_EVENTS");
+
+/// `KFD_SMI_EVENT_VMFAULT`: a page fault of a process.
+pub const SMI_VM_FAULT: u32 = 1;
+/// `KFD_SMI_EVENT_GPU_PRE_RESET`: a reset begins.
+pub const SMI_PRE_RESET: u32 = 3;
+/// `KFD_SMI_EVENT_GPU_POST_RESET`: it is over.
+pub const SMI_POST_RESET: u32 = 4;
+/// `KFD_SMI_EVENT_ALL_PROCESS`: events of other processes too.
+pub const SMI_ALL_PROCESSES: u32 = 64;
+
 /// `kfd_ioctl_svm_args` with this many attributes behind it.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
@@ -155,7 +199,8 @@ pub const SVM_ACCESS: u32 = 2;
 #[cfg(test)]
 mod tests {
     use super::{
-        AcquireVm, AllocMemory, CreateEvent, EventData, FreeMemory, MapMemory, Svm, UnmapMemory, WaitEvents,
+        AcquireVm, AllocMemory, AvailableMemory, ClockCounters, CreateEvent, EventData, FreeMemory,
+        MapMemory, SmiEvents, Svm, UnmapMemory, WaitEvents,
     };
     use crate::ioctl::number;
 
@@ -169,7 +214,10 @@ mod tests {
         assert_eq!(number::<UnmapMemory>(), 0xc0184b19);
         assert_eq!(number::<CreateEvent>(), 0xc0204b08);
         assert_eq!(number::<WaitEvents>(), 0xc0184b0c);
+        assert_eq!(number::<ClockCounters>(), 0xc0284b05);
+        assert_eq!(number::<AvailableMemory>(), 0xc0104b23);
         assert_eq!(size_of::<EventData>(), 48);
+        assert_eq!(number::<SmiEvents>(), 0xc0084b1f);
         // The header's structure has no attributes; the size of those that follow it is added to the number.
         assert_eq!(number::<Svm<0>>(), 0xc0184b20);
         assert_eq!(number::<Svm<2>>(), 0xc0284b20);
