@@ -140,10 +140,10 @@ pub struct BisectArgs {
 /// What to report about.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// Folder of a run, or of one of its boots
+    /// Folders of runs, or of one of their boots; of several one report is printed
     #[arg(value_name = "DIR", default_value = "runs/latest")]
-    pub folder: PathBuf,
-    /// What to print: a table for people, Markdown, JUnit XML or KTAP
+    pub folders: Vec<PathBuf>,
+    /// What to print
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub format: ReportFormat,
 }
@@ -216,6 +216,8 @@ pub enum ReportFormat {
     Junit,
     /// As the kernel's own tests report.
     Ktap,
+    /// The table of docs/compute.md: compute VMs, SVM and what KFD says of a reset.
+    Compute,
 }
 
 /// What to run.

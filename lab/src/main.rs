@@ -15,7 +15,7 @@ use lab::fetch::Cache;
 use lab::kbuild::{Builder, Change, Source};
 use lab::progress::Progress;
 use lab::qemu::Qemu;
-use lab::report::{Report, Verdict, files, junit, ktap, table};
+use lab::report::{Report, Verdict, compute, files, junit, ktap, table};
 use lab::scenario::{catalogue, outcome, runner};
 use lab::watch::Watched;
 use lab::{args, bisect, interrupt, run};
@@ -223,12 +223,16 @@ fn kernel(arguments: &KernelArgs, cache: &Cache, progress: &Progress) -> Result<
 }
 
 fn report(arguments: &ReportArgs) -> Result<Verdict> {
-    let outcomes = files::rewrite(&arguments.folder)?;
+    let mut outcomes = Vec::new();
+    for folder in &arguments.folders {
+        outcomes.extend(files::rewrite(folder)?);
+    }
     let text = match arguments.format {
         ReportFormat::Table => table::text(&outcomes, colours()),
         ReportFormat::Markdown => table::markdown(&outcomes),
         ReportFormat::Junit => junit::xml(&outcomes)?,
         ReportFormat::Ktap => ktap::text(&outcomes),
+        ReportFormat::Compute => compute::markdown(&outcomes),
     };
     print!("{text}");
     Ok(outcome::overall(&outcomes))

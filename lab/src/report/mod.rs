@@ -1,5 +1,6 @@
 //! What a run found, for readers and for programs.
 
+pub mod compute;
 pub mod files;
 #[cfg(test)]
 mod fixture;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// A kernel's version, as far as its numbers go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
     numbers: Vec<u64>,
 }
