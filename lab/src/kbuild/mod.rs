@@ -351,7 +351,11 @@ impl<'a> Builder<'a> {
 
         let headers = format!("/usr/src/linux-headers-{}", kernel.release);
         let mut flags = format!("KCFLAGS=-g0 -I{SOURCE}/include/trace");
-        let mut words = vec![format!("FULL_AMD_PATH={SOURCE}/{AMD}")];
+        let mut words = vec![
+            format!("FULL_AMD_PATH={SOURCE}/{AMD}"),
+            // Debian's headers bring a vmlinux for it, but type information is of no use to a guest of ours.
+            "CONFIG_DEBUG_INFO_BTF_MODULES=".to_owned(),
+        ];
         if !change.full {
             let undefine: String = LEFT_OUT
                 .iter()
