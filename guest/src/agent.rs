@@ -13,8 +13,10 @@ use crate::clients::Clients;
 use crate::json::Object;
 use crate::marker;
 use crate::port;
+use crate::root;
 use crate::steps::{self, Step};
 use crate::sys::{self, End, Exit};
+use crate::vulkan::Programs;
 
 /// A step that takes longer is ended, with a look at where it hangs. The host's own limit is shorter as a rule.
 const STEP_LIMIT: Duration = Duration::from_secs(600);
@@ -56,12 +58,14 @@ impl Order {
 pub fn run() -> ! {
     prepare();
     let command_line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
-    marker::send(
-        &Object::new()
-            .text("ev", "ready")
-            .text("kernel", &sys::release())
-            .text("cmdline", command_line.trim()),
-    );
+    let ready = Object::new()
+        .text("ev", "ready")
+        .text("kernel", &sys::release())
+        .text("cmdline", command_line.trim());
+    marker::send(&match root::up(&command_line) {
+        Ok(()) => ready,
+        Err(error) => ready.text("no_root", &error),
+    });
     let mut state = State::default();
     match Order::from_command_line(&command_line) {
         Some(orders) => orders.iter().for_each(|order| execute(order, &mut state)),
@@ -113,6 +117,7 @@ fn prepare() {
 struct State {
     clients: Clients,
     background: Background,
+    vulkan: Programs,
 }
 
 fn execute(order: &Order, state: &mut State) {
@@ -135,6 +140,7 @@ fn execute(order: &Order, state: &mut State) {
         // Its own standard input.
         Ok(Step::Console(name)) => port::take_console(&name),
         Ok(Step::Clients(command)) => state.clients.perform(&command),
+        Ok(Step::Vulkan(command)) => state.vulkan.perform(&command),
         Ok(Step::Background(command)) => state.background.perform(command),
         // Not in a child: what is expected to fail may still be init's own.
         Ok(Step::Expecting(step, number)) => match *step {

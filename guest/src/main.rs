@@ -18,8 +18,10 @@ mod pci;
 mod port;
 mod power;
 mod recovery;
+mod root;
 mod steps;
 mod sys;
+mod vulkan;
 
 fn main() {
     if std::process::id() == 1 {

@@ -13,7 +13,7 @@ use crate::flood::Flood;
 use crate::json::Object;
 use crate::pci::{self, Gpu};
 use crate::sys::{self, End};
-use crate::{background, client, clients, latency, marker, memory, module, port, power, recovery};
+use crate::{background, client, clients, latency, marker, memory, module, port, power, recovery, root, vulkan};
 
 /// How long a driver that was loaded or bound may take until its render node is there.
 /// How long the bus may take to show a GPU that is plugged in.
@@ -49,6 +49,10 @@ pub enum Step {
     Client(client::Options),
     /// A client that stays.
     Clients(clients::Command),
+    /// Vulkan devices that stay.
+    Vulkan(vulkan::Command),
+    /// A program of the root.
+    RootRun(Vec<String>),
     /// Time so many hundred register reads.
     RegisterLatency(u32),
     /// Time fills of memory.
@@ -164,6 +168,11 @@ impl Step {
                 let verb = name.trim_start_matches("client-");
                 Self::Clients(clients::Command::parse(verb, arguments)?)
             }
+            _ if name.starts_with("vulkan-") => {
+                let verb = name.trim_start_matches("vulkan-");
+                Self::Vulkan(vulkan::Command::parse(verb, arguments)?)
+            }
+            "root-run" => Self::RootRun(arguments.to_vec()),
             "fresh-vram" => match number(0, 32)? {
                 mib @ 1..=client::fresh::MOST => Self::FreshVram(mib),
                 _ => return Err(format!("fresh-vram: from 1 to {} MiB", client::fresh::MOST)),
@@ -274,13 +283,14 @@ pub fn perform(step: &Step) -> Result<(), String> {
         Step::PortRequest(words) => port::request(words),
         Step::Flood(flood) => flood.run(),
         Step::Script(text) => port::script(text),
+        Step::RootRun(words) => root::run(words),
         Step::Shell => shell(),
         Step::Sleep(time) => {
             std::thread::sleep(*time);
             Ok(())
         }
         // Init does these itself.
-        Step::Clients(_) | Step::Background(_) | Step::Console(_) | Step::End(_) => Ok(()),
+        Step::Clients(_) | Step::Vulkan(_) | Step::Background(_) | Step::Console(_) | Step::End(_) => Ok(()),
     }
 }
 

@@ -31,6 +31,38 @@ pub fn mount(kind: &str, target: &str) -> io::Result<()> {
     check(result.into())
 }
 
+/// Mounts a disk, to be read only.
+pub fn mount_disk(disk: &str, kind: &str, target: &str) -> io::Result<()> {
+    let (disk, kind, target) = (text(disk)?, text(kind)?, text(target)?);
+    // SAFETY: the strings live through the call; no data is given.
+    let result = unsafe {
+        libc::mount(
+            disk.as_ptr(),
+            target.as_ptr(),
+            kind.as_ptr(),
+            libc::MS_RDONLY,
+            std::ptr::null(),
+        )
+    };
+    check(result.into())
+}
+
+/// Makes a folder the same as another one.
+pub fn bind(folder: &str, target: &str) -> io::Result<()> {
+    let (folder, target) = (text(folder)?, text(target)?);
+    // SAFETY: the strings live through the call; a bind mount takes no type and no data.
+    let result = unsafe {
+        libc::mount(
+            folder.as_ptr(),
+            target.as_ptr(),
+            std::ptr::null(),
+            libc::MS_BIND,
+            std::ptr::null(),
+        )
+    };
+    check(result.into())
+}
+
 /// Loads a module from a file. The parameters are those of the command line of `insmod`.
 pub fn finit_module(file: &File, parameters: &str) -> io::Result<()> {
     let parameters = text(parameters)?;
