@@ -13,7 +13,9 @@ use crate::flood::Flood;
 use crate::json::Object;
 use crate::pci::{self, Gpu};
 use crate::sys::{self, End};
-use crate::{background, client, clients, latency, marker, memory, module, port, power, recovery, root, vulkan};
+use crate::{
+    background, client, clients, latency, marker, memory, module, port, power, recovery, root, vulkan,
+};
 
 /// How long a driver that was loaded or bound may take until its render node is there.
 /// How long the bus may take to show a GPU that is plugged in.

@@ -53,6 +53,7 @@ fn boots(qemu: &Qemu, machine: &Machine, scratch: &Path, progress: &Progress) ->
         accelerator: Accelerator::Kvm,
         gpu: Gpu::None,
         port: Port::None,
+        root: None,
         extra: Vec::new(),
         append: String::new(),
         ..machine.clone()

@@ -20,6 +20,10 @@ const PORT: &str = "guestport";
 pub const PORT_SLOT: &str = "guestport-slot";
 /// Name of the character device that the guest port is connected to.
 const PORT_CHARDEV: &str = "guestport-socket";
+/// Name of the disk with the guest's root.
+const ROOT: &str = "guest-root";
+/// The disk's serial number, by which init knows it among others.
+const ROOT_SERIAL: &str = "amdgpu-lab-root";
 /// Name of the guest's memory.
 const MEMORY: &str = "amdgpu-memory";
 
@@ -76,6 +80,25 @@ pub fn port_arguments(socket: &str) -> Vec<String> {
 /// An empty slot for the guest port.
 pub fn port_slot_arguments() -> Vec<String> {
     device_arguments(&root_port(PORT_SLOT, PORT_CHASSIS))
+}
+
+/// A disk with the guest's root, which it can only read: any number of guests share the image.
+pub fn root_arguments(image: &str) -> Vec<String> {
+    let disk = json!({
+        "driver": "raw",
+        "node-name": ROOT,
+        "read-only": true,
+        "file": { "driver": "file", "filename": image, "read-only": true },
+    });
+    let device = json!({
+        "driver": "virtio-blk-pci",
+        "id": format!("{ROOT}-disk"),
+        "drive": ROOT,
+        "serial": ROOT_SERIAL,
+    });
+    let mut arguments = vec!["-blockdev".to_owned(), disk.to_string()];
+    arguments.extend(device_arguments(&device));
+    arguments
 }
 
 /// The GPU as `-device` and `device_add` take it.

@@ -20,6 +20,7 @@ impl Part {
         match self {
             Self::Daemon => "building the device (vhost-device-amdgpu)",
             Self::Guest => "building the guest's init (amdgpu-guest)",
+            Self::Vulkan => "building the guest's Vulkan program (amdgpu-guest-vulkan)",
         }
     }
 }
@@ -66,6 +67,8 @@ pub fn build(part: Part, workspace: &Path, progress: &Progress) -> Result<PathBu
         Part::Guest => command
             .args(["--profile", "guest", "--target", TARGET])
             .env("RUSTFLAGS", static_flags()),
+        // Not static: it loads the root's libraries.
+        Part::Vulkan => command.args(["--profile", "guest"]),
     };
     let failed = |detail: String| BuildError::Failed { package, detail };
     let running = progress.start(part.title());

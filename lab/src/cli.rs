@@ -12,6 +12,7 @@ use crate::fetch::{Sources, Suite};
 use crate::kbuild::{self, Change, Config, Source};
 use crate::personality::Personality;
 use crate::qemu::{Accelerator, ConsoleAt};
+use crate::root::GuestRoot;
 use crate::run::{Begin, KernelChoice, Options};
 use crate::scenario::plan::Controls;
 use crate::steps::{Step, UnknownStep};
@@ -93,6 +94,9 @@ pub struct FetchArgs {
     /// Kernels to fetch
     #[arg(long, value_name = "SUITE", value_delimiter = ',', default_values_t = Suite::ALL)]
     pub kernel: Vec<Suite>,
+    /// A root for guests to fetch as well
+    #[arg(long, value_enum, value_name = "ROOT")]
+    pub root: Option<GuestRoot>,
     /// Ask the mirror for newer versions
     #[arg(long)]
     pub refresh: bool,
@@ -318,6 +322,10 @@ pub struct RunArgs {
     /// Init program of the guest [default: the installed one of an installed lab, or built from the workspace]
     #[arg(long, value_name = "PATH")]
     pub guest: Option<PathBuf>,
+    /// The program that holds a Vulkan device in a guest with a root [default: the installed one of an installed lab, or built from the
+    /// workspace]
+    #[arg(long, value_name = "PATH")]
+    pub guest_vulkan: Option<PathBuf>,
     /// QEMU program, 10.1 or later [default: the system's if it is new enough, or a fetched one]
     #[arg(long, value_name = "PATH")]
     pub qemu: Option<PathBuf>,
@@ -327,6 +335,9 @@ pub struct RunArgs {
     /// Folder with the driver's firmware, the one that holds amdgpu/ [default: fetched]
     #[arg(long, value_name = "DIR")]
     pub firmware: Option<PathBuf>,
+    /// A root beside the guest's init, whose programs steps such as vulkan-open and root-run use [default: none, or what a scenario says]
+    #[arg(long, value_enum, value_name = "ROOT")]
+    pub root: Option<GuestRoot>,
     /// Hangs and resets are expected: something does that to the GPU on purpose
     #[arg(long)]
     pub expect_resets: bool,
@@ -524,6 +535,9 @@ impl RunArgs {
             daemon: self.daemon.clone(),
             daemon_arguments: self.daemon_arg.clone(),
             guest: self.guest.clone(),
+            guest_vulkan: self.guest_vulkan.clone(),
+            root: self.root,
+            some_root: None,
             qemu: self.qemu.clone(),
             qemu_arguments: self.qemu_arg.clone(),
             firmware: self.firmware.clone(),

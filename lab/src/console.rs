@@ -36,6 +36,9 @@ pub enum Marker {
         kernel: String,
         /// The kernel's command line.
         cmdline: String,
+        /// Why it has not the root that it was to have.
+        #[serde(default)]
+        no_root: Option<String>,
     },
     /// A step has begun.
     Begin {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::cpio::CpioWriter;
 use crate::kernel::Kernel;
 use crate::modules::{Module, ModuleError, ModuleIndex};
+use crate::progress::Progress;
 
 /// What goes in.
 #[derive(Debug, Clone)]
@@ -27,7 +28,12 @@ pub struct Contents<'a> {
     pub init: &'a Path,
     /// A statically linked busybox, for a shell.
     pub busybox: Option<&'a Path>,
+    /// Programs of ours for a guest with a root, by name. They are found there at [`PROGRAMS`].
+    pub programs: &'a [(&'a str, &'a Path)],
 }
+
+/// The folder of programs that run in the root.
+pub const PROGRAMS: &str = "lab";
 
 /// What was put in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +96,10 @@ pub fn build(contents: &Contents<'_>, target: &Path) -> Result<Summary, Initramf
     };
     let init = read(contents.init)?;
     let busybox = contents.busybox.map(read).transpose()?;
+    let mut programs = Vec::new();
+    for (name, path) in contents.programs {
+        programs.push((format!("{PROGRAMS}/{name}"), read(path)?));
+    }
     let mut firmware_files = Vec::new();
     for name in &firmware {
         let path = contents.firmware.unwrap_or(Path::new("")).join(name);
@@ -120,6 +130,9 @@ pub fn build(contents: &Contents<'_>, target: &Path) -> Result<Summary, Initramf
         if let Some(busybox) = &busybox {
             archive.file("bin/busybox", 0o755, busybox)?;
         }
+        for (path, program) in &programs {
+            archive.file(path, 0o755, program)?;
+        }
         archive.finish()?.flush()
     };
     write().map_err(write_error)?;
@@ -128,6 +141,24 @@ pub fn build(contents: &Contents<'_>, target: &Path) -> Result<Summary, Initramf
         firmware,
         size: fs::metadata(target).map_err(file_error(target))?.len(),
     })
+}
+
+/// The same, and says so.
+pub fn build_shown(
+    contents: &Contents<'_>,
+    target: &Path,
+    title: &str,
+    progress: &Progress,
+) -> Result<Summary, InitramfsError> {
+    let running = progress.start(title);
+    let summary = build(contents, target)?;
+    running.done(&format!(
+        "{} modules, {} firmware files, {} MiB",
+        summary.modules.len(),
+        summary.firmware.len(),
+        summary.size >> 20
+    ));
+    Ok(summary)
 }
 
 /// The firmware that the modules name, that has one of the prefixes, and that is there.

@@ -250,6 +250,9 @@ fn fetch(arguments: &FetchArgs, cache: &Cache) -> Result<Verdict> {
     }
     println!("{:<18}{}", "firmware", cache.firmware()?.display());
     println!("{:<18}{}", "shell", cache.busybox()?.display());
+    if let Some(root) = arguments.root {
+        println!("{:<18}{}", "root", cache.root(root)?.image.display());
+    }
     let qemu = Qemu::find(None, cache)?;
     println!("{:<18}{}", "qemu", qemu.version);
     Ok(Verdict::Pass)

@@ -13,6 +13,8 @@ use crate::progress::Progress;
 
 /// Where the guest's init is, from the folder of an installed lab.
 const INSTALLED_INIT: &str = "../lib/amdgpu-lab/init";
+/// Where the program for guests with a root is.
+const INSTALLED_VULKAN: &str = "../lib/amdgpu-lab/vulkan";
 
 /// A program of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub enum Part {
     Daemon,
     /// Init of the guest.
     Guest,
+    /// What holds a Vulkan device in a guest that has a root.
+    Vulkan,
 }
 
 impl Part {
@@ -29,6 +33,7 @@ impl Part {
         match self {
             Self::Daemon => "vhost-device-amdgpu",
             Self::Guest => "amdgpu-guest",
+            Self::Vulkan => "amdgpu-guest-vulkan",
         }
     }
 
@@ -37,6 +42,7 @@ impl Part {
         match self {
             Self::Daemon => "--daemon PATH",
             Self::Guest => "--guest PATH",
+            Self::Vulkan => "--guest-vulkan PATH",
         }
     }
 }
@@ -58,7 +64,7 @@ pub enum PartError {
         },
         match part {
             Part::Daemon => "vhost-device-amdgpu",
-            Part::Guest => "amdgpu-lab",
+            Part::Guest | Part::Vulkan => "amdgpu-lab",
         },
         part.option()
     )]
@@ -89,7 +95,7 @@ pub fn find(part: Part, progress: &Progress) -> Result<PathBuf, PartError> {
         part,
         looked: match part {
             Part::Daemon => format!("in {} and in PATH", folder.display()),
-            Part::Guest => candidates
+            Part::Guest | Part::Vulkan => candidates
                 .iter()
                 .map(|path| format!("for {}", path.display()))
                 .collect(),
@@ -112,11 +118,8 @@ fn own_folder() -> PathBuf {
 /// Where a part may be installed: with a lab in this folder, and then wherever programs are.
 fn candidates(part: Part, folder: &Path, path: Option<&OsStr>) -> Vec<PathBuf> {
     match part {
-        Part::Guest => {
-            // Said without dots, as somebody may want to look there.
-            let prefix = folder.parent().unwrap_or(Path::new("/"));
-            vec![prefix.join(INSTALLED_INIT.trim_start_matches("../"))]
-        }
+        Part::Guest => vec![beside(folder, INSTALLED_INIT)],
+        Part::Vulkan => vec![beside(folder, INSTALLED_VULKAN)],
         Part::Daemon => {
             let mut found = vec![folder.join(part.package())];
             // A relative entry would be another place after a change of folder, and QEMU's run folder is one.
@@ -130,6 +133,12 @@ fn candidates(part: Part, folder: &Path, path: Option<&OsStr>) -> Vec<PathBuf> {
             found
         }
     }
+}
+
+/// A path from the folder of the lab, said without dots, as somebody may want to look there.
+fn beside(folder: &Path, path: &str) -> PathBuf {
+    let prefix = folder.parent().unwrap_or(Path::new("/"));
+    prefix.join(path.trim_start_matches("../"))
 }
 
 fn is_program(path: &Path) -> bool {
@@ -155,6 +164,8 @@ mod tests {
     fn the_guests_init_is_looked_for_below_the_prefix() {
         let found = candidates(Part::Guest, Path::new("/usr/bin"), None);
         assert_eq!(found, [PathBuf::from("/usr/lib/amdgpu-lab/init")]);
+        let found = candidates(Part::Vulkan, Path::new("/usr/bin"), None);
+        assert_eq!(found, [PathBuf::from("/usr/lib/amdgpu-lab/vulkan")]);
     }
 
     #[test]

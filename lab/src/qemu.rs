@@ -11,6 +11,7 @@ use crate::cores::Claim;
 use crate::fetch::{Cache, FetchError};
 use crate::kernel::Kernel;
 use crate::process::Supervised;
+use crate::root::Disk;
 use crate::{shell, sys};
 
 const PROGRAM: &str = "qemu-system-x86_64";
@@ -294,6 +295,8 @@ pub struct Machine {
     pub port: Port,
     /// Its console.
     pub console: ConsoleAt,
+    /// A root beside our init, to run programs of; none as a rule.
+    pub root: Option<Disk>,
     /// More arguments, as the user gave them.
     pub extra: Vec<String>,
 }
@@ -308,6 +311,10 @@ impl Machine {
             line.push_str("console=hvc0 ");
         }
         line.push_str("console=ttyS0,115200 loglevel=7 printk.devkmsg=on");
+        if let Some(disk) = &self.root {
+            line.push_str(" lab.root=");
+            line.push_str(disk.root.name());
+        }
         if !self.append.is_empty() {
             line.push(' ');
             line.push_str(&self.append);
@@ -362,7 +369,11 @@ impl Machine {
             Port::Plugged { socket } => attach::port_arguments(socket),
             Port::Slot => attach::port_slot_arguments(),
         };
+        // Behind the others, so that they are where they are without it.
+        let root = self.root.as_ref();
+        let root = root.map(|disk| attach::root_arguments(&disk.image.to_string_lossy()));
         arguments.extend(gpu.into_iter().chain(port).map(OsString::from));
+        arguments.extend(root.into_iter().flatten().map(OsString::from));
         arguments.extend(["-append".into(), self.kernel_command_line().into()]);
         arguments.extend(["-kernel".into(), self.kernel.image.clone().into()]);
         arguments.extend(["-initrd".into(), self.initramfs.clone().into()]);
@@ -394,6 +405,7 @@ mod tests {
             },
             port: Port::None,
             console: ConsoleAt::default(),
+            root: None,
             extra: vec![],
         }
     }
@@ -480,6 +492,32 @@ mod tests {
                 .iter()
                 .any(|word| word.to_string_lossy().contains("vfio-user"))
         );
+    }
+
+    #[test]
+    fn a_root_is_a_disk_that_is_only_read_and_that_init_is_told_of() {
+        let words = |machine: Machine| {
+            let words = machine.arguments();
+            let words = words.iter().map(|word| word.to_string_lossy().into_owned());
+            words.collect::<Vec<_>>()
+        };
+        let with = words(Machine {
+            root: Some(Disk {
+                root: crate::root::GuestRoot::Debian,
+                image: "/c/root.img".into(),
+                identity: "1".to_owned(),
+            }),
+            ..machine()
+        });
+        let line = with.join(" ");
+        assert!(
+            line.contains("virtio-blk-pci") && line.contains(r#""filename":"/c/root.img","read-only":true"#)
+        );
+        assert!(line.contains(" lab.root=debian"));
+        // Two options with their values, of which -device was there, and the command line.
+        let without = words(machine());
+        let same = with.iter().filter(|word| without.contains(word)).count();
+        assert_eq!((same, with.len()), (without.len(), without.len() + 4), "{with:?}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value};
@@ -13,19 +13,23 @@ use crate::asic::Asic;
 use crate::checkpoint::{Checkpoint, Wanted};
 use crate::cores::Cores;
 use crate::daemon::{self, Daemon};
+use crate::date::stamp;
 use crate::driver::Driver;
 use crate::fetch::{Cache, Suite};
 use crate::initramfs;
-use crate::kbuild::{Builder, Change, Config, Source};
+use crate::kbuild::{Change, Config, Source};
 use crate::kernel::Kernel;
 use crate::parts::{self, Part};
 use crate::personality::Personality;
 use crate::progress::Progress;
 use crate::qemu::{Accelerator, ConsoleAt, Gpu, Machine, Port, Qemu};
 use crate::report::{Report, StepReport, Verdict};
+use crate::root::GuestRoot;
+use crate::rooted::{self, Rooted};
 use crate::scenario::kernels::Version;
 use crate::session::{Note, Reply, Session, SessionError, Start};
 use crate::steps::Step;
+use crate::subject;
 use crate::summary;
 use crate::verdict::{self, Expectations};
 
@@ -122,6 +126,12 @@ pub struct Options {
     pub daemon_arguments: Vec<String>,
     /// An init program; none for the lab's own.
     pub guest: Option<PathBuf>,
+    /// The program that holds a Vulkan device; none for the lab's own.
+    pub guest_vulkan: Option<PathBuf>,
+    /// The root that every guest has.
+    pub root: Option<GuestRoot>,
+    /// The root that some guests have: those of scenarios that ask for it.
+    pub some_root: Option<GuestRoot>,
     /// A QEMU; none to find one.
     pub qemu: Option<PathBuf>,
     /// More arguments for it.
@@ -188,67 +198,13 @@ pub struct Prepared {
     pub cache: PathBuf,
     /// Whose driver it is.
     pub driver: Driver,
-}
-
-/// The kernel of a run, with the modules that take the place of its own.
-#[derive(Debug)]
-struct Subject {
-    kernel: Kernel,
-    modules: Vec<PathBuf>,
-    driver: Driver,
-    /// Until they are in the initramfs, nobody builds these files again.
-    held: Option<Box<dyn std::fmt::Debug>>,
-}
-
-/// Finds the kernel, or fetches or builds it, and builds what the user changed.
-fn subject(options: &Options, cache: &Cache, progress: &Progress) -> Result<Subject> {
-    let builder = Builder::new(cache, progress);
-    let change = &options.change;
-    let mut modules = Vec::new();
-    let mut driver = Driver::default();
-    let mut held: Option<Box<dyn std::fmt::Debug>> = None;
-    let kernel = match &options.kernel {
-        KernelChoice::Suite(suite) => {
-            let kernel = cache.kernel(*suite)?;
-            if !change.is_none() {
-                let built = builder.modules(*suite, &kernel, change)?;
-                modules.clone_from(&built.what);
-                driver.patches.clone_from(&built.patches);
-                held = Some(Box::new(built));
-            }
-            kernel
-        }
-        KernelChoice::Built { config, source } => {
-            let built = builder.kernel(*config, source, change)?;
-            let kernel = built.what.clone();
-            driver.patches.clone_from(&built.patches);
-            held = Some(Box::new(built));
-            kernel
-        }
-        KernelChoice::Files { image, modules } => {
-            anyhow::ensure!(
-                change.is_none(),
-                "--patch and --driver-src build for a kernel that is fetched or built here, not for {}; build the module with that kernel's \
-                 tree and give it with --module",
-                image.display()
-            );
-            Kernel::from_files(image, modules)?
-        }
-    };
-    modules.extend(options.modules.iter().cloned());
-    driver.tree.clone_from(&change.tree);
-    driver.modules.clone_from(&options.modules);
-    Ok(Subject {
-        kernel,
-        modules,
-        driver,
-        held,
-    })
+    /// For guests with a root.
+    pub rooted: Rooted,
 }
 
 /// Finds, fetches and builds everything, and makes the run folder.
 pub fn prepare(options: &Options, cache: &Cache, progress: &Progress) -> Result<Prepared> {
-    let subject = subject(options, cache, progress)?;
+    let subject = subject::find(options, cache, progress)?;
     let kernel = Kernel {
         image: absolute(&subject.kernel.image)?,
         ..subject.kernel.clone()
@@ -278,6 +234,7 @@ pub fn prepare(options: &Options, cache: &Cache, progress: &Progress) -> Result<
     if daemon.as_deref().is_some_and(daemon::writes_events) {
         daemon_arguments.extend(["--event-log", daemon::EVENT_LOG].map(str::to_owned));
     }
+    let wanted = rooted::wanted(options, cache, progress)?;
     let folder = run_folder(options.folder.as_deref(), &kernel.release)?;
     let kernel = match options.kernel {
         // The next build writes to the place where this one's image is.
@@ -290,32 +247,33 @@ pub fn prepare(options: &Options, cache: &Cache, progress: &Progress) -> Result<
         KernelChoice::Suite(_) | KernelChoice::Files { .. } => kernel,
     };
 
+    let mut optional_modules = Vec::new();
+    if options.guest_port || options.console == ConsoleAt::Hvc0 {
+        optional_modules.extend(PORT_MODULES);
+    }
+    let contents = initramfs::Contents {
+        kernel: &kernel,
+        replaced: &subject.modules,
+        modules: &MODULES,
+        optional_modules: &optional_modules,
+        firmware: Some(&firmware),
+        firmware_prefixes: &[options.asic.firmware_prefix()],
+        init: &init,
+        busybox: busybox.as_deref(),
+        programs: &[],
+    };
     let initramfs = folder.join(INITRAMFS);
-    let running = progress.start("building the initramfs");
-    let summary = initramfs::build(
-        &initramfs::Contents {
-            kernel: &kernel,
-            replaced: &subject.modules,
-            modules: &MODULES,
-            optional_modules: if options.guest_port || options.console == ConsoleAt::Hvc0 {
-                &PORT_MODULES
-            } else {
-                &[]
-            },
-            firmware: Some(&firmware),
-            firmware_prefixes: &[options.asic.firmware_prefix()],
-            init: &init,
-            busybox: busybox.as_deref(),
-        },
-        &initramfs,
-    )?;
+    if options.root.is_none() {
+        initramfs::build_shown(&contents, &initramfs, "building the initramfs", progress)?;
+    }
+    let rooted = rooted::prepare(wanted, &contents, &folder, progress)?;
     drop(subject.held);
-    running.done(&format!(
-        "{} modules, {} firmware files, {} MiB",
-        summary.modules.len(),
-        summary.firmware.len(),
-        summary.size >> 20
-    ));
+    let (root, initramfs) = match &rooted {
+        Rooted::There { disk, initramfs } if options.root.is_some() => {
+            (Some(disk.clone()), initramfs.clone())
+        }
+        _ => (None, initramfs),
+    };
     let mut machine = Machine {
         kernel,
         initramfs,
@@ -332,6 +290,7 @@ pub fn prepare(options: &Options, cache: &Cache, progress: &Progress) -> Result<
         },
         port: Port::None,
         console: options.console,
+        root,
         extra: options.qemu_arguments.clone(),
     };
     machine.accelerator = match options.accelerator {
@@ -355,6 +314,7 @@ pub fn prepare(options: &Options, cache: &Cache, progress: &Progress) -> Result<
         cores: Cores::of(cache.folder()),
         cache: cache.folder().to_owned(),
         driver: subject.driver,
+        rooted,
     })
 }
 
@@ -418,6 +378,9 @@ impl Drop for Prepared {
         // Tens of megabytes that can be built again; the logs are what a run leaves.
         let _ = fs::remove_file(&self.machine.initramfs);
         let _ = fs::remove_file(self.folder.join(IMAGE));
+        if let Rooted::There { initramfs, .. } = &self.rooted {
+            let _ = fs::remove_file(initramfs);
+        }
     }
 }
 
@@ -752,40 +715,6 @@ fn absolute(path: &Path) -> Result<PathBuf> {
         .with_context(|| format!("looking for {}", path.display()))
 }
 
-/// `20261122-180501`, UTC.
-fn stamp(time: SystemTime) -> String {
-    let seconds = time
-        .duration_since(UNIX_EPOCH)
-        .map(|since| since.as_secs())
-        .unwrap_or_default();
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil_date(days);
-    format!(
-        "{year:04}{month:02}{day:02}-{:02}{:02}{:02}",
-        rest / 3600,
-        rest / 60 % 60,
-        rest % 60
-    )
-}
-
-/// The Gregorian date of a day counted from 1970-01-01 (years that begin in March make leap days come last).
-const fn civil_date(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let day_of_era = shifted % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    let year = year_of_era + era * 400 + (month <= 2) as u64;
-    (year, month, day)
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -831,13 +760,5 @@ mod tests {
         ] {
             assert_eq!(module(boots), None, "{boots:?}");
         }
-    }
-
-    #[test]
-    fn run_folders_are_named_by_date_and_time() {
-        let time = UNIX_EPOCH + Duration::from_secs(1_709_210_096);
-        assert_eq!(stamp(time), "20240229-123456");
-        assert_eq!(civil_date(0), (1970, 1, 1));
-        assert_eq!(civil_date(20_513), (2026, 3, 1));
     }
 }

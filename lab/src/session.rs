@@ -53,6 +53,12 @@ pub enum SessionError {
         /// Why.
         reason: String,
     },
+    /// It has not the root that it was to have.
+    #[error("the guest cannot use its root: {reason}")]
+    Root {
+        /// Why.
+        reason: String,
+    },
     /// Starting or talking failed.
     #[error("cannot {what}")]
     Io {
@@ -222,7 +228,15 @@ impl Session {
     /// Waits until init is up, after the start or a restart.
     pub fn wait_ready(&mut self, limit: Duration, running: &Running) -> Result<(), SessionError> {
         self.wait("the start of the guest", limit, running, |marker| {
-            matches!(marker, Marker::Ready { .. }).then_some(Ok(()))
+            let Marker::Ready { no_root, .. } = marker else {
+                return None;
+            };
+            Some(match no_root {
+                None => Ok(()),
+                Some(reason) => Err(SessionError::Root {
+                    reason: reason.clone(),
+                }),
+            })
         })?;
         if !self.moves {
             return Ok(());

@@ -51,6 +51,7 @@ const GUEST_STEPS: &[(&str, Probes)] = &[
     ("reload", Probes::PerRound),
     ("reset-method", Probes::None),
     ("rmmod", Probes::None),
+    ("root-run", Probes::None),
     ("sh", Probes::None),
     ("shell", Probes::None),
     ("sleep", Probes::None),
@@ -59,6 +60,11 @@ const GUEST_STEPS: &[(&str, Probes)] = &[
     ("unbind", Probes::None),
     ("unbind-start", Probes::None),
     ("unbind-wait", Probes::None),
+    ("vulkan-close", Probes::None),
+    ("vulkan-look", Probes::None),
+    ("vulkan-open", Probes::None),
+    ("vulkan-spoil", Probes::None),
+    ("vulkan-use", Probes::None),
     ("write", Probes::None),
 ];
 

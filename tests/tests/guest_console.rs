@@ -194,6 +194,7 @@ impl Boot {
             firmware_prefixes: &[],
             init: &init,
             busybox: None,
+            programs: &[],
         };
         initramfs::build(&contents, &target).unwrap();
         let machine = Machine {
@@ -212,6 +213,7 @@ impl Boot {
             },
             console: ConsoleAt::default(),
             extra: Vec::new(),
+            root: None,
         };
         Self {
             qemu: Qemu::find(None, &cache).unwrap(),

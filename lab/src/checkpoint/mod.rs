@@ -24,6 +24,7 @@ use crate::kernel::Kernel;
 use crate::progress::{Progress, Running};
 use crate::qemu::{self, Accelerator, Gpu, Machine, Port, Qemu};
 use crate::qmp::{Qmp, QmpError};
+use crate::root::Disk;
 use crate::session::{Note, Reply, Session, SessionError};
 use crate::verdict::{self, Expectations};
 use store::{Free, Kept, Key, Place, Store};
@@ -291,6 +292,7 @@ fn key(qemu: &str, machine: &Machine, module: Option<&str>) -> io::Result<Key> {
             ..machine.kernel.clone()
         },
         initramfs: PathBuf::new(),
+        root: machine.root.as_ref().map(Disk::nameless),
         ..machine.clone()
     };
     let arguments: Vec<_> = nameless
@@ -373,12 +375,21 @@ fn room(vram_size: &str) -> Result<u64, CheckpointError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::root::GuestRoot;
 
     #[test]
     fn a_slot_has_room_for_vram_and_more() {
         assert_eq!(room("1G").unwrap(), 2 << 30);
         assert_eq!(room("256M").unwrap(), 512 << 20);
         assert_eq!(room("3221225472").unwrap(), 8 << 30);
+    }
+
+    fn disk(identity: &str) -> Disk {
+        Disk {
+            root: GuestRoot::Debian,
+            image: "/c/root.img".into(),
+            identity: identity.to_owned(),
+        }
     }
 
     #[test]
@@ -405,6 +416,7 @@ mod tests {
             gpu: Gpu::Slot { room: 2 << 30 },
             port: Port::None,
             console: qemu::ConsoleAt::default(),
+            root: None,
             extra: vec![],
         };
         let first = key("11.1", &machine, Some("")).unwrap();
@@ -431,9 +443,20 @@ mod tests {
             with(|machine| machine.gpu = Gpu::Slot { room: 4 << 30 }),
             with(|machine| machine.port = Port::Slot),
             with(|machine| machine.extra = vec!["-S".to_owned()]),
+            with(|machine| machine.root = Some(disk("1"))),
         ] {
             assert_ne!(other, first);
         }
+        // A root counts by what it is, wherever it is.
+        let rooted = with(|machine| machine.root = Some(disk("1")));
+        let elsewhere = with(|machine| {
+            machine.root = Some(Disk {
+                image: "/elsewhere".into(),
+                ..disk("1")
+            });
+        });
+        assert_eq!(rooted, elsewhere);
+        assert_ne!(rooted, with(|machine| machine.root = Some(disk("2"))));
         file("initramfs", "another module");
         assert_ne!(key("11.1", &machine, Some("")).unwrap(), first);
     }

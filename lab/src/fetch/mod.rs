@@ -1,10 +1,11 @@
-//! Fetches what a run needs and the system lacks: kernels, firmware, QEMU, a shell.
+//! Fetches what a run needs and the system lacks: kernels, firmware, QEMU, a shell, a root with a GPU's user space.
 //!
 //! Everything comes from a Debian mirror through a private apt root ([`apt`]) into a cache folder, as an ordinary user.
 //! A manifest in the cache says what is there, so that a run needs no network once its parts are fetched.
 
 pub mod apt;
 mod foreign;
+mod image;
 mod mirror;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kernel::{Kernel, KernelError};
 use crate::progress::Progress;
+use crate::root::{Disk, GuestRoot};
 use crate::sys;
 use apt::{AptRoot, Package};
 use foreign::SystemPackages;
@@ -52,6 +54,8 @@ const TOOLCHAIN: [&str; 25] = [
     "base-files",
 ];
 
+/// Name of a root's image in its folder.
+const IMAGE: &str = "root.img";
 /// Package lists younger than this are used as they are.
 const LISTS_FRESH_FOR: Duration = Duration::from_secs(12 * 3600);
 
@@ -143,6 +147,14 @@ pub enum FetchError {
         /// Why.
         source: io::Error,
     },
+    /// No image was made.
+    #[error("cannot make the root image {}: {detail}", image.display())]
+    Image {
+        /// The image.
+        image: PathBuf,
+        /// The words of mke2fs.
+        detail: String,
+    },
     /// The user ended it.
     #[error("interrupted while waiting for another run that fetches into the same cache")]
     Interrupted,
@@ -172,6 +184,19 @@ pub enum FetchError {
     NoMirror {
         /// The archives that it has.
         seen: Vec<String>,
+    },
+    /// A root is not in the cache and cannot be fetched.
+    #[error(
+        "the root {root} is not in the cache {}, and it cannot be fetched; where a Debian mirror can be reached, \
+         `amdgpu-lab fetch --root {root}` puts it there", cache.display()
+    )]
+    Root {
+        /// Its name.
+        root: &'static str,
+        /// The cache.
+        cache: PathBuf,
+        /// Why.
+        source: Box<FetchError>,
     },
     /// The suite has no such package.
     #[error("{suite} has no package {package} (looked through what installing it would take)")]
@@ -366,6 +391,26 @@ impl Cache {
         Ok(self.folder.join(item.folder))
     }
 
+    /// A root for guests, fetched and made if it is not there.
+    pub fn root(&self, root: GuestRoot) -> Result<Disk, FetchError> {
+        let GuestRoot::Debian = root;
+        let item = self.item(&Want {
+            key: format!("root/{}/{}", root.name(), image::FORM),
+            title: "root-debian",
+            root: Root::Trixie,
+            target: None,
+            install: &image::PACKAGES,
+            take: Take::Image,
+        });
+        let item = item.map_err(|source| FetchError::Root {
+            root: root.name(),
+            cache: self.folder.clone(),
+            source: Box::new(source),
+        })?;
+        let path = self.folder.join(item.folder).join(IMAGE);
+        Disk::of(root, &path).map_err(|source| FetchError::File { path, source })
+    }
+
     fn item(&self, want: &Want<'_>) -> Result<Item, FetchError> {
         if !self.sources.refresh
             && let Some(item) = self.present(&want.key)?
@@ -419,7 +464,7 @@ impl Cache {
             return Ok(item);
         }
         root.download(&packages, &self.progress)?;
-        self.unpack(&root, &packages, &item, want.title)?;
+        self.unpack(&root, &packages, &item, want)?;
         self.record(&want.key, item.clone())?;
         for package in &packages {
             // The unpacked tree is what counts; an archive that stays behind only takes room.
@@ -433,7 +478,7 @@ impl Cache {
         root: &AptRoot,
         packages: &[Package],
         item: &Item,
-        title: &str,
+        want: &Want<'_>,
     ) -> Result<(), FetchError> {
         let target = self.folder.join(&item.folder);
         let partial = self.folder.join(format!("{}.partial", item.folder.display()));
@@ -449,10 +494,19 @@ impl Cache {
         fs::create_dir_all(&partial).map_err(file_error(&partial))?;
         let running = self
             .progress
-            .start(&format!("unpacking {title} {}", item.version));
+            .start(&format!("unpacking {} {}", want.title, item.version));
+        let tree = match want.take {
+            Take::Image => partial.join("tree"),
+            Take::Named | Take::All | Take::Kernel | Take::Source | Take::Headers => partial.clone(),
+        };
         for package in packages {
             running.tick();
-            apt::unpack(&root.archives().join(package.file_name()), &partial)?;
+            apt::unpack(&root.archives().join(package.file_name()), &tree)?;
+        }
+        if matches!(want.take, Take::Image) {
+            running.tick();
+            image::make(&tree, &partial.join(IMAGE))?;
+            fs::remove_dir_all(&tree).map_err(file_error(&tree))?;
         }
         fs::rename(&partial, &target).map_err(file_error(&target))?;
         running.done("");
@@ -558,6 +612,8 @@ enum Take {
     Named,
     /// With everything that it depends on.
     All,
+    /// With what they depend on, as far as a guest runs it, as an image of a file system.
+    Image,
     /// The packages that hold a kernel image and its modules: one in most suites, two in newer ones.
     Kernel,
     /// The package that holds a kernel's source.
@@ -579,6 +635,7 @@ impl Want<'_> {
         match self.take {
             Take::Named => package.name == self.named(),
             Take::All => true,
+            Take::Image => image::takes(&package.name),
             Take::Kernel => ["linux-image-", "linux-binary-", "linux-modules-"]
                 .into_iter()
                 .any(numbered),

@@ -8,6 +8,7 @@ use super::condition::{Amount, Matcher, Pattern};
 use super::kernels::{Kernels, Version};
 use crate::asic::Asic;
 use crate::personality::Personality;
+use crate::root::GuestRoot;
 
 /// A scenario.
 #[derive(Debug, Clone, PartialEq)]
@@ -140,6 +141,8 @@ pub struct Machine {
     pub qemu_arguments: Vec<String>,
     /// Whether it has the guest port.
     pub guest_port: bool,
+    /// A root beside our init, to run programs of.
+    pub root: Option<GuestRoot>,
     /// Whether the driver is loaded before the first step, and with which parameters.
     pub driver: Driver,
 }

@@ -15,6 +15,7 @@ use super::model::{Action, Applies, Control, Driver, KnownBug, Machine, Repeat, 
 use super::reader::{At, Reader, json};
 use crate::asic::Asic;
 use crate::personality::Personality;
+use crate::root::GuestRoot;
 use crate::steps;
 
 /// Reads a scenario from the text of a file. Its name is that of the file.
@@ -307,6 +308,18 @@ fn machine(table: &Reader<'_>) -> Machine {
             }
         },
     };
+    let root = table.text("root").and_then(|word| {
+        let root = GuestRoot::from_name(word.value);
+        if root.is_none() {
+            let known = GuestRoot::ALL.map(|root| format!("{:?}", root.name()));
+            table.error(
+                word.span,
+                format!("`root` cannot be {:?}", word.value),
+                format!("expected {}", known.join(" or ")),
+            );
+        }
+        root
+    });
     let machine = Machine {
         append: text("append").unwrap_or_default(),
         vram_size: text("vram-size"),
@@ -315,6 +328,7 @@ fn machine(table: &Reader<'_>) -> Machine {
         daemon_arguments: list("daemon-args"),
         qemu_arguments: list("qemu-args"),
         guest_port: flag(table, "guest-port"),
+        root,
         driver,
     };
     table.finish();

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::super::condition::Amount;
 use super::super::model::Expected;
 use super::*;
+use crate::root::GuestRoot;
 
 fn refused(text: &str) -> String {
     match parse(Path::new("my.toml"), text) {
@@ -47,6 +48,15 @@ fn a_whole_message() {
             steps::guest_orders().join(", ")
         )
     );
+}
+
+#[test]
+fn a_root_is_one_that_there_is() {
+    assert_eq!(taken(START).machine.root, None);
+    let with = format!("{START}[machine]\nroot = 'debian'\n");
+    assert_eq!(taken(&with).machine.root, Some(GuestRoot::Debian));
+    refused_with("[machine]\nroot = 'suse'\n", "`root` cannot be \"suse\"");
+    refused_with("[machine]\nroot = 'suse'\n", "expected \"debian\"");
 }
 
 #[test]

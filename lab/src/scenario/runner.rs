@@ -22,6 +22,7 @@ use crate::interrupt;
 use crate::progress::Progress;
 use crate::qemu::{self, Port};
 use crate::report::files;
+use crate::rooted::Rooted;
 use crate::run::{self, Begin, KernelChoice, Options, Prepared};
 use crate::session::{Session, Start};
 
@@ -84,6 +85,10 @@ pub fn run(request: &Request, cache: &Cache, progress: &Progress) -> Result<(Pat
                 .scenarios
                 .iter()
                 .any(|scenario| scenario.machine.guest_port),
+            some_root: request.scenarios.iter().find_map(|scenario| {
+                let here = scenario.elsewhere(request.options.personality).is_none();
+                scenario.machine.root.filter(|_| here)
+            }),
             ..request.options.clone()
         };
         match run::prepare(&options, cache, progress) {
@@ -142,13 +147,25 @@ impl Bench<'_> {
                 ..self.outcome(job)
             }
         }));
+        let mut groups = plan.groups;
+        if let Rooted::Absent { reason } = &self.prepared.rooted {
+            let without = groups.extract_if(.., |group| group.machine.root.is_some());
+            for job in without.flat_map(|group| group.jobs) {
+                self.begun.fetch_add(1, Ordering::Relaxed);
+                self.end(&Cell::Unknown, &job.title(), Some(reason), progress);
+                outcomes.push(Outcome {
+                    reasons: vec![reason.clone()],
+                    ..self.outcome(&job)
+                });
+            }
+        }
         let checkpoints = match self.options.begin {
             Begin::Boot => Vec::new(),
             // It would be of use to nobody but these few.
             Begin::Checkpoint { .. } if self.options.is_of_user() && self.total <= FEW => Vec::new(),
-            Begin::Checkpoint { fresh } => self.checkpoints(&plan.groups, fresh, progress),
+            Begin::Checkpoint { fresh } => self.checkpoints(&groups, fresh, progress),
         };
-        let units = units(plan.groups, &checkpoints);
+        let units = units(groups, &checkpoints);
         let most = self.most_by_memory();
         let busy = request.jobs.unwrap_or_else(|| self.most_busy().min(most));
         if busy <= 1 || units.len() <= 1 {
@@ -448,6 +465,11 @@ impl Bench<'_> {
     fn machine(&self, machine: &Machine) -> qemu::Machine {
         let base = &self.prepared.machine;
         let append = [base.append.as_str(), machine.append.as_str()];
+        let mut base = base.clone();
+        if let (Some(_), Rooted::There { disk, initramfs }) = (machine.root, &self.prepared.rooted) {
+            base.root = Some(disk.clone());
+            base.initramfs.clone_from(initramfs);
+        }
         qemu::Machine {
             append: append.join(" ").trim().to_owned(),
             memory: machine.memory.unwrap_or(base.memory),
@@ -460,7 +482,7 @@ impl Bench<'_> {
             } else {
                 Port::None
             },
-            ..base.clone()
+            ..base
         }
     }
 
@@ -573,6 +595,7 @@ fn write(path: &Path, outcomes: &[Outcome]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::root::GuestRoot;
 
     #[test]
     fn only_what_went_wrong_on_a_busy_host_is_tried_again() {
@@ -625,6 +648,10 @@ mod tests {
             },
             Machine {
                 driver: Driver::Absent,
+                ..Machine::default()
+            },
+            Machine {
+                root: Some(GuestRoot::Debian),
                 ..Machine::default()
             },
         ] {
