@@ -103,6 +103,12 @@ fn a_navi12_recovers_and_its_controls_do_not() {
     );
 }
 
+/// With a root of Debian's: fetched, made an image, read by the guest; Mesa runs in it.
+#[test]
+fn a_vulkan_device_is_lost_and_its_controls_are_not() {
+    passes("vulkan", &["vulkan-mode1"], &["--kernel", "bookworm"]);
+}
+
 /// However its guest came to run: booted, from a new checkpoint, or from the one that is then kept.
 #[test]
 fn an_expectation_that_does_not_hold_fails_the_scenario() {
