@@ -34,6 +34,7 @@ pub fn load(name: &str, parameters: &str) -> Result<(), String> {
                 .text("name", module)
                 .text("parameters", given)
                 .text("srcversion", &attribute(module, "srcversion"))
+                .text("build_id", &build_id(module).unwrap_or_default())
                 .number("ms", milliseconds),
         );
     }
@@ -71,6 +72,20 @@ pub fn remove(name: &str) -> Result<(), String> {
 /// How many references a module has; nothing if the kernel does not say.
 fn users(name: &str) -> String {
     attribute(name, "refcnt")
+}
+
+/// The linker's digest of a module that is loaded (`--build-id`), from its ELF note (System V ABI, chapter 5).
+fn build_id(module: &str) -> Option<String> {
+    let note = fs::read(format!("/sys/module/{module}/notes/.note.gnu.build-id")).ok()?;
+    digest_of(&note)
+}
+
+/// Sizes of the name and of the digest, a type, "GNU\0", and the digest.
+fn digest_of(note: &[u8]) -> Option<String> {
+    let (head, rest) = note.split_at_checked(12)?;
+    let size = u32::from_le_bytes(head.get(4..8)?.try_into().ok()?);
+    let digest = rest.strip_prefix(b"GNU\0")?.get(..usize::try_from(size).ok()?)?;
+    Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// What the kernel says of a module that is loaded; nothing if it does not.
@@ -137,6 +152,14 @@ fn load_order(dependencies: &str, name: &str) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_build_id_is_what_follows_the_name_in_its_note() {
+        let note = b"\x04\0\0\0\x03\0\0\0\x03\0\0\0GNU\0\xab\x01\xff\0";
+        assert_eq!(digest_of(note).as_deref(), Some("ab01ff"));
+        assert_eq!(digest_of(&note[..17]), None);
+        assert_eq!(digest_of(b""), None);
+    }
 
     #[test]
     fn a_count_is_waited_for_until_it_is_zero_and_no_longer() {

@@ -18,6 +18,8 @@ pub struct Driver {
     /// `/sys/module/amdgpu/srcversion` in the guest: a digest of the module's sources (scripts/mod/sumversion.c). None if the kernel was
     /// built without CONFIG_MODULE_SRCVERSION_ALL, or if the module was not loaded.
     pub srcversion: Option<String>,
+    /// The linker's digest of the module, from `/sys/module/amdgpu/notes/.note.gnu.build-id`. Every change of its code is another one.
+    pub build_id: Option<String>,
 }
 
 impl Driver {
@@ -36,8 +38,9 @@ impl Driver {
         let of_driver = modules
             .into_iter()
             .filter(|facts| facts.get("name").is_some_and(|name| name == "amdgpu"));
-        if let Some(version) = of_driver.filter_map(|facts| text(facts, "srcversion")).last() {
-            self.srcversion = Some(version);
+        if let Some(facts) = of_driver.last() {
+            self.srcversion = text(facts, "srcversion");
+            self.build_id = text(facts, "build_id");
         }
         self
     }
@@ -62,10 +65,15 @@ impl Driver {
         if parts.is_empty() {
             parts.push("the kernel's own".to_owned());
         }
-        parts.push(match &self.srcversion {
-            Some(version) => format!("srcversion {version}"),
-            None => "srcversion not known".to_owned(),
-        });
+        parts.extend(
+            self.srcversion
+                .as_ref()
+                .map(|version| format!("srcversion {version}")),
+        );
+        parts.extend(self.build_id.as_ref().map(|id| format!("build id {id}")));
+        if self.srcversion.is_none() && self.build_id.is_none() {
+            parts.push("the module was not loaded".to_owned());
+        }
         parts.join(", ")
     }
 }
@@ -84,13 +92,13 @@ mod tests {
     fn the_module_is_named_by_what_the_guest_loaded() {
         let notes = [
             note(&json!({ "name": "drm", "srcversion": "0" })),
-            note(&json!({ "name": "amdgpu", "srcversion": "ABC" })),
+            note(&json!({ "name": "amdgpu", "srcversion": "ABC", "build_id": "01" })),
         ];
         let own = Driver::default().loaded(&notes);
-        assert_eq!(own.text(), "the kernel's own, srcversion ABC");
+        assert_eq!(own.text(), "the kernel's own, srcversion ABC, build id 01");
         assert!(!own.is_changed());
         let none = Driver::default().loaded(&notes[..1]);
-        assert_eq!(none.text(), "the kernel's own, srcversion not known");
+        assert_eq!(none.text(), "the kernel's own, the module was not loaded");
     }
 
     #[test]
@@ -102,7 +110,7 @@ mod tests {
         assert!(driver.is_changed());
         assert_eq!(
             driver.text(),
-            "built with \"drm/amdgpu: one\", srcversion not known"
+            "built with \"drm/amdgpu: one\", the module was not loaded"
         );
         driver.patches.push("drm/amdgpu: two".into());
         assert!(driver.text().starts_with("built with 2 patches, "));

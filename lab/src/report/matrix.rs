@@ -166,7 +166,7 @@ pub fn remarks(outcomes: &[Outcome]) -> Vec<String> {
     for outcome in outcomes.iter().filter(|outcome| outcome.driver.is_changed()) {
         let kernel = (outcome.version.as_str(), outcome.suite.as_str());
         // One that ran says more than one that did not.
-        if outcome.driver.srcversion.is_some() || !drivers.contains_key(&kernel) {
+        if outcome.driver.build_id.is_some() || !drivers.contains_key(&kernel) {
             drivers.insert(kernel, outcome.driver.text());
         }
     }
