@@ -68,6 +68,8 @@ pub enum Command {
     Watch(Box<RunArgs>),
     /// Find the commit that broke a scenario, in a kernel tree with git: builds and runs each candidate
     Bisect(BisectArgs),
+    /// Show that findings are what their pages say: the bug on the distribution's driver, and a pass with the patch beside the page
+    Findings(FindingsArgs),
     /// Write the reports of a run anew: pages, tables, JUnit XML, KTAP
     Report(ReportArgs),
     /// Print what gives a machine of your own the GPU: QEMU's arguments, XML for libvirt, or a virtme-ng command line
@@ -139,6 +141,17 @@ pub struct BisectArgs {
         default_value = "mode1-smu"
     )]
     pub arguments: Vec<OsString>,
+}
+
+/// Which findings to show.
+#[derive(Debug, Args)]
+pub struct FindingsArgs {
+    /// Their numbers [default: all that have a patch in docs/findings]
+    #[arg(value_name = "N")]
+    pub numbers: Vec<u32>,
+    /// Options of `run`
+    #[arg(last = true, value_name = "OPTION", allow_hyphen_values = true)]
+    pub options: Vec<OsString>,
 }
 
 /// What to report about.

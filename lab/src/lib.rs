@@ -15,6 +15,7 @@ pub mod daemon;
 pub mod date;
 pub mod driver;
 pub mod fetch;
+pub mod findings;
 pub mod host;
 pub mod initramfs;
 pub mod interrupt;

@@ -1,7 +1,8 @@
 //! The program `amdgpu-lab`.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -9,16 +10,20 @@ use clap::Parser;
 
 use lab::asic::Asic;
 use lab::cli::{
-    AttachArgs, BisectArgs, Cli, Command, FetchArgs, KernelArgs, ReportArgs, ReportFormat, RunArgs,
+    AttachArgs, BisectArgs, Cli, Command, FetchArgs, FindingsArgs, KernelArgs, ReportArgs, ReportFormat,
+    RunArgs,
 };
 use lab::fetch::Cache;
 use lab::kbuild::{Builder, Change, Source};
 use lab::progress::Progress;
 use lab::qemu::Qemu;
 use lab::report::{Report, Verdict, compute, files, junit, ktap, table};
+use lab::run::{KernelChoice, Options};
+use lab::scenario::outcome::Outcome;
+use lab::scenario::plan::Controls;
 use lab::scenario::{catalogue, outcome, runner};
 use lab::watch::Watched;
-use lab::{args, bisect, interrupt, run};
+use lab::{args, bisect, findings, interrupt, run};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -53,6 +58,7 @@ fn perform(cli: &Cli) -> Result<Verdict> {
         }
         Command::Kernel(arguments) => kernel(arguments, &cache(false)?, &progress),
         Command::Bisect(arguments) => bisect(arguments, &cache(false)?),
+        Command::Findings(arguments) => show_findings(arguments, &cache(false)?, &progress),
         Command::Watch(arguments) => watch(arguments, || cache(false), &progress),
         Command::Run(arguments) if arguments.wants_scenarios() => {
             run_scenarios(arguments, || cache(false), &progress)
@@ -175,6 +181,58 @@ fn bisect(arguments: &BisectArgs, cache: &Cache) -> Result<Verdict> {
     } else {
         Verdict::Unknown
     })
+}
+
+/// Runs the scenarios of each finding that has a patch, without it and with it.
+fn show_findings(arguments: &FindingsArgs, cache: &Cache, progress: &Progress) -> Result<Verdict> {
+    let folder = lab::cargo::workspace().join("docs/findings");
+    let scenarios = catalogue::shipped(Asic::default())?;
+    let proofs = findings::proofs(&folder, &scenarios, &arguments.numbers)?;
+    anyhow::ensure!(
+        !proofs.is_empty(),
+        "none of these findings has a patch in {}",
+        folder.display()
+    );
+    let mut lines = Vec::new();
+    let mut verdict = Verdict::Pass;
+    for proof in &proofs {
+        let run = |patches: Vec<PathBuf>| -> Result<Vec<Outcome>> {
+            let line = ["amdgpu-lab", "run", "--all"].map(OsString::from);
+            let cli = Cli::try_parse_from(line.into_iter().chain(arguments.options.iter().cloned()))?;
+            let Command::Run(given) = cli.command else {
+                anyhow::bail!("only options of `run` stand behind --");
+            };
+            let request = runner::Request {
+                scenarios: proof.scenarios.clone(),
+                kernels: vec![KernelChoice::Suite(proof.suite)],
+                controls: Controls::None,
+                jobs: given.jobs,
+                attempts: given.attempts,
+                options: Options {
+                    change: Change {
+                        patches,
+                        ..Change::default()
+                    },
+                    ..given.options()?
+                },
+            };
+            Ok(runner::run(&request, cache, progress)?.1)
+        };
+        let before = run(Vec::new())?;
+        let after = run(vec![proof.patch.clone()])?;
+        for scenario in &proof.scenarios {
+            let shown = findings::Shown::of(proof, &scenario.name, &before, &after);
+            if !(shown.bug && shown.mended) {
+                verdict = Verdict::Fail;
+            }
+            lines.push(shown.line(proof, &scenario.name));
+        }
+    }
+    println!();
+    for line in lines {
+        println!("{line}");
+    }
+    Ok(verdict)
 }
 
 /// Runs at once, and then after each change, until the user ends it. The verdict is the last one.
