@@ -7,12 +7,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use gart::PhysicalMemory;
 use mmio::{AccessError, check_dword};
-use serde::Serialize;
+use protocol::state::FunctionState;
+use protocol::stats::{AccessCount, Accesses};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::asic::AsicProfile;
 use crate::event::{Event, Feed, ResetKind};
-use crate::gpu::{AccessCount, Gpu, GpuConfig, GpuError, Question, RegisterAccesses, State, Ticket, Work};
+use crate::gpu::{Gpu, GpuConfig, GpuError, Question, Ticket, Work};
 use crate::images::vbios;
 use crate::limited::limited;
 use crate::memory::{DeviceMemory, Vram, VramError};
@@ -50,51 +51,15 @@ pub enum BuildError {
     Gpu(#[from] GpuError),
 }
 
-/// What the function does now, for somebody who looks for a hang.
-#[derive(Debug, Clone, Serialize)]
-pub struct FunctionState {
-    /// A front end is connected.
-    pub front_end: bool,
-    /// The front end listens for the function's interrupt.
-    pub msi_connected: bool,
-    /// The guest lets the function reach its memory.
-    pub bus_master: bool,
-    /// The power state that the guest has put the function into.
-    pub power_state: &'static str,
-    /// The GPU.
-    #[serde(flatten)]
-    pub gpu: State,
-}
-
-/// Accesses that came from the front end since the daemon started, by region, and those to registers by block. An access is what one message
-/// asks for: those to memory that the front end has mapped are not seen here.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Accesses {
-    /// PCI configuration space.
-    pub config: AccessCount,
-    /// The expansion ROM.
-    pub rom: AccessCount,
-    /// BAR 0: VRAM. The front end has mapped it, so that none come as a rule.
-    pub vram: AccessCount,
-    /// BAR 2.
-    pub doorbells: AccessCount,
-    /// BAR 5.
-    pub registers: AccessCount,
-    /// BAR 5 by block: dwords, or bytes where those can be accessed by themselves.
-    pub blocks: RegisterAccesses,
-}
-
-impl Accesses {
-    /// That of a region; `None` of a BAR that does not exist.
-    const fn of(&mut self, region: Region) -> Option<&mut AccessCount> {
-        match region {
-            Region::Config => Some(&mut self.config),
-            Region::Rom => Some(&mut self.rom),
-            Region::Bar(VRAM_BAR) => Some(&mut self.vram),
-            Region::Bar(DOORBELL_BAR) => Some(&mut self.doorbells),
-            Region::Bar(REGISTER_BAR) => Some(&mut self.registers),
-            Region::Bar(_) => None,
-        }
+/// That of a region; `None` of a BAR that does not exist.
+const fn accesses_to(accesses: &mut Accesses, region: Region) -> Option<&mut AccessCount> {
+    match region {
+        Region::Config => Some(&mut accesses.config),
+        Region::Rom => Some(&mut accesses.rom),
+        Region::Bar(VRAM_BAR) => Some(&mut accesses.vram),
+        Region::Bar(DOORBELL_BAR) => Some(&mut accesses.doorbells),
+        Region::Bar(REGISTER_BAR) => Some(&mut accesses.registers),
+        Region::Bar(_) => None,
     }
 }
 
@@ -448,7 +413,7 @@ impl PciFunction for GpuFunction {
     }
 
     fn read(&mut self, region: Region, offset: u64, data: &mut [u8]) -> Result<(), RequestError> {
-        if let Some(count) = self.accesses.of(region) {
+        if let Some(count) = accesses_to(&mut self.accesses, region) {
             count.reads += 1;
         }
         if self.gpu.is_off_bus() {
@@ -487,7 +452,7 @@ impl PciFunction for GpuFunction {
     }
 
     fn write(&mut self, region: Region, offset: u64, data: &[u8]) -> Result<(), RequestError> {
-        if let Some(count) = self.accesses.of(region) {
+        if let Some(count) = accesses_to(&mut self.accesses, region) {
             count.writes += 1;
         }
         self.tick();

@@ -3,9 +3,10 @@
 mod common;
 
 use common::everywhere;
-use device::event::{EngineName, Event, Hex, LossCause, Record, ResetKind};
+use device::event::{EngineName, Event, Hex, Hub, LossCause, Record, ResetKind};
 use device::gpu::{Loss, LossMode, Work};
 use gart::GpuVa;
+use protocol::fault::Access;
 use tests::driver::packet::{pm4, sdma as packet};
 use tests::driver::vm::Vm;
 use tests::driver::{Domain, Driver, Kernel, ResetMethod};
@@ -76,7 +77,7 @@ fn a_wait_is_told_once_it_has_lasted_100_ms_and_then_the_reset_that_ends_it() ->
             let mut engines: Vec<_> = told(guest, since)
                 .into_iter()
                 .filter_map(|record| match record.event {
-                    Event::EngineWaits { engine, .. } => Some(engine),
+                    Event::EngineWaits { engine, .. } => Some(engine.to_string()),
                     _ => None,
                 })
                 .collect();
@@ -153,10 +154,10 @@ fn faults(driver: &mut Driver, vm: &Vm, ib: &Buffer, va: u64) -> Result<Vec<(Hex
     Ok(faults
         .filter_map(|record| match record.event {
             Event::VmFault {
-                hub: "gfxhub",
+                hub: Hub::Gfxhub,
                 vmid: VMID,
                 va,
-                access: "read",
+                access: Access::Read,
                 poisoned,
                 ..
             } => Some((va, poisoned)),
@@ -177,7 +178,7 @@ fn a_fault_tells_whether_its_walk_met_the_poison_of_a_loss() -> Story {
         let roots = driver.guest.gpu().state().contexts;
         let root = roots
             .iter()
-            .find(|context| (context.hub, context.vmid) == ("gfxhub", VMID))
+            .find(|context| (context.hub, context.vmid) == (Hub::Gfxhub, VMID))
             .and_then(|context| u64::from_str_radix(context.root.strip_prefix("vram+0x")?, 16).ok())
             .ok_or(Failure::Invalid("the context is not live"))?;
         let table = Buffer::in_vram(gart::VramOffset::new(root), GpuVa::default(), PAGE);
@@ -221,7 +222,7 @@ fn an_illegal_packet_is_a_halt_with_its_queue_and_header() -> Story {
         let [(engine, reason)] = &halts[..] else {
             return Err(Failure::Invalid("one halt, told once"));
         };
-        assert_eq!(engine, "compute");
+        assert_eq!(*engine, EngineName::Compute);
         assert!(
             reason.starts_with("queue 1.") && reason.contains("0xc000ff00"),
             "{reason}"

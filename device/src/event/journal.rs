@@ -4,9 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-
-use super::{Event, LossCause, ResetKind};
+use super::{Event, LossSummary, Record, ResetSummary};
 use crate::gpu::LossMode;
 
 /// Records that are kept unless somebody wants less: some 10 MB, and several seconds of the busiest guest.
@@ -15,54 +13,6 @@ pub const KEPT: usize = 1 << 16;
 const COALESCE: Duration = Duration::from_millis(5);
 /// Kinds of page-table updates that wait at once: 6.1 writes every table and then its shadow, in turns.
 const WAITING: usize = 8;
-
-/// One event with its place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Record {
-    /// Counts from 0 without gaps.
-    pub seq: u64,
-    /// Microseconds since the daemon started.
-    pub us: u64,
-    /// How many resets that stop engines, and losses, came before: what was in VRAM or in flight earlier is of an older generation.
-    pub generation: u64,
-    /// What happened.
-    #[serde(flatten)]
-    pub event: Event,
-}
-
-/// A reset, as far as it has come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ResetSummary {
-    /// Which.
-    pub kind: ResetKind,
-    /// The engine or queue, for a reset of only that.
-    pub target: Option<String>,
-    /// The generation that began with it.
-    pub generation: u64,
-    /// When it began, in microseconds since the daemon started.
-    pub began_us: u64,
-    /// When it ended, if it has.
-    pub ended_us: Option<u64>,
-}
-
-/// A loss of VRAM's contents, as far as it has come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LossSummary {
-    /// What became of the contents.
-    pub mode: LossMode,
-    /// Why.
-    pub cause: LossCause,
-    /// First byte.
-    pub offset: u64,
-    /// Bytes.
-    pub length: u64,
-    /// When it began, in microseconds since the daemon started.
-    pub began_us: u64,
-    /// When it ended, if it has.
-    pub ended_us: Option<u64>,
-    /// Populated bytes that were lost; 0 until it has ended.
-    pub bytes: u64,
-}
 
 /// What the records add up to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -322,7 +272,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::event::{TableLevel, UpdateKind, UpdateTarget};
+    use crate::event::{LossCause, ResetKind, TableLevel, UpdateKind, UpdateTarget};
 
     fn update(vmid: u8, entries: u64) -> Event {
         Event::PageTableUpdate {

@@ -16,5 +16,10 @@ mod kind;
 pub use feed::{Batch, Feed, Reader};
 pub(crate) use file::lagged;
 pub use file::{EventLog, EventLogError};
-pub use journal::{Journal, KEPT, LossSummary, Record, ResetSummary, Summary};
-pub use kind::{EngineName, Event, Hex, LossCause, ResetKind, Side, TableLevel, UpdateKind, UpdateTarget};
+pub use journal::{Journal, KEPT, Summary};
+pub use kind::{
+    EngineName, Event, Fate, Hex, Hub, LossCause, ResetKind, Side, TableLevel, UpdateKind, UpdateTarget,
+    engine_of_queue,
+};
+pub use protocol::event::Record;
+pub use protocol::state::{LossSummary, ResetSummary};

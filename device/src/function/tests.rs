@@ -129,13 +129,13 @@ fn accesses_are_counted_by_region_and_by_block_answered_or_not() {
         vram: COUNT(1, 0),
         doorbells: COUNT(0, 1),
         registers: COUNT(3, 3),
-        blocks: RegisterAccesses {
+        blocks: protocol::stats::RegisterAccesses {
             mm_window: COUNT(1, 1),
             smn_window: COUNT(0, 1),
             nbio: COUNT(1, 0),
             psp: COUNT(2, 0),
             unmodelled: COUNT(0, 1),
-            ..RegisterAccesses::default()
+            ..protocol::stats::RegisterAccesses::default()
         },
     };
     assert_eq!(function.accesses(), expected);

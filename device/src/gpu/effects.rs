@@ -8,7 +8,7 @@ use super::bus::mm_space;
 use super::engines::Turn;
 use super::fabric::{Effect, Fabric};
 use super::inject::InterruptVerdict;
-use crate::event::{EngineName, Event, Hex, ResetKind};
+use crate::event::{EngineName, Event, Hex, Hub, ResetKind};
 use crate::gfx::{CpCommand, GfxEffect};
 use crate::ih::{IhEffect, IvEntry};
 use crate::limited::limited;
@@ -173,14 +173,14 @@ impl Gpu {
             let poisoned = self.meets_poison(fault.hub, fault.vmid, fault.va);
             self.journal.record(Event::VmFault {
                 hub: match fault.hub {
-                    HubId::Gfx => "gfxhub",
-                    HubId::Mm => "mmhub",
+                    HubId::Gfx => Hub::Gfxhub,
+                    HubId::Mm => Hub::Mmhub,
                 },
                 vmid: fault.vmid.get(),
                 va: Hex(fault.va.get()),
                 access: match fault.access {
-                    Access::Read => "read",
-                    Access::Write => "write",
+                    Access::Read => protocol::fault::Access::Read,
+                    Access::Write => protocol::fault::Access::Write,
                 },
                 client: fault.status.cid(),
                 poisoned,

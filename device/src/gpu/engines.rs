@@ -208,7 +208,7 @@ impl Gpu {
         slot.told = Some(wait.since);
         let target = self.describe(&wait.target);
         self.journal.record(Event::EngineWaits {
-            engine: EngineName::Sdma(index).to_string(),
+            engine: EngineName::Sdma(index),
             target,
         });
     }
@@ -278,7 +278,7 @@ impl Gpu {
             }
             EngineEvent::Halted(reason) => {
                 self.journal.record(Event::EngineHalted {
-                    engine: EngineName::Sdma(index).to_string(),
+                    engine: EngineName::Sdma(index),
                     reason: reason.to_string(),
                 });
                 limited!(Warn, target: "amdgpu::sdma", "guest error: SDMA{index} stopped: {reason}");
@@ -338,7 +338,7 @@ impl Gpu {
             }
             CpEvent::LongWait { queue, wait } => {
                 let target = format!("queue {queue}: {}", self.describe_poll(&wait));
-                let engine = self.engine_of(queue).to_string();
+                let engine = self.engine_of(queue);
                 self.journal.record(Event::EngineWaits { engine, target });
             }
             CpEvent::BadOpcode {
@@ -395,7 +395,7 @@ impl Gpu {
 
     /// Records that a queue of the command processor stands still until it is mapped anew.
     pub(super) fn queue_halted(&mut self, queue: QueueId, reason: &str) {
-        let engine = self.engine_of(queue).to_string();
+        let engine = self.engine_of(queue);
         let reason = format!("queue {queue}: {reason}");
         self.journal.record(Event::EngineHalted { engine, reason });
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+pub use protocol::loss::{Loss, LossMode};
 
 use super::Gpu;
 use crate::event::{Event, LossCause, ResetKind};
@@ -20,40 +20,6 @@ const RANGES: usize = 256;
 /// The poison. Read as a page-table entry it is valid, readable, writable, a leaf at every level, and points to a bus address (beyond
 /// 200 TiB) that no guest has: whoever follows a table that was not recovered faults there, and the address tells why.
 pub const POISON: u32 = 0xfbfb_fbfb;
-
-/// What becomes of the contents.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LossMode {
-    /// They stay.
-    Keep,
-    /// They read as zero, and their memory goes back to the host.
-    Zero,
-    /// They read as [`POISON`]. Pages that were never touched stay untouched, and read as zero.
-    Poison,
-}
-
-/// A loss of a part of VRAM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Loss {
-    /// What becomes of the contents.
-    pub mode: LossMode,
-    /// First byte.
-    pub offset: u64,
-    /// Bytes; what lies beyond the end of VRAM is left out.
-    pub length: u64,
-}
-
-impl Loss {
-    /// A loss of everything.
-    pub const fn whole(mode: LossMode) -> Self {
-        Self {
-            mode,
-            offset: 0,
-            length: u64::MAX,
-        }
-    }
-}
 
 /// A loss that is under way.
 #[derive(Debug, Clone, Copy)]

@@ -18,16 +18,16 @@ mod reset;
 mod sriov;
 mod state;
 
-pub use accesses::{AccessCount, RegisterAccesses};
 pub use inject::{ArmedView, EngineName, Fault, HangWhen, InjectError, InterruptPart, Order, ResetFailure};
 pub use loss::{Loss, LossMode, POISON};
-pub use oracle::report::{By, SpaceReport, Sums};
 pub use oracle::{Answer, OracleReport, Outcome, Question, SnapshotReport, Ticket};
-pub use pages::{PageTableUpdates, UpdateCounts};
-pub use report::{BlockRegisters, Stats, TableReport, UnmodelledRegister};
-pub use reset::ResetCounts;
-pub use sriov::{SriovState, SriovStats, VfConfig, VfRegisters};
-pub use state::{ContextState, Doing, IndirectState, QueueReport, SdmaState, State};
+pub use protocol::oracle::{By, SpaceReport, Sums};
+pub use protocol::state::{ContextState, Doing, IndirectState, QueueReport, SdmaState, SriovState, State};
+pub use protocol::stats::{AccessCount, RegisterAccesses};
+pub use protocol::stats::{PageTableUpdates, ResetCounts, SriovStats, Stats, UpdateCounts};
+pub use protocol::tables::{TableReport, UnmodelledRegister};
+pub use report::BlockRegisters;
+pub use sriov::{VfConfig, VfRegisters};
 
 use std::time::Duration;
 
@@ -240,7 +240,7 @@ impl Gpu {
     /// Reads a register of BAR 5.
     pub fn read_register(&mut self, offset: RegOffset) -> u32 {
         let owner = self.fabric.owner(offset);
-        self.accesses.of(owner, offset).add(Direction::Read);
+        accesses::count(accesses::of(&mut self.accesses, owner, offset), Direction::Read);
         if !self.answers() || !self.may_access(offset, Direction::Read) {
             return u32::MAX;
         }
@@ -257,7 +257,7 @@ impl Gpu {
     pub fn write_register(&mut self, offset: RegOffset, value: u32) {
         let direction = Direction::Write(value);
         let owner = self.fabric.owner(offset);
-        self.accesses.of(owner, offset).add(direction);
+        accesses::count(accesses::of(&mut self.accesses, owner, offset), direction);
         if !self.answers() || !self.may_access(offset, direction) {
             return;
         }

@@ -1,68 +1,26 @@
 //! Page-table updates, attributed to the tables that they hit.
 
 use gart::{GpuVa, Level, Location, Vmid};
+use protocol::stats::PageTableUpdates;
 use sdma_engine::PtePacket;
-use serde::Serialize;
 
 use super::Gpu;
 use super::oracle::Hit;
 use crate::event::{Event, TableLevel, UpdateKind, UpdateTarget};
 
-/// Updates of one kind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct UpdateCounts {
-    /// Packets.
-    pub packets: u64,
-    /// Entries that they wrote.
-    pub entries: u64,
-}
-
-impl UpdateCounts {
-    const fn add(&mut self, entries: u64) {
-        self.packets = self.packets.saturating_add(1);
-        self.entries = self.entries.saturating_add(entries);
-    }
-}
-
-/// Updates of one kind, by where they went.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct ByTarget {
-    /// Into VRAM: page tables of VMIDs.
-    pub vram: UpdateCounts,
-    /// Into the table of context 0: transfer windows of the memory manager.
-    pub gart: UpdateCounts,
-    /// Into system memory: shadows (6.1), and everything else that a driver writes with these packets.
-    pub system: UpdateCounts,
-    /// Addresses that do not translate.
-    pub faulted: UpdateCounts,
-}
-
-/// Everything that looked like a page-table update, counted by kind of packet and by target.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct PageTableUpdates {
-    /// PTEPDE packets.
-    pub set_pte_pde: ByTarget,
-    /// WRITE_LINEAR packets in VMID 0.
-    pub write: ByTarget,
-    /// COPY_LINEAR packets in VMID 0 whose source is their own indirect buffer.
-    pub copy: ByTarget,
-}
-
-impl PageTableUpdates {
-    fn count(&mut self, kind: PtePacket, target: UpdateTarget, entries: u64) {
-        let by_target = match kind {
-            PtePacket::SetPtePde => &mut self.set_pte_pde,
-            PtePacket::Write => &mut self.write,
-            PtePacket::Copy => &mut self.copy,
-        };
-        let counts = match target {
-            UpdateTarget::Vram => &mut by_target.vram,
-            UpdateTarget::Gart => &mut by_target.gart,
-            UpdateTarget::System => &mut by_target.system,
-            UpdateTarget::Faulted => &mut by_target.faulted,
-        };
-        counts.add(entries);
-    }
+fn count(updates: &mut PageTableUpdates, kind: PtePacket, target: UpdateTarget, entries: u64) {
+    let by_target = match kind {
+        PtePacket::SetPtePde => &mut updates.set_pte_pde,
+        PtePacket::Write => &mut updates.write,
+        PtePacket::Copy => &mut updates.copy,
+    };
+    let counts = match target {
+        UpdateTarget::Vram => &mut by_target.vram,
+        UpdateTarget::Gart => &mut by_target.gart,
+        UpdateTarget::System => &mut by_target.system,
+        UpdateTarget::Faulted => &mut by_target.faulted,
+    };
+    counts.add(entries);
 }
 
 impl Gpu {
@@ -82,7 +40,7 @@ impl Gpu {
             Some(Location::System(_)) => UpdateTarget::System,
             None => UpdateTarget::Faulted,
         };
-        self.page_tables.count(kind, target, entries);
+        count(&mut self.page_tables, kind, target, entries);
         let kind = match kind {
             PtePacket::SetPtePde => UpdateKind::SetPtePde,
             PtePacket::Write => UpdateKind::Write,

@@ -4,109 +4,11 @@ use std::collections::BTreeMap;
 
 use gart::{Level, TableSummary, Vmid, WalkBudget};
 use mmio::RegisterFile;
+use protocol::stats::{CpView, SdmaView, Stats};
+use protocol::tables::{TableReport, UnmodelledRegister};
 use sdma_engine::PacketKind;
-use serde::Serialize;
 
-use super::reset::ResetCounts;
-use super::{Gpu, PageTableUpdates, SriovStats};
-use crate::ih::IhStats;
-
-/// Counters since the daemon started.
-#[derive(Debug, Clone, Serialize)]
-pub struct Stats {
-    /// The part.
-    pub asic: &'static str,
-    /// What the function is to its driver.
-    pub personality: &'static str,
-    /// VRAM in bytes.
-    pub vram_size: u64,
-    /// Host memory that VRAM takes, in bytes.
-    pub vram_resident: Option<u64>,
-    /// Page-table updates by kind of packet and by target.
-    pub page_table_updates: PageTableUpdates,
-    /// SDMA engines.
-    pub sdma: Vec<SdmaView>,
-    /// Command processor.
-    pub cp: CpView,
-    /// Interrupt handler.
-    pub ih: IhStats,
-    /// Translation faults.
-    pub faults: u64,
-    /// PSP commands by name.
-    pub psp_commands: BTreeMap<&'static str, u64>,
-    /// SMU messages by number.
-    pub smu_messages: BTreeMap<u32, u64>,
-    /// Resets by kind.
-    pub resets: ResetCounts,
-    /// What guest and host of a virtual function said to each other; none on bare metal.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sriov: Option<SriovStats>,
-    /// Distinct registers that the guest touched and that are not modelled.
-    pub unmodelled_registers: usize,
-    /// Accesses to further such registers, after the list was full.
-    pub unmodelled_untracked: u64,
-}
-
-/// One SDMA engine.
-#[derive(Debug, Clone, Serialize)]
-pub struct SdmaView {
-    /// Packets by name, those that occurred.
-    pub packets: BTreeMap<&'static str, u64>,
-    /// Bytes copied.
-    pub copy_bytes: u64,
-    /// Bytes filled.
-    pub fill_bytes: u64,
-    /// Interrupts asked for by TRAP.
-    pub traps: u64,
-    /// Accesses that faulted.
-    pub faults: u64,
-    /// Times a packet stopped the engine.
-    pub halts: u64,
-}
-
-/// The command processor.
-#[derive(Debug, Clone, Serialize)]
-pub struct CpView {
-    /// Packets executed.
-    pub packets: u64,
-    /// Fences written.
-    pub fences: u64,
-    /// Packets without effect here that have one on hardware.
-    pub unmodelled: u64,
-    /// Packets that were none.
-    pub bad_opcodes: u64,
-    /// Accesses that faulted.
-    pub faults: u64,
-    /// Queues mapped now: (micro engine, pipe, queue).
-    pub queues: Vec<(u8, u8, u8)>,
-}
-
-/// What one context's page tables hold.
-#[derive(Debug, Clone, Serialize)]
-pub struct TableReport {
-    /// The context.
-    pub vmid: u8,
-    /// Whether the context is enabled and has a root.
-    pub live: bool,
-    /// Where the root is.
-    pub root: String,
-    /// Tables by level, root first.
-    pub tables: BTreeMap<&'static str, u64>,
-    /// Present entries by level, root first.
-    pub entries: BTreeMap<&'static str, u64>,
-    /// Pages in VRAM.
-    pub vram_pages: u64,
-    /// Pages in system memory.
-    pub system_pages: u64,
-    /// Partially resident pages.
-    pub prt_pages: u64,
-    /// Bytes mapped.
-    pub mapped_bytes: u64,
-    /// Pages and tables that are in no memory.
-    pub out_of_memory: u64,
-    /// The walk was given up: the tables are too many, or point at themselves.
-    pub truncated: bool,
-}
+use super::Gpu;
 
 /// The register files of one block.
 #[derive(Debug, Clone)]
@@ -117,21 +19,6 @@ pub struct BlockRegisters<'a> {
     pub smn: bool,
     /// Its files: one for each range of registers and instance.
     pub files: Vec<&'a RegisterFile>,
-}
-
-/// A register that the guest touched and that is not modelled.
-#[derive(Debug, Clone, Serialize)]
-pub struct UnmodelledRegister {
-    /// `register` or `smn`.
-    pub space: &'static str,
-    /// Byte offset.
-    pub offset: u32,
-    /// Reads.
-    pub reads: u64,
-    /// Writes.
-    pub writes: u64,
-    /// Last value written.
-    pub last_write: Option<u32>,
 }
 
 /// What a walk for a report may do in each of 16 contexts, between two accesses of the guest: together some tenths of a second at worst.
@@ -172,7 +59,7 @@ impl Gpu {
             sdma: self
                 .sdma
                 .iter()
-                .map(|slot| SdmaView::new(slot.engine.stats()))
+                .map(|slot| sdma_view(slot.engine.stats()))
                 .collect(),
             cp: CpView {
                 packets: cp.packets,
@@ -270,19 +157,17 @@ impl Gpu {
     }
 }
 
-impl SdmaView {
-    fn new(stats: &sdma_engine::Stats) -> Self {
-        Self {
-            packets: PacketKind::ALL
-                .into_iter()
-                .map(|kind| (kind.name(), stats.packets(kind)))
-                .filter(|(_, count)| *count > 0)
-                .collect(),
-            copy_bytes: stats.copy_bytes,
-            fill_bytes: stats.fill_bytes,
-            traps: stats.traps,
-            faults: stats.faults,
-            halts: stats.halts,
-        }
+fn sdma_view(stats: &sdma_engine::Stats) -> SdmaView {
+    SdmaView {
+        packets: PacketKind::ALL
+            .into_iter()
+            .map(|kind| (kind.name(), stats.packets(kind)))
+            .filter(|(_, count)| *count > 0)
+            .collect(),
+        copy_bytes: stats.copy_bytes,
+        fill_bytes: stats.fill_bytes,
+        traps: stats.traps,
+        faults: stats.faults,
+        halts: stats.halts,
     }
 }

@@ -11,31 +11,6 @@ use crate::event::{Event, LossCause, ResetKind};
 use crate::images::discovery;
 use crate::limited::limited;
 
-/// Resets so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct ResetCounts {
-    /// MODE1, through the SMU or the PSP.
-    pub mode1: u64,
-    /// Of these, through the PSP.
-    pub mode1_psp: u64,
-    /// MODE2.
-    pub mode2: u64,
-    /// Ways into BACO.
-    pub baco: u64,
-    /// A virtual function, by its host.
-    pub vf: u64,
-    /// From the bus: function level reset, DEVICE_RESET, D3hot without No_Soft_Reset.
-    pub function: u64,
-    /// Of these, DEVICE_RESET.
-    pub bus: u64,
-    /// Of these, on the way back from D3hot.
-    pub d3hot: u64,
-    /// GRBM_SOFT_RESET: SDMA engines, graphics, compute.
-    pub soft: u64,
-    /// One queue.
-    pub queue: u64,
-}
-
 /// Whether the chip has power behind its bus interface ("bus active, chip off").
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Baco {

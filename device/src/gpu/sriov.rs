@@ -1,17 +1,18 @@
 //! A virtual function and its host: messages, resets on the host's word, registers that the function may not touch.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use gart::{Location, PhysicalMemory, VramOffset};
 use mmio::{Direction, Ledger, RegOffset};
+use protocol::state::SriovState;
+use protocol::stats::SriovStats;
 use serde::{Deserialize, Serialize};
 
-use super::Gpu;
 use super::engines::Turn;
 use super::inject::HostVerdict;
 use super::loss::LossMode;
-use crate::event::{Event, ResetKind, Side};
+use super::{Gpu, accesses};
+use crate::event::{Event, Fate, ResetKind, Side};
 use crate::gfx::RlcgRequest;
 use crate::ih::IvEntry;
 use crate::images::vbios;
@@ -19,7 +20,7 @@ use crate::limited::limited;
 use crate::sriov::exchange::{self, AREA};
 use crate::sriov::{
     Access, Answer, Exchange, Flr, Host, HostEffect, HostView, Indirect, MailboxEffect, MailboxInterrupt,
-    Message, Notice, Vf2Pf,
+    Message, Notice,
 };
 
 /// How long the host leaves a guest alone that does not take its valid bit back. It takes microseconds; a reset in the middle of it would
@@ -76,42 +77,6 @@ pub(super) struct HostSide {
     rlcg: u64,
 }
 
-/// Counters of a virtual function.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SriovStats {
-    /// The guest's messages by name.
-    pub messages: BTreeMap<&'static str, u64>,
-    /// The host's notices by name.
-    pub notices: BTreeMap<&'static str, u64>,
-    /// Messages that came at a time when no driver would send them.
-    pub out_of_order: u64,
-    /// Register accesses that RLC firmware did for the guest.
-    pub rlcg: u64,
-    /// Reads, from outside, of registers that are the host's while the function runs.
-    pub foreign_reads: u64,
-    /// Writes, likewise.
-    pub foreign_writes: u64,
-    /// Which: name, reads, writes; most frequent first, the first of them.
-    pub foreign_registers: Vec<(String, u64, u64)>,
-}
-
-/// A virtual function at this moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SriovState {
-    /// What the guest may do with the function.
-    pub access: Access,
-    /// A reset that the guest has been told of, or that the next question for one gets.
-    pub announced: Option<Flr>,
-    /// A reset of the function is under way.
-    pub resetting: bool,
-    /// What the host's data says: a reset loses VRAM.
-    pub claims_lost: bool,
-    /// The host's notice that is in the mailbox and not acknowledged, as it lies there.
-    pub notice: Option<[u32; 4]>,
-    /// What the guest's driver tells of itself.
-    pub vf2pf: Option<Vf2Pf>,
-}
-
 impl HostSide {
     pub(super) fn new(exchange: Exchange, indirect: Indirect) -> Self {
         Self {
@@ -134,7 +99,7 @@ impl Gpu {
     /// Reads a byte of BAR 5 that can be accessed by itself. None: that is none.
     pub fn read_register_byte(&mut self, byte: u32) -> Option<u8> {
         let value = self.fabric.read_lane(byte)?;
-        self.accesses.mailbox.add(Direction::Read);
+        accesses::count(&mut self.accesses.mailbox, Direction::Read);
         Some(if self.answers() { value } else { u8::MAX })
     }
 
@@ -143,7 +108,7 @@ impl Gpu {
         if self.fabric.read_lane(byte).is_none() {
             return false;
         }
-        self.accesses.mailbox.add(Direction::Write(value.into()));
+        accesses::count(&mut self.accesses.mailbox, Direction::Write(value.into()));
         if self.answers() {
             self.fabric.write_lane(byte, value);
             self.settle();
@@ -233,10 +198,10 @@ impl Gpu {
         let verdict = self.fabric.inject.host(message.request);
         let fate = match verdict {
             HostVerdict::Answer(Answer::Proceed) => None,
-            HostVerdict::Answer(Answer::Silent) => Some("not answered"),
-            HostVerdict::Answer(Answer::Refused) => Some("refused"),
-            HostVerdict::Answer(Answer::GivenUp) => Some("given up"),
-            HostVerdict::Late(_) => Some("late"),
+            HostVerdict::Answer(Answer::Silent) => Some(Fate::NotAnswered),
+            HostVerdict::Answer(Answer::Refused) => Some(Fate::Refused),
+            HostVerdict::Answer(Answer::GivenUp) => Some(Fate::GivenUp),
+            HostVerdict::Late(_) => Some(Fate::Late),
         };
         self.journal.record(Event::Mailbox {
             from: Side::Guest,
@@ -422,7 +387,7 @@ impl Gpu {
             resetting,
             claims_lost,
             notice: mailbox.notice_pending().then(|| mailbox.notice()),
-            vf2pf: read.ok().and_then(|()| Vf2Pf::decode(&area)),
+            vf2pf: read.ok().and_then(|()| exchange::vf2pf(&area)),
         })
     }
 

@@ -9,6 +9,9 @@
 mod entry;
 pub mod registers;
 
+pub use protocol::state::IhState;
+pub use protocol::stats::IhStats;
+
 pub use entry::{ENTRY_BYTES, IvEntry};
 
 use gart::{GpuVa, VirtualMemory, Vmid};
@@ -24,40 +27,6 @@ use registers::{
 pub enum IhEffect {
     /// Entries are waiting and the driver has re-armed: send the interrupt again.
     Interrupt,
-}
-
-/// Counts since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct IhStats {
-    /// Entries written to the ring.
-    pub entries: u64,
-    /// Entries that found the ring disabled.
-    pub dropped: u64,
-    /// Times the ring was full and its oldest entry overwritten.
-    pub overflows: u64,
-    /// Entries or pointers that could not be written: the ring's address does not translate.
-    pub faults: u64,
-    /// Interrupts asked for.
-    pub interrupts: u64,
-}
-
-/// The ring at a moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub struct IhState {
-    /// Entries are taken.
-    pub enabled: bool,
-    /// Bytes of the ring.
-    pub ring_bytes: u32,
-    /// Read pointer in bytes.
-    pub rptr: u32,
-    /// Write pointer in bytes.
-    pub wptr: u32,
-    /// Entries that the driver has not read yet.
-    pub pending: u32,
-    /// The oldest entries were overwritten, and the driver has not said yet that it knows.
-    pub overflow: bool,
-    /// The next entry is an interrupt. Otherwise one is on its way, and the driver has to read first.
-    pub armed: bool,
 }
 
 /// The interrupt handler.

@@ -3,7 +3,7 @@
 //! Layout: Linux 6.1 `amdgv_sriovmsg.h` (`amd_sriov_msg_pf2vf_info` version 2, `amd_sriov_msg_vf2pf_info` version 3); readers and
 //! writers: `amdgpu_virt.c`. The VBIOS table vram_usagebyfirmware reserves all of it, so that no buffer is placed there.
 
-use serde::Serialize;
+use protocol::state::Vf2Pf;
 
 /// Bytes of either area.
 pub const AREA: usize = 1 << 10;
@@ -107,43 +107,24 @@ fn checksum(area: &[u8; AREA]) -> u32 {
         .sum()
 }
 
-/// What a guest's driver tells of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Vf2Pf {
-    /// Version of the area's form.
-    pub version: u32,
-    /// Version of the driver.
-    pub driver_version: String,
-    /// MiB of VRAM that are used.
-    pub fb_usage_mib: u32,
-    /// Of these, in the part that processors can reach.
-    pub fb_visible_usage_mib: u32,
-    /// MiB of VRAM.
-    pub fb_size_mib: u32,
-    /// The checksum is right: the driver has finished writing.
-    pub valid: bool,
-}
-
-impl Vf2Pf {
-    /// Of the guest's area. None: nobody has written there.
-    pub fn decode(area: &[u8; AREA]) -> Option<Self> {
-        const VERSIONS: std::ops::RangeInclusive<u32> = 1..=16;
-        const DRIVER_VERSION: std::ops::Range<usize> = 20..84;
-        let version = dword(area, 4);
-        if dword(area, 0) as usize != AREA || !VERSIONS.contains(&version) {
-            return None;
-        }
-        let name = area.get(DRIVER_VERSION).unwrap_or_default();
-        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-        Some(Self {
-            version,
-            driver_version: String::from_utf8_lossy(name).into_owned(),
-            fb_usage_mib: dword(area, 92),
-            fb_visible_usage_mib: dword(area, 140),
-            fb_size_mib: dword(area, 148),
-            valid: dword(area, CHECKSUM) == checksum(area),
-        })
+/// Of the guest's area. None: nobody has written there.
+pub fn vf2pf(area: &[u8; AREA]) -> Option<Vf2Pf> {
+    const VERSIONS: std::ops::RangeInclusive<u32> = 1..=16;
+    const DRIVER_VERSION: std::ops::Range<usize> = 20..84;
+    let version = dword(area, 4);
+    if dword(area, 0) as usize != AREA || !VERSIONS.contains(&version) {
+        return None;
     }
+    let name = area.get(DRIVER_VERSION).unwrap_or_default();
+    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+    Some(Vf2Pf {
+        version,
+        driver_version: String::from_utf8_lossy(name).into_owned(),
+        fb_usage_mib: dword(area, 92),
+        fb_visible_usage_mib: dword(area, 140),
+        fb_size_mib: dword(area, 148),
+        valid: dword(area, CHECKSUM) == checksum(area),
+    })
 }
 
 #[cfg(test)]
@@ -211,7 +192,7 @@ mod tests {
     #[test]
     fn the_guests_area_is_read_as_the_driver_writes_it() {
         let mut area = [0; AREA];
-        assert_eq!(Vf2Pf::decode(&area), None, "nobody has written");
+        assert_eq!(vf2pf(&area), None, "nobody has written");
         put(&mut area, 0, 1024);
         put(&mut area, 4, 3);
         area[20..27].copy_from_slice(b"6.1.192");
@@ -228,18 +209,18 @@ mod tests {
             fb_size_mib: 1024,
             valid: true,
         };
-        assert_eq!(Vf2Pf::decode(&area), Some(expected.clone()));
+        assert_eq!(vf2pf(&area), Some(expected.clone()));
         put(&mut area, 92, 41);
-        let torn = Vf2Pf::decode(&area);
+        let torn = vf2pf(&area);
         assert_eq!(torn.map(|area| area.valid), Some(false));
     }
 
     #[test]
     fn poison_is_no_area_of_a_guest() {
-        assert_eq!(Vf2Pf::decode(&[0xfb; AREA]), None);
+        assert_eq!(vf2pf(&[0xfb; AREA]), None);
         let mut unterminated = [b'x'; AREA];
         put(&mut unterminated, 0, 1024);
         put(&mut unterminated, 4, 3);
-        assert_eq!(Vf2Pf::decode(&unterminated).unwrap().driver_version.len(), 64);
+        assert_eq!(vf2pf(&unterminated).unwrap().driver_version.len(), 64);
     }
 }

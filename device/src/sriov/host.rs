@@ -10,42 +10,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use protocol::state::{Access, Flr};
+
 use super::exchange::{Features, Indirect};
 use super::message::{Message, Notice, Request};
 use crate::gpu::LossMode;
 use crate::limited::limited;
-
-/// What the guest may do with the function.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Access {
-    /// Nothing: no driver has asked for it.
-    #[default]
-    None,
-    /// Everything: it has the function for itself.
-    Full,
-    /// Work through rings. Registers are the host's, but for a few.
-    Runtime,
-}
-
-/// A reset of the function.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Flr {
-    /// What becomes of the function's part of VRAM.
-    pub vram: LossMode,
-    /// What the host says about it: HOST_FLR_VRAMLOST in its data.
-    pub claims_lost: bool,
-}
-
-impl Flr {
-    /// A reset of which the host says the truth.
-    pub const fn honest(vram: LossMode) -> Self {
-        Self {
-            vram,
-            claims_lost: !matches!(vram, LossMode::Keep),
-        }
-    }
-}
 
 /// What has become of a question of the guest's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,7 +16,9 @@ pub mod host;
 pub mod mailbox;
 pub mod message;
 
-pub use exchange::{Exchange, Features, Indirect, Vf2Pf};
-pub use host::{Access, Answer, Flr, Host, HostEffect, HostView};
+pub use exchange::{Exchange, Features, Indirect};
+pub use protocol::state::{Access, Flr, Vf2Pf};
+
+pub use host::{Answer, Host, HostEffect, HostView};
 pub use mailbox::{Mailbox, MailboxEffect, MailboxInterrupt};
 pub use message::{Message, Notice, Request};

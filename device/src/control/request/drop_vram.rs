@@ -1,6 +1,6 @@
 //! VRAM loses what it holds.
 
-use serde::{Deserialize, Serialize};
+pub use protocol::loss::When;
 use serde_json::Value;
 
 use super::{Fields, RequestError, value};
@@ -14,16 +14,6 @@ pub struct DropVram {
     pub loss: Loss,
     /// When.
     pub when: When,
-}
-
-/// When something happens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum When {
-    /// At once, whatever runs.
-    Now,
-    /// With the next reset of the whole part.
-    NextReset,
 }
 
 impl DropVram {

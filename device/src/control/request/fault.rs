@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gart::{Access, GpuVa, HubId, Vmid};
+use protocol::fault::FaultKind;
 use serde_json::{Value, json};
 
 use super::{Fields, RequestError, value};
@@ -14,40 +15,33 @@ use crate::sriov::Request;
 /// Reads the fields of one kind of fault.
 type Parse = fn(&mut Fields) -> Result<Fault, RequestError>;
 
-/// Every kind by its name.
-const KINDS: [(&str, Parse); 21] = [
-    ("slow", slow),
-    ("corrupt-pte", corrupt_pte),
-    ("drop-pte", |_| Ok(Fault::DropPte)),
-    ("drop-copy", |_| Ok(Fault::DropCopy)),
-    ("drop-fill", |_| Ok(Fault::DropFill)),
-    ("drop-interrupts", drop_interrupts),
-    ("delay-interrupts", delay_interrupts),
-    ("withhold-acknowledge", withhold_acknowledge),
-    ("psp-silent", |fields| {
-        psp_command(fields).map(|command| Fault::PspSilent { command })
-    }),
-    ("psp-fail", psp_fail),
-    ("smu-silent", |fields| {
-        dword(fields, "message").map(|message| Fault::SmuSilent { message })
-    }),
-    ("smu-fail", smu_fail),
-    ("reset-fail", reset_fail),
-    ("queue-reset-fail", queue_reset_fail),
-    ("host-silent", |fields| {
-        host_request(fields).map(|request| Fault::HostSilent { request })
-    }),
-    ("host-refuses", |fields| {
-        host_request(fields).map(|request| Fault::HostRefuses { request })
-    }),
-    ("host-gives-up", |fields| {
-        host_request(fields).map(|request| Fault::HostGivesUp { request })
-    }),
-    ("host-late", host_late),
-    ("corrupt-pf2vf", |_| Ok(Fault::CorruptPf2Vf)),
-    ("off-bus", |_| Ok(Fault::OffBus)),
-    ("vm-fault", vm_fault),
-];
+/// What reads the fields of a kind; none: it has a request of its own.
+fn parser(kind: FaultKind) -> Option<Parse> {
+    Some(match kind {
+        FaultKind::Hang => return None,
+        FaultKind::Slow => slow,
+        FaultKind::CorruptPte => corrupt_pte,
+        FaultKind::DropPte => |_| Ok(Fault::DropPte),
+        FaultKind::DropCopy => |_| Ok(Fault::DropCopy),
+        FaultKind::DropFill => |_| Ok(Fault::DropFill),
+        FaultKind::DropInterrupts => drop_interrupts,
+        FaultKind::DelayInterrupts => delay_interrupts,
+        FaultKind::WithholdAcknowledge => withhold_acknowledge,
+        FaultKind::PspSilent => |fields| psp_command(fields).map(|command| Fault::PspSilent { command }),
+        FaultKind::PspFail => psp_fail,
+        FaultKind::SmuSilent => |fields| dword(fields, "message").map(|message| Fault::SmuSilent { message }),
+        FaultKind::SmuFail => smu_fail,
+        FaultKind::ResetFail => reset_fail,
+        FaultKind::QueueResetFail => queue_reset_fail,
+        FaultKind::HostSilent => |fields| host_request(fields).map(|request| Fault::HostSilent { request }),
+        FaultKind::HostRefuses => |fields| host_request(fields).map(|request| Fault::HostRefuses { request }),
+        FaultKind::HostGivesUp => |fields| host_request(fields).map(|request| Fault::HostGivesUp { request }),
+        FaultKind::HostLate => host_late,
+        FaultKind::CorruptPf2Vf => |_| Ok(Fault::CorruptPf2Vf),
+        FaultKind::OffBus => |_| Ok(Fault::OffBus),
+        FaultKind::VmFault => vm_fault,
+    })
+}
 
 /// Something goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +62,7 @@ impl Inject {
                 ));
             }
         };
-        let Some((_, parse)) = KINDS.iter().find(|(known, _)| *known == kind) else {
+        let Some(parse) = FaultKind::from_name(&kind).and_then(parser) else {
             let message = format!("{kind:?} is not known, expected one of {}", names());
             return Err(RequestError::new("kind", message));
         };
@@ -136,7 +130,8 @@ pub(super) fn inject(function: &mut GpuFunction, order: Order) -> Result<u64, Re
 }
 
 fn names() -> String {
-    KINDS.map(|(name, _)| name).join(", ")
+    let kinds = FaultKind::ALL.into_iter().filter(|kind| parser(*kind).is_some());
+    kinds.map(FaultKind::name).collect::<Vec<_>>().join(", ")
 }
 
 /// The engine that a request names.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use protocol::request::{FlrVram, FlrWhen};
 use serde_json::Value;
 
 use super::fault::time;
@@ -22,43 +22,25 @@ pub struct HostFlr {
     pub patience: Option<Duration>,
 }
 
-/// What becomes of VRAM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Fate {
-    Lost,
-    Kept,
-}
-
-/// When it happens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum When {
-    /// The guest is told now, and says when.
-    Now,
-    /// When the guest asks for a reset.
-    Asked,
-}
-
 impl HostFlr {
     pub(super) fn parse(fields: &mut Fields) -> Result<Self, RequestError> {
-        let vram: Fate = fields.required_word("vram", "lost or kept")?;
+        let vram: FlrVram = fields.required_word("vram", "lost or kept")?;
         let claim = fields.word("claim", "lost or kept")?.unwrap_or(vram);
-        let when = fields.word("when", "now or asked")?.unwrap_or(When::Now);
+        let when = fields.word("when", "now or asked")?.unwrap_or(FlrWhen::Now);
         let patience = time(fields, "patience_ms", Duration::from_millis(1))?;
-        if patience.is_some() && when == When::Asked {
+        if patience.is_some() && when == FlrWhen::Asked {
             let message = "nothing is announced, so that there is nothing to wait for";
             return Err(RequestError::new("patience_ms", message));
         }
         Ok(Self {
             flr: Flr {
                 vram: match vram {
-                    Fate::Lost => LossMode::Poison,
-                    Fate::Kept => LossMode::Keep,
+                    FlrVram::Lost => LossMode::Poison,
+                    FlrVram::Kept => LossMode::Keep,
                 },
-                claims_lost: claim == Fate::Lost,
+                claims_lost: claim == FlrVram::Lost,
             },
-            announce: when == When::Now,
+            announce: when == FlrWhen::Now,
             patience,
         })
     }

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+pub use protocol::request::OracleAction;
 use serde_json::Value;
 
 use super::{Fields, RequestError, value};
@@ -19,16 +19,6 @@ const PAUSE: (Duration, Duration) = (Duration::from_micros(100), Duration::from_
 pub struct Oracle {
     /// What is done with it.
     pub action: OracleAction,
-}
-
-/// What is done with a look at page tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OracleAction {
-    /// It is kept, to be compared with later.
-    Snapshot,
-    /// It is compared with what was kept.
-    Compare,
 }
 
 impl Oracle {

@@ -1,6 +1,6 @@
 //! The faults that wait for their moment.
 
-use serde::Serialize;
+use protocol::state::ArmedView;
 use thiserror::Error;
 
 use super::fault::{EngineName, Fault};
@@ -41,26 +41,6 @@ pub enum InjectError {
     NoQueue(EngineName),
 }
 
-/// An armed fault, as it is listed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ArmedView {
-    /// Its number.
-    pub id: u64,
-    /// Its kind.
-    pub fault: &'static str,
-    /// Its engine, if it concerns only one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub engine: Option<String>,
-    /// The rest of it in words.
-    pub detail: String,
-    /// Opportunities that it still lets pass.
-    pub after: u64,
-    /// How often it will still happen; null until it is cleared.
-    pub left: Option<u64>,
-    /// How often it has happened.
-    pub fired: u64,
-}
-
 #[derive(Debug)]
 struct Armed {
     id: u64,
@@ -75,7 +55,7 @@ impl Armed {
         ArmedView {
             id: self.id,
             fault: self.fault.kind(),
-            engine: self.fault.engine().map(|engine| engine.to_string()),
+            engine: self.fault.engine(),
             detail: self.fault.to_string(),
             after: self.after,
             left: self.left,
@@ -128,7 +108,7 @@ impl Armory {
         self.tell(Event::FaultFired {
             id,
             fault: fault.kind(),
-            engine: fault.engine().map(|engine| engine.to_string()),
+            engine: fault.engine(),
             detail,
         });
         self.tell_cleared(id, fault);
@@ -141,7 +121,7 @@ impl Armory {
         self.tell(Event::FaultArmed {
             id,
             fault: fault.kind(),
-            engine: fault.engine().map(|engine| engine.to_string()),
+            engine: fault.engine(),
             detail: fault.to_string(),
         });
         id
@@ -218,7 +198,7 @@ impl Armory {
             self.tell(Event::FaultFired {
                 id,
                 fault: fault.kind(),
-                engine: fault.engine().map(|engine| engine.to_string()),
+                engine: fault.engine(),
                 detail: format!("time {fired}: {}", detail()),
             });
         }

@@ -4,24 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use gart::{Access, GpuVa, HubId, Vmid};
-use serde::{Deserialize, Serialize};
 
 pub use crate::event::EngineName;
 use crate::sriov::Request;
-
-/// When an engine hangs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum HangWhen {
-    /// At once.
-    Now,
-    /// In front of a packet.
-    Packet,
-    /// In front of a command buffer.
-    CommandBuffer,
-    /// In the middle of a page-table update: the first half of its entries is written.
-    PageTableUpdate,
-}
+pub use protocol::fault::{FaultKind, HangWhen, InterruptPart};
 
 /// A way to go wrong, with its parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,16 +136,6 @@ pub enum ResetFailure {
     Lies,
 }
 
-/// What of an interrupt is lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum InterruptPart {
-    /// Its entry: the ring never has it, and no message is sent for it.
-    Entry,
-    /// The message: the entry is in the ring, and nobody is told.
-    Message,
-}
-
 impl Fault {
     /// Whether it lasts from the moment it is armed until it is cleared, rather than to happen a number of times.
     pub const fn lasts(&self) -> bool {
@@ -190,30 +166,30 @@ impl Fault {
     }
 
     /// Its name in requests and events.
-    pub const fn kind(&self) -> &'static str {
+    pub const fn kind(&self) -> FaultKind {
         match self {
-            Self::Hang { .. } => "hang",
-            Self::Slow { .. } => "slow",
-            Self::CorruptPte { .. } => "corrupt-pte",
-            Self::DropPte => "drop-pte",
-            Self::DropCopy => "drop-copy",
-            Self::DropFill => "drop-fill",
-            Self::DropInterrupts { .. } => "drop-interrupts",
-            Self::DelayInterrupts { .. } => "delay-interrupts",
-            Self::WithholdAcknowledge { .. } => "withhold-acknowledge",
-            Self::PspSilent { .. } => "psp-silent",
-            Self::PspFail { .. } => "psp-fail",
-            Self::SmuSilent { .. } => "smu-silent",
-            Self::SmuFail { .. } => "smu-fail",
-            Self::ResetFail { .. } => "reset-fail",
-            Self::QueueResetFail { .. } => "queue-reset-fail",
-            Self::HostSilent { .. } => "host-silent",
-            Self::HostRefuses { .. } => "host-refuses",
-            Self::HostGivesUp { .. } => "host-gives-up",
-            Self::HostLate { .. } => "host-late",
-            Self::CorruptPf2Vf => "corrupt-pf2vf",
-            Self::OffBus => "off-bus",
-            Self::VmFault { .. } => "vm-fault",
+            Self::Hang { .. } => FaultKind::Hang,
+            Self::Slow { .. } => FaultKind::Slow,
+            Self::CorruptPte { .. } => FaultKind::CorruptPte,
+            Self::DropPte => FaultKind::DropPte,
+            Self::DropCopy => FaultKind::DropCopy,
+            Self::DropFill => FaultKind::DropFill,
+            Self::DropInterrupts { .. } => FaultKind::DropInterrupts,
+            Self::DelayInterrupts { .. } => FaultKind::DelayInterrupts,
+            Self::WithholdAcknowledge { .. } => FaultKind::WithholdAcknowledge,
+            Self::PspSilent { .. } => FaultKind::PspSilent,
+            Self::PspFail { .. } => FaultKind::PspFail,
+            Self::SmuSilent { .. } => FaultKind::SmuSilent,
+            Self::SmuFail { .. } => FaultKind::SmuFail,
+            Self::ResetFail { .. } => FaultKind::ResetFail,
+            Self::QueueResetFail { .. } => FaultKind::QueueResetFail,
+            Self::HostSilent { .. } => FaultKind::HostSilent,
+            Self::HostRefuses { .. } => FaultKind::HostRefuses,
+            Self::HostGivesUp { .. } => FaultKind::HostGivesUp,
+            Self::HostLate { .. } => FaultKind::HostLate,
+            Self::CorruptPf2Vf => FaultKind::CorruptPf2Vf,
+            Self::OffBus => FaultKind::OffBus,
+            Self::VmFault { .. } => FaultKind::VmFault,
         }
     }
 

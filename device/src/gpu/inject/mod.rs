@@ -24,7 +24,9 @@ mod processors;
 #[cfg(test)]
 mod tests;
 
-pub use armory::{ArmedView, Armory, InjectError, Order};
+pub use protocol::state::ArmedView;
+
+pub use armory::{Armory, InjectError, Order};
 pub use fault::{EngineName, Fault, HangWhen, InterruptPart, ResetFailure};
 pub(super) use host::HostVerdict;
 pub(super) use interrupts::{InterruptVerdict, Late};

@@ -177,7 +177,7 @@ impl Fabric {
 
     /// What a queue of the command processor is called.
     pub(in crate::gpu) fn engine_of(&self, queue: QueueId) -> EngineName {
-        EngineName::of_queue(queue, self.gfx.cp_config().kiq)
+        crate::event::engine_of_queue(queue, self.gfx.cp_config().kiq)
     }
 }
 

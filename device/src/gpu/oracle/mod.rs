@@ -29,10 +29,10 @@ use gart::{
 use super::Gpu;
 use super::fabric::Fabric;
 use super::loss::{Loss, LossMode, POISON};
+pub use protocol::oracle::{OracleReport, SnapshotReport};
 use ranges::Ranges;
 pub(super) use recovery::Hit;
 use recovery::Recovery;
-pub use report::{OracleReport, SnapshotReport};
 use restored::Restored;
 use spaces::{Reference, Space, SpaceId, Spaces};
 use survey::{Purpose, Survey};
@@ -346,13 +346,13 @@ impl Gpu {
     fn surveyed(&mut self, mut survey: Survey) {
         let answer = match survey.purpose {
             Purpose::Comparison => {
-                let report = OracleReport::new(self, std::mem::take(&mut survey.reports));
-                self.journal.record(report.event());
+                let report = report::comparison(self, std::mem::take(&mut survey.reports));
+                self.journal.record(report::event(&report));
                 Some(Answer::Comparison(Box::new(report)))
             }
             Purpose::Snapshot => {
                 self.oracle.start_over(&survey);
-                let report = SnapshotReport::new(&self.oracle, survey.moment);
+                let report = report::snapshot(&self.oracle, survey.moment);
                 Some(Answer::Snapshot(report))
             }
             Purpose::Generation => {
@@ -449,7 +449,7 @@ impl Gpu {
     pub fn take_snapshot(&mut self) -> SnapshotReport {
         match self.ask_at_once(Question::Snapshot) {
             Some(Answer::Snapshot(report)) => report,
-            _ => SnapshotReport::new(&self.oracle, self.moment()),
+            _ => report::snapshot(&self.oracle, self.moment()),
         }
     }
 
@@ -457,7 +457,7 @@ impl Gpu {
     pub fn compare_tables(&mut self) -> OracleReport {
         match self.ask_at_once(Question::Comparison) {
             Some(Answer::Comparison(report)) => *report,
-            _ => OracleReport::new(self, Vec::new()),
+            _ => report::comparison(self, Vec::new()),
         }
     }
 

@@ -11,7 +11,9 @@ use gart::{
     WalkBudget,
 };
 
-use super::report::SpaceReport;
+use protocol::oracle::SpaceReport;
+
+use super::report;
 use super::restored::WholeWalk;
 use super::spaces::{Space, SpaceId};
 use super::{Moment, Oracle};
@@ -228,8 +230,8 @@ impl Survey {
         }
         // The report counts the space's tables among all that are known.
         *left = left.saturating_sub(oracle.tables.all().len() as u64);
-        let report = SpaceReport::new(oracle, space, comparison, windows, self.moment.generation);
-        match WholeWalk::new(oracle, space, self.budget.walk).filter(|_| report.may_be_whole()) {
+        let report = report::space(oracle, space, comparison, windows, self.moment.generation);
+        match WholeWalk::new(oracle, space, self.budget.walk).filter(|_| report::may_be_whole(&report)) {
             Some(walk) => Stage::Whole(id, Box::new((report, walk, now))),
             None => {
                 self.reports.push(report);

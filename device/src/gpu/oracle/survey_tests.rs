@@ -60,7 +60,7 @@ fn settle(gpu: &mut Gpu) -> u32 {
     (0..10_000).find(|_| gpu.run() != Work::Busy).unwrap()
 }
 
-fn user(report: &OracleReport) -> &report::SpaceReport {
+fn user(report: &OracleReport) -> &protocol::oracle::SpaceReport {
     report.spaces.iter().find(|space| space.kind == "user").unwrap()
 }
 

@@ -1,0 +1,12 @@
+//! What the device's process says and is asked.
+
+pub mod engine;
+pub mod event;
+pub mod fault;
+pub mod loss;
+pub mod oracle;
+pub mod request;
+pub mod state;
+pub mod stats;
+pub mod tables;
+pub mod words;
