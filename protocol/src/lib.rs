@@ -3,3 +3,4 @@
 mod device;
 
 pub use device::*;
+pub use schemars::JsonSchema;

@@ -147,6 +147,16 @@ pub enum Notice {
 }
 
 impl Notice {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Ready,
+        Self::FlrComing,
+        Self::FlrDone,
+        Self::Fail,
+        Self::Unrecoverable,
+        Self::InitDataReady,
+    ];
+
     /// Its name.
     pub const fn name(self) -> &'static str {
         match self {

@@ -6,6 +6,7 @@ pub mod fault;
 pub mod loss;
 pub mod oracle;
 pub mod request;
+pub mod shape;
 pub mod state;
 pub mod stats;
 pub mod tables;

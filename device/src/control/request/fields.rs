@@ -43,7 +43,9 @@ impl Fields {
     }
 
     /// Takes a field out.
-    pub fn take(&mut self, name: &str) -> Option<Value> {
+    pub fn take(&mut self, name: &'static str) -> Option<Value> {
+        #[cfg(test)]
+        asked::note(name);
         self.0.remove(name)
     }
 
@@ -103,5 +105,23 @@ impl Fields {
                 format!("field {extra:?} is not known for this request"),
             )),
         }
+    }
+}
+
+/// Which fields a thread has asked for.
+#[cfg(test)]
+pub(super) mod asked {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    thread_local!(static NAMES: RefCell<BTreeSet<&'static str>> = const { RefCell::new(BTreeSet::new()) });
+
+    pub(super) fn note(name: &'static str) {
+        NAMES.with_borrow_mut(|names| names.insert(name));
+    }
+
+    /// Those since the last call.
+    pub fn take() -> BTreeSet<&'static str> {
+        NAMES.take()
     }
 }

@@ -11,6 +11,8 @@ mod hang;
 mod look;
 mod oracle;
 mod stats;
+#[cfg(test)]
+mod vocabulary_tests;
 
 pub use drop_vram::{DropVram, When};
 pub use events::Events;
