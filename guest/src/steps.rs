@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use protocol::guest::order;
+
 use crate::drm::Device;
 use crate::flood::Flood;
 use crate::json::Object;
@@ -119,6 +121,11 @@ pub enum Step {
 impl Step {
     /// Reads a step's name and arguments.
     pub fn parse(name: &str, arguments: &[String]) -> Result<Self, String> {
+        // What no table has can be no order; moving the console is the lab's own, and no scenario's.
+        if name != "console" {
+            let words = std::iter::once(name).chain(arguments.iter().map(String::as_str));
+            order::check(words).map_err(|wrong| wrong.to_string())?;
+        }
         /// Steps that may be expected to fail. A client judges that itself.
         const MAY_FAIL: [&str; 10] = [
             "recover",
@@ -446,6 +453,8 @@ fn shell() -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use protocol::guest::order::{Value, Word};
+
     use super::*;
 
     fn parse(line: &str) -> Result<Step, String> {
@@ -493,6 +502,47 @@ mod tests {
                 .contains("19")
         );
         assert_eq!(judge(Ok(()), Some(0)), Ok(()));
+    }
+
+    /// The table of orders is what scenarios are held against.
+    #[test]
+    fn every_order_of_the_table_is_one_with_all_its_options() {
+        let needed = |word: &Word| match word {
+            Word::Verb(list) => list.last().map(|word| (*word).to_owned()),
+            Word::Needed("start, wait or a path") => Some("wait".to_owned()),
+            Word::Needed(_) => Some("x".to_owned()),
+            _ => None,
+        };
+        for order in order::ORDERS {
+            let mut words = vec![order.name.to_owned()];
+            words.extend(order.words.iter().filter_map(needed));
+            let least = words.join(" ");
+            let taken = parse(&least);
+            assert!(taken.is_ok(), "{least}: {taken:?}");
+            for word in order.words {
+                let values: Vec<String> = match word {
+                    Word::Option(name, Value::OneOf(list)) => {
+                        list.iter().map(|value| format!("{name}={value}")).collect()
+                    }
+                    Word::Option(name, Value::OneOfOr(list, start)) => {
+                        let other = format!("{start}SUCCESS");
+                        let values = list.iter().copied().chain([other.as_str()]);
+                        values.map(|value| format!("{name}={value}")).collect()
+                    }
+                    Word::Option(name, Value::Number) => vec![format!("{name}=4")],
+                    Word::Variable => vec!["X=1".to_owned()],
+                    Word::Either(list) => list.iter().map(|word| (*word).to_owned()).collect(),
+                    Word::Number => vec!["4".to_owned()],
+                    Word::Any(_) | Word::Client => vec!["x".to_owned()],
+                    Word::Verb(_) | Word::Needed(_) | Word::Rest => Vec::new(),
+                };
+                for value in values {
+                    let line = format!("{least} {value}");
+                    let taken = parse(&line);
+                    assert!(taken.is_ok(), "{line}: {taken:?}");
+                }
+            }
+        }
     }
 
     #[test]

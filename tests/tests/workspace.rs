@@ -18,7 +18,7 @@ const MAY_KNOW: [(&str, &[&str]); 11] = [
         "device",
         &["gart", "guest_port", "mmio", "protocol", "sdma_engine"],
     ),
-    ("guest", &[]),
+    ("guest", &["protocol"]),
     ("guest_vulkan", &[]),
     ("lab", &[]),
     (
