@@ -1,73 +1,8 @@
 //! The steps of a run, as they are written on the command line: `modprobe,client,reboot`.
 
-/// Steps that the guest does, with whether they bring the driver up once more.
-const GUEST_STEPS: &[(&str, Probes)] = &[
-    ("bind", Probes::Once),
-    ("client", Probes::None),
-    ("client-border", Probes::None),
-    ("client-close", Probes::None),
-    ("client-compute", Probes::None),
-    ("client-ended", Probes::None),
-    ("client-evict", Probes::None),
-    ("client-fault", Probes::None),
-    ("client-hang", Probes::None),
-    ("client-kfd", Probes::None),
-    ("client-open", Probes::None),
-    ("client-prefetch", Probes::None),
-    ("client-release", Probes::None),
-    ("client-remap", Probes::None),
-    ("client-reset-event", Probes::None),
-    ("client-resume", Probes::None),
-    ("client-shared", Probes::None),
-    ("client-smi", Probes::None),
-    ("client-smi-open", Probes::None),
-    ("client-state", Probes::None),
-    ("client-submit", Probes::None),
-    ("client-use", Probes::None),
-    ("client-verify", Probes::None),
-    ("client-wait", Probes::None),
-    ("coredump", Probes::None),
-    ("evict", Probes::None),
-    ("evict-loop", Probes::None),
-    ("flood", Probes::None),
-    ("fresh-vram", Probes::None),
-    ("hold", Probes::None),
-    ("info", Probes::None),
-    ("load", Probes::None),
-    ("memory-speed", Probes::None),
-    ("modprobe", Probes::Once),
-    ("pci-remove", Probes::None),
-    ("pci-rescan", Probes::Once),
-    ("pci-reset", Probes::None),
-    ("pci-wait", Probes::None),
-    ("port-request", Probes::None),
-    ("port-up", Probes::None),
-    ("read", Probes::None),
-    ("rebind", Probes::PerRound),
-    ("recover", Probes::None),
-    ("recover-start", Probes::None),
-    ("recover-wait", Probes::None),
-    ("register-latency", Probes::None),
-    ("reload", Probes::PerRound),
-    ("reset-method", Probes::None),
-    ("rmmod", Probes::None),
-    ("root-run", Probes::None),
-    ("sh", Probes::None),
-    ("shell", Probes::None),
-    ("sleep", Probes::None),
-    ("suspend", Probes::None),
-    ("trace", Probes::None),
-    ("unbind", Probes::None),
-    ("unbind-start", Probes::None),
-    ("unbind-wait", Probes::None),
-    ("vulkan-close", Probes::None),
-    ("vulkan-look", Probes::None),
-    ("vulkan-open", Probes::None),
-    ("vulkan-spoil", Probes::None),
-    ("vulkan-use", Probes::None),
-    ("write", Probes::None),
-];
+use protocol::guest::order;
 
+/// How often a step brings the driver up once more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Probes {
     None,
@@ -114,26 +49,25 @@ impl UnknownStep {
 pub fn guest_order(words: &str) -> Result<usize, UnknownStep> {
     let mut words = words.split_whitespace();
     let name = words.next().unwrap_or_default();
-    if matches!(name, "reboot" | "poweroff") {
-        return Ok(0);
-    }
     probes(name, words.next())
 }
 
 /// The names of all orders for the guest that a scenario can give.
 pub fn guest_orders() -> Vec<&'static str> {
-    let mut names: Vec<_> = GUEST_STEPS.iter().map(|(name, _)| *name).collect();
-    names.extend(["poweroff", "reboot"]);
-    names.sort_unstable();
-    names
+    order::ORDERS.iter().map(|order| order.name).collect()
 }
 
 /// How often the driver comes up in a step, given its first argument.
 fn probes(name: &str, argument: Option<&str>) -> Result<usize, UnknownStep> {
-    let Some((_, probes)) = GUEST_STEPS.iter().find(|(known, _)| *known == name) else {
+    if order::named(name).is_none() {
         return Err(UnknownStep {
             name: name.to_owned(),
         });
+    }
+    let probes = match name {
+        "bind" | "modprobe" | "pci-rescan" => Probes::Once,
+        "rebind" | "reload" => Probes::PerRound,
+        _ => Probes::None,
     };
     let other_module = name == "modprobe" && argument.is_some_and(|module| module != "amdgpu");
     Ok(match probes {
@@ -146,8 +80,8 @@ fn probes(name: &str, argument: Option<&str>) -> Result<usize, UnknownStep> {
 
 /// The names of all steps.
 pub fn names() -> Vec<&'static str> {
-    let mut names: Vec<_> = GUEST_STEPS.iter().map(|(name, _)| *name).collect();
-    names.extend(["control", "poweroff", "reboot"]);
+    let mut names = guest_orders();
+    names.push("control");
     names.sort_unstable();
     names
 }

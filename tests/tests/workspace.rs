@@ -20,7 +20,7 @@ const MAY_KNOW: [(&str, &[&str]); 11] = [
     ),
     ("guest", &["protocol"]),
     ("guest_vulkan", &[]),
-    ("lab", &[]),
+    ("lab", &["protocol"]),
     (
         "tests",
         &[

@@ -8,6 +8,7 @@ use super::diagnostic::{Diagnostic, did_you_mean};
 use super::model::{Action, Driver, Scenario, Step};
 use super::parse_expect::KINDS;
 use super::reader::{At, Reader};
+use super::vocabulary::{self, AnswerPlace};
 
 /// Where things stand in the file.
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub(super) struct Places {
     pub steps: Vec<Range<usize>>,
     /// Labels of steps, where something refers to one.
     pub references: Vec<At<String>>,
+    /// What is expected of answers.
+    pub answers: Vec<AnswerPlace>,
     /// The controls.
     pub controls: Vec<ControlPlace>,
     labels: BTreeSet<String>,
@@ -68,6 +71,23 @@ pub(super) fn check(scenario: &Scenario, places: &Places, root: &Reader<'_>) {
                 },
                 help: did_you_mean(name, step_labels.iter().copied()),
             });
+        }
+    }
+    for place in &places.answers {
+        let label = Some(place.step.as_str());
+        let step = scenario.steps.iter().find(|step| step.label.as_deref() == label);
+        match step.map(|step| &step.action) {
+            Some(Action::Device { request, .. }) => vocabulary::answer(root, request, place),
+            // A step that is not there is told above.
+            None => {}
+            Some(_) => root.error(
+                place.span.clone(),
+                format!(
+                    "the step {:?} asks the device for nothing, so that it gets no answer",
+                    place.step
+                ),
+                "expected the label of a step with `device`",
+            ),
         }
     }
     for (control, place) in scenario.controls.iter().zip(&places.controls) {

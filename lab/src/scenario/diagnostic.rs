@@ -117,18 +117,27 @@ pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) ->
     (nearest.0 <= word.chars().count().div_ceil(3)).then(|| format!("did you mean `{}`?", nearest.1))
 }
 
-/// How many letters must be put in, taken out or replaced.
+/// How many letters must be put in, taken out, replaced, or swapped with the next.
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let at = |row: &[usize], index: usize| row.get(index).copied().unwrap_or(usize::MAX / 2);
+    let mut before: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
+    for (i, from) in a.iter().enumerate() {
         let mut next = vec![i + 1];
         for (j, to) in b.iter().enumerate() {
-            let at = |row: &[usize], index: usize| row.get(index).copied().unwrap_or(usize::MAX / 2);
-            let replaced = at(&row, j) + usize::from(from != *to);
-            next.push(replaced.min(at(&row, j + 1) + 1).min(at(&next, j) + 1));
+            let replaced = at(&row, j) + usize::from(from != to);
+            let mut least = replaced.min(at(&row, j + 1) + 1).min(at(&next, j) + 1);
+            let (Some(i), Some(j)) = (i.checked_sub(1), j.checked_sub(1)) else {
+                next.push(least);
+                continue;
+            };
+            if a.get(i) == Some(to) && b.get(j) == Some(from) {
+                least = least.min(at(&before, j) + 1);
+            }
+            next.push(least);
         }
-        row = next;
+        before = std::mem::replace(&mut row, next);
     }
     row.last().copied().unwrap_or(0)
 }
@@ -188,5 +197,18 @@ mod tests {
         let known = ["title", "about", "tags"];
         assert_eq!(did_you_mean("tilte", known), Some("did you mean `title`?".into()));
         assert_eq!(did_you_mean("machine", known), None);
+        // Swapped letters are one mistake, also in a short word.
+        assert_eq!(
+            did_you_mean("gxf", ["sdma", "gfx"]),
+            Some("did you mean `gfx`?".into())
+        );
+        for (a, b, far) in [
+            ("", "abc", 3),
+            ("abc", "acb", 1),
+            ("abcd", "badc", 2),
+            ("ca", "abc", 3),
+        ] {
+            assert_eq!(distance(a, b), far, "{a} {b}");
+        }
     }
 }

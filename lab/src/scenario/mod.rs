@@ -1,5 +1,6 @@
 //! Scenarios: what is done to a guest and its GPU, and what has to be seen.
 
+mod alternatives;
 pub mod boot;
 pub mod catalogue;
 mod check;
@@ -18,3 +19,4 @@ mod reader;
 pub mod runner;
 mod slots;
 pub mod timing;
+mod vocabulary;

@@ -9,10 +9,11 @@ use toml::de::{DeTable, DeValue};
 
 use super::check;
 use super::condition::{Matcher, Pattern, Wanted};
-use super::diagnostic::{Diagnostic, Diagnostics, Rejected, did_you_mean};
+use super::diagnostic::{Diagnostics, Rejected};
 use super::kernels::{Kernels, NoKernels};
 use super::model::{Action, Applies, Control, Driver, KnownBug, Machine, Repeat, Scenario, Step, Tolerated};
 use super::reader::{At, Reader, json};
+use super::vocabulary;
 use crate::asic::Asic;
 use crate::personality::Personality;
 use crate::root::GuestRoot;
@@ -342,6 +343,7 @@ fn step(table: &Reader<'_>, places: &mut check::Places) -> Step {
         actions.extend(pattern(table, &text).map(Action::WaitDmesg));
     }
     if let Some(event) = table.table("wait-event") {
+        vocabulary::event(&event);
         actions.push(Action::WaitEvent(matcher(&event)));
     }
     let timeout = table
@@ -380,21 +382,18 @@ fn actions(table: &Reader<'_>) -> Vec<Action> {
     let mut actions = Vec::new();
     let keep_connection = flag(table, "keep-connection");
     if let Some(words) = table.text("guest") {
-        match steps::guest_order(words.value) {
-            Ok(probes) => actions.push(Action::Guest {
+        vocabulary::order(table, &words);
+        // What is no order is told with all that is wrong with its words.
+        if let Ok(probes) = steps::guest_order(words.value) {
+            actions.push(Action::Guest {
                 words: words.value.split_whitespace().collect::<Vec<_>>().join(" "),
                 probes,
-            }),
-            Err(unknown) => table.push(Diagnostic {
-                span: words.span,
-                message: format!("the guest knows no order {:?}", unknown.name()),
-                expected: format!("expected one of: {}", steps::guest_orders().join(", ")),
-                help: did_you_mean(unknown.name(), steps::guest_orders()),
-            }),
+            });
         }
     }
     if let Some(request) = table.table("device") {
         request.required_text("request");
+        vocabulary::request(&request);
         let fields: Map<String, Value> = request
             .entries()
             .into_iter()

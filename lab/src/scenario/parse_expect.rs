@@ -4,9 +4,11 @@ use std::ops::Range;
 
 use super::check::Places;
 use super::condition::{Amount, Matcher};
+use super::diagnostic::{Diagnostic, did_you_mean};
 use super::model::{Change, Expectation, Expected};
 use super::parse::{kernels, matcher, pattern};
 use super::reader::{At, Reader, json};
+use super::vocabulary::{self, AnswerPlace};
 
 /// The kinds; each is the key that makes an expectation one.
 pub(super) const KINDS: [&str; 7] = ["dmesg", "event", "oracle", "recovery", "stats", "note", "answer"];
@@ -35,9 +37,12 @@ pub(super) fn expectation(table: &Reader<'_>, places: &mut Places) -> Expectatio
         ["oracle"] => oracle(table),
         ["recovery"] => recovery(table),
         ["stats"] => stats(table),
-        ["note"] => table.table("note").map(|note| Expected::Note {
-            matcher: matcher(&note),
-            count: count(table),
+        ["note"] => table.table("note").map(|note| {
+            vocabulary::note(&note);
+            Expected::Note {
+                matcher: matcher(&note),
+                count: count(table),
+            }
         }),
         ["answer"] => answer(table, places),
         _ => {
@@ -163,6 +168,7 @@ fn event_matcher(event: &Reader<'_>) -> Matcher {
     if event.required_text("event").is_none() {
         return Matcher::default();
     }
+    vocabulary::event(event);
     matcher(event)
 }
 
@@ -207,11 +213,12 @@ fn recovery(table: &Reader<'_>) -> Option<Expected> {
     let words = table.texts("recovery")?;
     for word in &words.value {
         if !RECOVERIES.contains(&word.value) {
-            table.error(
-                word.span.clone(),
-                format!("{:?} is no way to recover page tables", word.value),
-                format!("expected one of: {}", RECOVERIES.join(", ")),
-            );
+            table.push(Diagnostic {
+                span: word.span.clone(),
+                message: format!("{:?} is no way to recover page tables", word.value),
+                expected: format!("expected one of: {}", RECOVERIES.join(", ")),
+                help: did_you_mean(word.value, RECOVERIES),
+            });
         }
     }
     some(table, words.span, words.value.len(), words.value.len());
@@ -226,6 +233,7 @@ fn recovery(table: &Reader<'_>) -> Option<Expected> {
 
 fn stats(table: &Reader<'_>) -> Option<Expected> {
     let path = table.text("stats")?;
+    vocabulary::counter(table, &path);
     let given: Vec<_> = ["equals", "at-least"]
         .into_iter()
         .filter_map(|key| amount(table, key).map(|amount| (key, amount)))
@@ -255,7 +263,22 @@ fn answer(table: &Reader<'_>, places: &mut Places) -> Option<Expected> {
     let step = table.text("answer")?;
     places.references.push(step.clone().map(str::to_owned));
     let fields = table.table("fields");
-    let change = change(table);
+    let mut place = AnswerPlace {
+        step: step.value.to_owned(),
+        span: step.span.clone(),
+        ..AnswerPlace::default()
+    };
+    for (path, value) in fields.as_ref().map(Reader::entries).unwrap_or_default() {
+        if let Some(found) = json(value.get_ref()) {
+            let value = At {
+                value: found,
+                span: value.span(),
+            };
+            place.fields.push((path.map(str::to_owned), value));
+        }
+    }
+    let change = change(table, &mut place);
+    places.answers.push(place);
     if fields.is_none() && change.is_none() {
         table.missing(
             "fields or change",
@@ -270,7 +293,7 @@ fn answer(table: &Reader<'_>, places: &mut Places) -> Option<Expected> {
     })
 }
 
-fn change(table: &Reader<'_>) -> Option<Change> {
+fn change(table: &Reader<'_>, place: &mut AnswerPlace) -> Option<Change> {
     let numbers = table.table("change");
     let since = table.number("since");
     if let (Some(since), None) = (&since, &numbers) {
@@ -283,6 +306,7 @@ fn change(table: &Reader<'_>) -> Option<Change> {
     let numbers = numbers?;
     let mut amounts = Vec::new();
     for (path, value) in numbers.entries() {
+        place.changes.push(path.clone().map(str::to_owned));
         match json(value.get_ref()).as_ref().and_then(Amount::from_value) {
             Some(amount) => amounts.push((path.value.to_owned(), amount)),
             None => table.error(
@@ -314,4 +338,30 @@ fn change(table: &Reader<'_>) -> Option<Change> {
         amounts,
         since: first.unwrap_or(1),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::oracle::{OracleReport, SpaceReport};
+    use protocol::shape::Shape;
+
+    use super::*;
+
+    #[test]
+    fn counts_and_ways_of_recovery_are_those_of_the_device() {
+        let space = Shape::of::<SpaceReport>();
+        for name in ORACLE.into_iter().filter(|name| *name != "spaces") {
+            assert!(
+                space
+                    .at(name)
+                    .is_ok_and(|found| found.iter().all(|shape| shape.number)),
+                "{name}"
+            );
+        }
+        let report = Shape::of::<OracleReport>();
+        let by = report.at("recovery.by").unwrap()[0].words.iter();
+        let mut known = RECOVERIES;
+        known.sort_unstable();
+        assert!(by.eq(known), "{known:?}");
+    }
 }

@@ -33,10 +33,10 @@ fn a_whole_message() {
         refused("title = 't'\n\n[[step]]\nguest = 'client-opne a'\ntimeout = 'long'\n"),
         format!(
             "error: the guest knows no order \"client-opne\"\n \
-             --> my.toml:4:9\n  \
+             --> my.toml:4:10\n  \
              |\n\
              4 | guest = 'client-opne a'\n  \
-             |         ^^^^^^^^^^^^^^^ expected one of: {}\n  \
+             |          ^^^^^^^^^^^ expected one of: {}\n  \
              |\n  \
              = help: did you mean `client-open`?\n\
              \n\
@@ -48,6 +48,250 @@ fn a_whole_message() {
             steps::guest_orders().join(", ")
         )
     );
+}
+
+/// A word that does not exist is matched by nothing, so that something with it is always absent: it is refused before anything
+/// is booted, at its place and with the nearest right word.
+#[test]
+fn every_misspelt_word_is_refused_with_the_right_one() {
+    let text = MISSPELT
+        .iter()
+        .map(|(lines, ..)| *lines)
+        .collect::<Vec<_>>()
+        .join("\n");
+    let shown = refused(&text);
+    let told: Vec<&str> = shown.split("\n\n").collect();
+    let mut line = 0;
+    let mut wanted = Vec::new();
+    for (lines, word, right) in MISSPELT {
+        let wrong = lines
+            .lines()
+            .position(|text| text.contains(word) && !word.is_empty());
+        if let Some(index) = wrong {
+            let text = lines.lines().nth(index).unwrap();
+            let place = format!("my.toml:{}:{}\n", line + index + 1, text.find(word).unwrap() + 1);
+            wanted.push((place, format!("did you mean `{right}`?")));
+        }
+        line += lines.lines().count();
+    }
+    assert_eq!(told.len(), wanted.len(), "{shown}");
+    for (told, (place, help)) in told.into_iter().zip(wanted) {
+        assert!(
+            told.contains(&place) && told.ends_with(&help),
+            "{place} {help}\n{told}"
+        );
+    }
+}
+
+/// Lines of a file, the word in them that is wrong with what is before it on its line, and the right one.
+const MISSPELT: &[(&str, &str, &str)] = &[
+    ("title = 't'", "", ""),
+    ("[[step]]\nguest = 'client-opne a'", "client-opne", "client-open"),
+    ("[[step]]\nguest = 'client-use a new expct=5'", "expct", "expect"),
+    ("[[step]]\nguest = 'client-hang a engine=gxf'", "gxf", "gfx"),
+    (
+        "[[step]]\ndevice = { request = 'drop-varm', mode = 'poison' }",
+        "'drop-varm'",
+        "drop-vram",
+    ),
+    (
+        "[[step]]\ndevice = { request = 'drop-vram', mode = 'poisn' }",
+        "'poisn'",
+        "poison",
+    ),
+    (
+        "[[step]]\ndevice = { request = 'hang', engine = 'smda0' }",
+        "'smda0'",
+        "sdma0",
+    ),
+    (
+        "[[step]]\ndevice = { request = 'fault', kind = 'drop-copi' }",
+        "'drop-copi'",
+        "drop-copy",
+    ),
+    (
+        "[[step]]\ndevice = { request = 'fault', kind = 'drop-pte', cuont = 1 }",
+        "cuont",
+        "count",
+    ),
+    (
+        "[[step]]\ndevice = { request = 'fault', kind = 'psp-fail', command = 'SETUP_TRM' }",
+        "'SETUP_TRM'",
+        "SETUP_TMR",
+    ),
+    (
+        "[[step]]\nlabel = 'compare'\ndevice = { request = 'oracle', action = 'compare' }",
+        "",
+        "",
+    ),
+    (
+        "[[step]]\nwait-event = { event = 'reset-edn' }",
+        "'reset-edn'",
+        "reset-end",
+    ),
+    (
+        "[[expect]]\nevent = { event = 'vm-fualt' }\nabsent = true",
+        "'vm-fualt'",
+        "vm-fault",
+    ),
+    (
+        "[[expect]]\nevent = { event = 'reset-begin', knid = 'mode2' }\nabsent = true",
+        "knid",
+        "kind",
+    ),
+    (
+        "[[expect]]\nevent = { event = 'reset-begin', kind = 'moed2' }\nabsent = true",
+        "'moed2'",
+        "mode2",
+    ),
+    (
+        "[[expect]]\nevent = { event = '~^(vm-fault|reset-begn)$' }\nabsent = true",
+        "'~^(vm-fault|reset-begn)$'",
+        "reset-begin",
+    ),
+    (
+        "[[expect]]\nevent = [{ event = 'loss-begin' }, { event = 'loss-end', cuase = 'reset' }]",
+        "cuase",
+        "cause",
+    ),
+    (
+        "[[expect]]\nnote = { about = 'stat' }\nabsent = true",
+        "'stat'",
+        "state",
+    ),
+    (
+        "[[expect]]\nnote = { about = 'wait', ende = 'error' }\nabsent = true",
+        "ende",
+        "ended",
+    ),
+    (
+        "[[expect]]\nnote = { about = 'wait', ended = 'eror' }\nabsent = true",
+        "'eror'",
+        "error",
+    ),
+    (
+        "[[expect]]\nstats = 'restes.mode1'\nequals = 0",
+        "restes",
+        "resets",
+    ),
+    (
+        "[[expect]]\nstats = 'sdma.*.fautls'\nequals = 0",
+        "fautls",
+        "faults",
+    ),
+    (
+        "[[expect]]\nstats = 'psp_commands.PROG_RGE'\nequals = 0",
+        "PROG_RGE",
+        "PROG_REG",
+    ),
+    ("[[expect]]\noracle = { mising = 0 }", "mising", "missing"),
+    ("[[expect]]\nrecovery = 'rewriten'", "'rewriten'", "rewritten"),
+    (
+        "[[expect]]\nanswer = 'compare'\nfields = { 'in_use.mising' = 0 }",
+        "mising",
+        "missing",
+    ),
+    (
+        "[[expect]]\nanswer = 'compare'\nfields = { 'recovery.by' = 'rewriten' }",
+        "'rewriten'",
+        "rewritten",
+    ),
+    (
+        "[[expect]]\nanswer = 'compare'\nchange = { 'in_use.sam' = 0 }",
+        "sam",
+        "same",
+    ),
+];
+
+/// Files for measurements, which no other test reads.
+#[test]
+fn the_examples_beside_the_scenarios_are_right() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let files = std::fs::read_dir(folder)
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path());
+    let files: Vec<_> = files
+        .filter(|path| path.extension().is_some_and(|end| end == "toml"))
+        .collect();
+    assert!(!files.is_empty());
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let read = parse(&file, &text);
+        assert!(read.is_ok(), "{}", read.unwrap_err());
+    }
+}
+
+#[test]
+fn values_have_to_be_such_as_the_field_can_be() {
+    for (rest, words) in [
+        (
+            "[[expect]]\nevent = { event = 'loss-end', bytes = 'many' }",
+            "`bytes` cannot be \"many\"",
+        ),
+        (
+            "[[expect]]\nevent = { event = 'loss-end', mode = 3 }",
+            "`mode` cannot be 3",
+        ),
+        (
+            "[[expect]]\nevent = { event = 'loss-end', mode = '>3' }",
+            "`mode` is no number, so that no comparison holds",
+        ),
+        (
+            "[[expect]]\nevent = { event = 'loss-end', bytes = '-' }",
+            "`bytes` is always there",
+        ),
+        (
+            "[[expect]]\nevent = { event = 'vm-fault', va = 4096 }",
+            "`va` cannot be 4096",
+        ),
+        (
+            "[[expect]]\nevent = { event = 'vm-fault', poisoned = 'true' }",
+            "`poisoned` cannot be \"true\"",
+        ),
+        (
+            "[[expect]]\nstats = 'sdma.faults'\nequals = 0",
+            "expected the number of a member, or `*` for all",
+        ),
+        (
+            "[[expect]]\nstats = 'resets'\nequals = 0",
+            "`resets` is no number",
+        ),
+        ("[[expect]]\nstats = 'asic'\nequals = 0", "`asic` is no number"),
+        (
+            "[[expect]]\nanswer = 'look'\nfields = { us = 0 }",
+            "the step \"look\" asks the device for nothing",
+        ),
+        (
+            "[[step]]\ndevice = { request = 'hang' }",
+            "`engine` is missing in device",
+        ),
+        (
+            "[[step]]\ndevice = { request = 'clear', id = 'all' }",
+            "`id` cannot be \"all\"",
+        ),
+        (
+            "[[step]]\ndevice = { request = 'fault', kind = 'off-bus', count = 1 }",
+            "a fault `off-bus` has no `count`",
+        ),
+        (
+            "[[step]]\nguest = 'rebind thrice'",
+            "rebind: \"thrice\" is no number",
+        ),
+        ("[[step]]\nguest = 'write /proc/x'", "write: no value given"),
+    ] {
+        refused_with(rest, words);
+    }
+    for right in [
+        "[[expect]]\nevent = { event = 'page-table-update', vmid = '-' }",
+        "[[expect]]\nevent = { event = '~^(reset|loss)-', kind = 'mode2' }",
+        "[[expect]]\nevent = { event = 'mailbox', fate = '-' }",
+        "[[expect]]\nnote = { name = 'a' }",
+        "[[expect]]\nstats = 'sriov.messages.*'\nequals = 0",
+        "[[step]]\ndevice = { request = 'fault', kind = 'corrupt-pte', xor = '0x1000', id = 7 }",
+    ] {
+        taken(&format!("{START}{right}"));
+    }
 }
 
 #[test]
