@@ -248,6 +248,7 @@ pub fn details(scenario: &Scenario) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::model::{CanFail, Expectation};
     use super::*;
 
     const NAVI21: Asic = Asic::Navi21;
@@ -274,6 +275,45 @@ mod tests {
             assert!(!scenario.tags.is_empty(), "{}", scenario.name);
             assert!(!scenario.expectations.is_empty(), "{}", scenario.name);
         }
+    }
+
+    /// That something is absent holds also where it could not be seen. That it can be seen is shown by a control, here or in another
+    /// scenario, or said.
+    #[test]
+    fn every_negative_expectation_is_known_to_be_able_to_fail() {
+        let scenarios = shipped(NAVI21).unwrap();
+        let controlled = |scenario: &Scenario, expectation: &Expectation| {
+            let words = [expectation.label.as_deref(), Some(expectation.what.kind())];
+            let mut fails = scenario.controls.iter().flat_map(|control| &control.fails);
+            fails.any(|word| words.contains(&Some(word)))
+        };
+        let negative = |scenario: &'_ Scenario| {
+            let all = scenario.expectations.iter();
+            all.filter(|expectation| expectation.what.is_negative())
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        let mut count = 0;
+        for scenario in &scenarios {
+            for expectation in negative(scenario) {
+                count += 1;
+                let name = format!("{}: {}", scenario.name, expectation.title());
+                let shown = match &expectation.can_fail {
+                    None => controlled(scenario, &expectation),
+                    Some(CanFail::Because(_)) => true,
+                    Some(CanFail::In(other)) => scenarios
+                        .iter()
+                        .filter(|scenario| scenario.name == *other)
+                        .any(|other| {
+                            let same = negative(other).into_iter();
+                            let mut same = same.filter(|same| same.what == expectation.what);
+                            same.any(|same| controlled(other, &same))
+                        }),
+                };
+                assert!(shown, "{name}: no control makes it fail, and nothing says why");
+            }
+        }
+        assert!(count > 100, "{count}");
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub(super) struct Places {
     pub references: Vec<At<String>>,
     /// What is expected of answers.
     pub answers: Vec<AnswerPlace>,
+    /// Of each expectation, the words that say why no control makes it fail.
+    pub uncontrolled: Vec<Option<Range<usize>>>,
     /// The controls.
     pub controls: Vec<ControlPlace>,
     labels: BTreeSet<String>,
@@ -101,6 +103,18 @@ pub(super) fn check(scenario: &Scenario, places: &Places, root: &Reader<'_>) {
                     help: did_you_mean(word, known.iter().copied()),
                 });
             }
+        }
+    }
+    for (expectation, place) in scenario.expectations.iter().zip(&places.uncontrolled) {
+        let controls = || scenario.controls.iter().flat_map(|control| &control.fails);
+        if let (Some(span), Some(label)) = (place, &expectation.label)
+            && controls().any(|word| word == label)
+        {
+            root.error(
+                span.clone(),
+                format!("a control makes {label:?} fail"),
+                "expected no such words: they are for what no control of this file makes fail",
+            );
         }
     }
     if scenario.share_boot {

@@ -273,6 +273,17 @@ pub struct Expectation {
     pub until: Option<String>,
     /// What.
     pub what: Expected,
+    /// How it is known that it can fail, if it is negative and no control of its scenario shows it.
+    pub can_fail: Option<CanFail>,
+}
+
+/// How it is known that a negative expectation can fail: one that nothing can make fail shows nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CanFail {
+    /// A control of the scenario with this name makes an equal one fail.
+    In(String),
+    /// No control shows it, for this reason.
+    Because(String),
 }
 
 impl Expectation {
@@ -358,6 +369,21 @@ impl std::fmt::Display for Change {
 }
 
 impl Expected {
+    /// Whether it is that something is absent: what is misspelt in such a one is never seen.
+    pub const fn is_negative(&self) -> bool {
+        match self {
+            Self::Dmesg { count: amount, .. }
+            | Self::Event { count: amount, .. }
+            | Self::Note { count: amount, .. }
+            | Self::Stats { amount, .. } => amount.holds(0) && !amount.holds(1) && !amount.holds(i64::MAX),
+            Self::DmesgOrder(_)
+            | Self::EventOrder(_)
+            | Self::Oracle { .. }
+            | Self::Recovery(_)
+            | Self::Answer { .. } => false,
+        }
+    }
+
     /// The kind, as files name it.
     pub const fn kind(&self) -> &'static str {
         match self {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::check::Places;
 use super::condition::{Amount, Matcher};
 use super::diagnostic::{Diagnostic, did_you_mean};
-use super::model::{Change, Expectation, Expected};
+use super::model::{CanFail, Change, Expectation, Expected};
 use super::parse::{kernels, matcher, pattern};
 use super::reader::{At, Reader, json};
 use super::vocabulary::{self, AnswerPlace};
@@ -57,6 +57,7 @@ pub(super) fn expectation(table: &Reader<'_>, places: &mut Places) -> Expectatio
             None
         }
     };
+    let can_fail = can_fail(table, what.as_ref(), places);
     let windows = [&from, &until].into_iter().flatten();
     places
         .references
@@ -85,7 +86,37 @@ pub(super) fn expectation(table: &Reader<'_>, places: &mut Places) -> Expectatio
         from: owned(from),
         until: owned(until),
         what: what.unwrap_or(Expected::Recovery(Vec::new())),
+        can_fail,
     }
+}
+
+/// `uncontrolled = "why"` or `controlled-in = "NAME"`.
+fn can_fail(table: &Reader<'_>, what: Option<&Expected>, places: &mut Places) -> Option<CanFail> {
+    let reason = table.text("uncontrolled");
+    let other = table.text("controlled-in");
+    let given = reason.as_ref().or(other.as_ref()).map(|text| text.span.clone());
+    places.uncontrolled.push(given);
+    for text in [&reason, &other].into_iter().flatten() {
+        if text.value.trim().is_empty() {
+            table.error(text.span.clone(), "that says nothing", "expected words");
+        } else if what.is_some_and(|what| !what.is_negative()) {
+            table.error(
+                text.span.clone(),
+                "only what has to be absent needs that",
+                "expected beside it `absent = true`, `count = 0` or `equals = 0`",
+            );
+        }
+    }
+    if let (Some(reason), Some(_)) = (&reason, &other) {
+        table.error(
+            reason.span.clone(),
+            "either a control elsewhere shows it, or none does",
+            "expected one of: uncontrolled, controlled-in",
+        );
+    }
+    reason
+        .map(|text| CanFail::Because(text.value.trim().to_owned()))
+        .or(other.map(|text| CanFail::In(text.value.to_owned())))
 }
 
 /// `count = 2`, `count = ">0"`, `at-least = 2` or `absent = true`; at least one if nothing is said.

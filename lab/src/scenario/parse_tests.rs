@@ -203,6 +203,39 @@ const MISSPELT: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// What says why no control makes an expectation fail stands beside one that needs it.
+#[test]
+fn reasons_for_no_control_stand_where_they_are_needed() {
+    for (rest, words) in [
+        (
+            "[[expect]]\ndmesg = 'x'\nuncontrolled = 'why'",
+            "only what has to be absent needs that",
+        ),
+        (
+            "[[expect]]\ndmesg = 'x'\nabsent = true\nuncontrolled = ' '",
+            "that says nothing",
+        ),
+        (
+            "[[expect]]\ndmesg = 'x'\nabsent = true\nuncontrolled = 'why'\ncontrolled-in = 'mode2'",
+            "expected one of: uncontrolled, controlled-in",
+        ),
+        (
+            "[[expect]]\nlabel = 'e'\ndmesg = 'x'\nabsent = true\nuncontrolled = 'why'\n\
+             [[control]]\nname = 'c'\nskip = 'look'\nfails = 'e'",
+            "a control makes \"e\" fail",
+        ),
+    ] {
+        refused_with(rest, words);
+    }
+    for right in [
+        "[[expect]]\ndmesg = 'x'\ncount = 0\nuncontrolled = 'why'",
+        "[[expect]]\nstats = 'faults'\nequals = 0\ncontrolled-in = 'mode2'",
+        "[[expect]]\nstats = 'faults'\nequals = 0",
+    ] {
+        taken(&format!("{START}{right}"));
+    }
+}
+
 /// Files for measurements, which no other test reads.
 #[test]
 fn the_examples_beside_the_scenarios_are_right() {
