@@ -17,6 +17,7 @@ mod parse_expect;
 pub mod plan;
 mod reader;
 pub mod runner;
+pub mod schema;
 mod slots;
 pub mod timing;
 mod vocabulary;

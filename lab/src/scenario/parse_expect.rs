@@ -13,7 +13,7 @@ use super::vocabulary::{self, AnswerPlace};
 /// The kinds; each is the key that makes an expectation one.
 pub(super) const KINDS: [&str; 7] = ["dmesg", "event", "oracle", "recovery", "stats", "note", "answer"];
 /// The counts of a comparison of page tables.
-const ORACLE: [&str; 7] = [
+pub(super) const ORACLE: [&str; 7] = [
     "same",
     "missing",
     "different",
@@ -23,7 +23,7 @@ const ORACLE: [&str; 7] = [
     "spaces",
 ];
 /// How page tables can have come back.
-const RECOVERIES: [&str; 4] = ["shadow-copies", "rewritten", "both", "none"];
+pub(super) const RECOVERIES: [&str; 4] = ["shadow-copies", "rewritten", "both", "none"];
 
 pub(super) fn expectation(table: &Reader<'_>, places: &mut Places) -> Expectation {
     let label = table.text("label");

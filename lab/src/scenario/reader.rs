@@ -191,6 +191,8 @@ impl<'a> Reader<'a> {
     /// Refuses the keys that nobody has asked for.
     pub fn finish(&self) {
         let asked = self.asked.borrow();
+        #[cfg(test)]
+        asked::note(self.what, &asked);
         for (key, _) in self.entries() {
             if asked.contains(key.value) {
                 continue;
@@ -254,4 +256,24 @@ pub fn json(value: &DeValue<'_>) -> Option<Value> {
                 .collect::<Option<_>>()?,
         ),
     })
+}
+
+/// Which keys a thread has asked for, by table.
+#[cfg(test)]
+pub(super) mod asked {
+    use std::cell::RefCell;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    type Keys = BTreeMap<&'static str, BTreeSet<&'static str>>;
+
+    thread_local!(static KEYS: RefCell<Keys> = const { RefCell::new(BTreeMap::new()) });
+
+    pub(super) fn note(table: &'static str, keys: &BTreeSet<&'static str>) {
+        KEYS.with_borrow_mut(|all| all.entry(table).or_default().extend(keys));
+    }
+
+    /// Those since the last call.
+    pub fn take() -> Keys {
+        KEYS.take()
+    }
 }

@@ -25,11 +25,14 @@ use super::condition::Wanted;
 use super::diagnostic::{Diagnostic, did_you_mean};
 use super::reader::{At, Reader, json};
 
-static EVENTS: LazyLock<BTreeMap<String, Fields>> = LazyLock::new(|| Shape::variants::<Record>("event"));
-static REQUESTS: LazyLock<BTreeMap<String, Fields>> = LazyLock::new(|| Shape::variants::<Request>("request"));
-static FAULTS: LazyLock<BTreeMap<String, Fields>> = LazyLock::new(|| Shape::variants::<FaultRequest>("kind"));
-static STATS: LazyLock<Shape> = LazyLock::new(Shape::of::<StatsAnswer>);
-static NOTED: LazyLock<BTreeMap<String, Fields>> = LazyLock::new(|| {
+pub(super) static EVENTS: LazyLock<BTreeMap<String, Fields>> =
+    LazyLock::new(|| Shape::variants::<Record>("event"));
+pub(super) static REQUESTS: LazyLock<BTreeMap<String, Fields>> =
+    LazyLock::new(|| Shape::variants::<Request>("request"));
+pub(super) static FAULTS: LazyLock<BTreeMap<String, Fields>> =
+    LazyLock::new(|| Shape::variants::<FaultRequest>("kind"));
+pub(super) static STATS: LazyLock<Shape> = LazyLock::new(Shape::of::<StatsAnswer>);
+pub(super) static NOTED: LazyLock<BTreeMap<String, Fields>> = LazyLock::new(|| {
     NOTES
         .iter()
         .map(|note| (note.about.to_owned(), facts(note)))
@@ -423,6 +426,7 @@ fn facts(note: &Note) -> Fields {
     let field = |kind| Field {
         shape: shape(kind),
         required: false,
+        about: String::new(),
     };
     let facts = note.facts.iter();
     facts

@@ -16,6 +16,8 @@ pub struct Field {
     pub shape: Shape,
     /// It is always there.
     pub required: bool,
+    /// What it is, for people; empty if that is not said.
+    pub about: String,
 }
 
 /// What a value may be: one or more of these.
@@ -104,6 +106,11 @@ impl Shape {
                 let field = Field {
                     shape: Self::read(value.as_object()?),
                     required: required.contains(name.as_str()),
+                    about: value
+                        .get("description")
+                        .and_then(Value::as_str)
+                        .unwrap_or_default()
+                        .to_owned(),
                 };
                 Some((name.clone(), field))
             })
