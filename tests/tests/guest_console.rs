@@ -188,6 +188,7 @@ impl Boot {
         let target = folder.path().join("initramfs.cpio");
         let contents = Contents {
             kernel: &kernel,
+            replaced: &[],
             modules: &[],
             optional_modules: &["virtio_pci", "virtio_console"],
             firmware: None,

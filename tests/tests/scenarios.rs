@@ -37,6 +37,7 @@ fn run(name: &str, arguments: &[&str]) -> Vec<Outcome> {
         kernels: arguments.kernels().unwrap(),
         controls: arguments.controls,
         jobs: arguments.jobs,
+        attempts: arguments.attempts,
         options,
     };
     let cache = Cache::open(None, Sources::default(), Progress::stderr()).unwrap();
