@@ -186,7 +186,13 @@ fn bisect(arguments: &BisectArgs, cache: &Cache) -> Result<Verdict> {
 /// Runs the scenarios of each finding that has a patch, without it and with it.
 fn show_findings(arguments: &FindingsArgs, cache: &Cache, progress: &Progress) -> Result<Verdict> {
     let folder = lab::cargo::workspace().join("docs/findings");
-    let scenarios = catalogue::shipped(Asic::default())?;
+    let line = ["amdgpu-lab", "run", "--all"].map(OsString::from);
+    let line = line.into_iter().chain(arguments.options.iter().cloned());
+    let Command::Run(given) = Cli::try_parse_from(line)?.command else {
+        anyhow::bail!("only options of `run` stand behind --");
+    };
+    let mut scenarios = catalogue::shipped(given.gpu.asic)?;
+    scenarios.retain(|scenario| scenario.elsewhere(given.gpu.personality).is_none());
     let proofs = findings::proofs(&folder, &scenarios, &arguments.numbers)?;
     anyhow::ensure!(
         !proofs.is_empty(),
@@ -197,11 +203,6 @@ fn show_findings(arguments: &FindingsArgs, cache: &Cache, progress: &Progress) -
     let mut verdict = Verdict::Pass;
     for proof in &proofs {
         let run = |patches: Vec<PathBuf>| -> Result<Vec<Outcome>> {
-            let line = ["amdgpu-lab", "run", "--all"].map(OsString::from);
-            let cli = Cli::try_parse_from(line.into_iter().chain(arguments.options.iter().cloned()))?;
-            let Command::Run(given) = cli.command else {
-                anyhow::bail!("only options of `run` stand behind --");
-            };
             let request = runner::Request {
                 scenarios: proof.scenarios.clone(),
                 kernels: vec![KernelChoice::Suite(proof.suite)],
