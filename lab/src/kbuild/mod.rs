@@ -1,6 +1,6 @@
 //! Builds what a developer has changed: a kernel of its own for guests, or the driver's modules for a distribution's kernel.
 //!
-//! Compiler and tools are those of the Debian release that the source belongs to, in a [`root`] of their own. Source is seen through an
+//! Compiler and tools are those of the Debian release that the source belongs to, in a root of their own. Source is seen through an
 //! overlay: neither a distribution's nor the user's is ever written to. Objects stay in the cache, so that a changed line costs the files
 //! that it touches.
 

@@ -27,7 +27,7 @@ pub struct Row<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// Arranges outcomes, but for those of scenarios that are for another kind of GPU: [`elsewhere`] counts them in [`remarks`].
+    /// Arranges outcomes, but for those of scenarios that are for another kind of GPU: [`remarks`] counts them.
     pub fn new(outcomes: &'a [Outcome]) -> Self {
         let mut kernels: Vec<&str> = Vec::new();
         let mut names: Vec<&str> = Vec::new();
