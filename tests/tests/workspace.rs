@@ -177,12 +177,15 @@ fn findings_of_scenarios() -> BTreeSet<String> {
 fn findings_are_in_their_index_and_those_of_scenarios_exist() {
     let folder = root().join("docs/findings");
     let index = fs::read_to_string(folder.join("README.md")).unwrap();
-    let pages: BTreeSet<_> = fs::read_dir(&folder)
-        .unwrap()
-        .flatten()
+    let files = fs::read_dir(&folder).unwrap().flatten();
+    let (patches, pages): (BTreeSet<_>, BTreeSet<_>) = files
         .map(|entry| entry.file_name().into_string().unwrap())
         .filter(|name| name != "README.md")
-        .collect();
+        .partition(|name| name.ends_with(".patch"));
+    for patch in &patches {
+        let page = format!("{}.md", patch.split('.').next().unwrap());
+        assert!(pages.contains(&page), "{patch} belongs to no page");
+    }
     for page in &pages {
         let text = fs::read_to_string(folder.join(page)).unwrap();
         let number = page.split('-').next().unwrap().trim_start_matches('0');
