@@ -21,6 +21,7 @@ pub mod initramfs;
 pub mod interrupt;
 pub mod kbuild;
 pub mod kernel;
+pub mod lock;
 pub mod modules;
 pub mod parts;
 pub mod personality;

@@ -18,9 +18,9 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::{Kernel, KernelError};
+use crate::lock;
 use crate::progress::Progress;
 use crate::root::{Disk, GuestRoot};
-use crate::sys;
 use apt::{AptRoot, Package};
 use foreign::SystemPackages;
 use mirror::Mirrors;
@@ -570,28 +570,11 @@ impl Cache {
 
     fn lock(&self) -> Result<File, FetchError> {
         let path = self.folder.join("lock");
-        let error = |source| FetchError::File {
-            path: path.clone(),
-            source,
-        };
-        let file = File::create(&path).map_err(error)?;
-        let mut running = None;
-        while !sys::try_lock(&file, sys::Lock::Exclusive).map_err(error)? {
-            running
-                .get_or_insert_with(|| {
-                    self.progress
-                        .start("waiting for another run that fetches into this cache")
-                })
-                .tick();
-            std::thread::sleep(Duration::from_millis(200));
-            if crate::interrupt::requested() {
-                return Err(FetchError::Interrupted);
-            }
-        }
-        if let Some(running) = running {
-            running.done("");
-        }
-        Ok(file)
+        let waiting = "waiting for another run that fetches into this cache";
+        lock::exclusive(&path, waiting, &self.progress).map_err(|source| match source.kind() {
+            io::ErrorKind::Interrupted => FetchError::Interrupted,
+            _ => FetchError::File { path, source },
+        })
     }
 }
 

@@ -241,11 +241,7 @@ impl<'a> Builder<'a> {
         let series = Series::read(&change.patches)?;
         let tree = Tree::of(source, self.cache, self.progress)?;
         let root = Root::new(self.cache.toolchain(tree.toolchain).map_err(BuildError::from)?);
-        let name = match &change.tree {
-            Some(driver) => format!("{config}-{}-{}", tree.name, source::own_name(driver)),
-            None => format!("{config}-{}", tree.name),
-        };
-        let place = self.place(&name, &tree, change)?;
+        let place = self.place(config.name(), &tree, change)?;
         if matches!(source, Source::Tree(_)) {
             place.hide_builds(&root)?;
         }
@@ -257,35 +253,30 @@ impl<'a> Builder<'a> {
         // A package's source stays as it is, so that not even make has to look.
         let fixed = matches!(source, Source::Suite(_)) && change.tree.is_none();
         let stamp = format!("{}\n{}", series.digest(), config.text());
+        let title = format!("Linux {} ({config}:{source})", tree.version);
         if fixed && image.is_file() && fs::read_to_string(&done).is_ok_and(|done| done == stamp) {
-            self.progress
-                .note(&format!("Linux {} ({config}:{source}) is built", tree.version));
-            return Ok(Built {
-                what: Kernel::from_files(&image, &place.out()).map_err(BuildError::from)?,
-                patches: titles(&series),
-                _place: place,
-            });
+            self.progress.note(&format!("{title} is built"));
+        } else {
+            let _ = fs::remove_file(&done);
+            let words = [&format!("O={OUT}"), "bzImage", "modules"];
+            make::make(
+                &root,
+                &mounts,
+                SOURCE,
+                &words,
+                &format!("building {title}"),
+                self.progress,
+            )?;
+            fs::write(&done, stamp).map_err(|source| BuildError::File { path: done, source })?;
         }
-        let _ = fs::remove_file(&done);
-        let out = format!("O={OUT}");
-        make::make(
-            &root,
-            &mounts,
-            SOURCE,
-            &[&out, "bzImage", "modules"],
-            &format!("building Linux {} ({config}:{source})", tree.version),
-            self.progress,
-        )?;
-        let kernel = Kernel::from_files(&image, &place.out()).map_err(BuildError::from)?;
-        fs::write(&done, stamp).map_err(|source| BuildError::File { path: done, source })?;
         Ok(Built {
-            what: kernel,
+            what: Kernel::from_files(&image, &place.out()).map_err(BuildError::from)?,
             patches: titles(&series),
             _place: place,
         })
     }
 
-    /// Configures, if that was not done with the same text.
+    /// Configures, if that was not done with the same text. The options of a user's tree come and go with its commits.
     fn configure(
         &self,
         config: Config,
@@ -301,7 +292,8 @@ impl<'a> Builder<'a> {
             let path = path.to_owned();
             move |source| BuildError::File { path, source }
         };
-        if configuration.is_file() && fs::read_to_string(&stamp).is_ok_and(|done| done == text) {
+        let fixed = matches!(source, Source::Suite(_));
+        if fixed && configuration.is_file() && fs::read_to_string(&stamp).is_ok_and(|done| done == text) {
             return Ok(());
         }
         let fragment = place.input("fragment", text.as_bytes())?;
@@ -355,11 +347,7 @@ impl<'a> Builder<'a> {
             .map_err(BuildError::from)?;
         let root = Root::new(self.cache.toolchain(suite).map_err(BuildError::from)?);
         let kind = if change.full { "modules-full" } else { "modules" };
-        let name = match &change.tree {
-            Some(driver) => format!("{kind}-{}-{}", tree.name, source::own_name(driver)),
-            None => format!("{kind}-{}", tree.name),
-        };
-        let place = self.place(&name, &tree, change)?;
+        let place = self.place(kind, &tree, change)?;
         place.apply(&root, &series, &format!("Linux {} ({suite})", tree.version))?;
         let mut mounts = place.mounts();
         mounts.extend(header_mounts(&headers)?);
@@ -408,14 +396,21 @@ impl<'a> Builder<'a> {
         })
     }
 
-    fn place(&self, name: &str, tree: &Tree, change: &Change) -> Result<Workplace, BuildError> {
-        let mut place = Workplace::open(self.cache, name, &tree.folder, self.progress)?;
-        if let Some(driver) = &change.tree {
-            let file = |source| BuildError::File {
+    /// Where this kind of thing is built from this tree: a place for each driver's tree, wherever the user stands.
+    fn place(&self, kind: &str, tree: &Tree, change: &Change) -> Result<Workplace, BuildError> {
+        let mut name = format!("{kind}-{}", tree.name);
+        let driver = match &change.tree {
+            Some(driver) => Some(driver.canonicalize().map_err(|source| BuildError::File {
                 path: driver.clone(),
                 source,
-            };
-            let folder = driver.canonicalize().map_err(file)?;
+            })?),
+            None => None,
+        };
+        if let Some(folder) = &driver {
+            name = format!("{name}-{}", source::own_name(folder));
+        }
+        let mut place = Workplace::open(self.cache, &name, &tree.folder, self.progress)?;
+        if let Some(folder) = driver {
             let found = source::version_of(&folder)?;
             if !found.same_series(tree.version) {
                 return Err(BuildError::OtherSeries {

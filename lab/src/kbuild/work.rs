@@ -2,11 +2,15 @@
 //!
 //! `make` knows by times what to build again. A patch that comes or goes touches the files that it changes and no other, so that a
 //! changed series costs the files that it changes.
+//!
+//! What is in an upper folder hides the source's own file, which the user may edit: so the source's is looked at each time.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::Output;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,9 +18,8 @@ use super::BuildError;
 use super::patches::{Patch, Series};
 use super::root::{INPUT, Mount, OUT, Root, SOURCE};
 use crate::fetch::Cache;
-use crate::interrupt;
+use crate::lock;
 use crate::progress::Progress;
-use crate::sys::{self, Lock};
 
 /// A folder of the host's that is seen as a part of the source.
 #[derive(Debug, Clone)]
@@ -32,9 +35,12 @@ struct Layer {
 struct State {
     /// Which series is applied; none while one is being applied, or after that has failed.
     digest: Option<String>,
-    /// The files that it changes.
-    files: BTreeSet<PathBuf>,
+    /// The files that hide the source's, patched or put back, with what the source's was then; none if it has no such file.
+    files: BTreeMap<PathBuf, Option<Stamp>>,
 }
+
+/// What tells a file from what it was before: its time in nanoseconds, and its size.
+type Stamp = (i64, u64);
 
 /// A folder to build in. Nobody else builds there while it is held.
 #[derive(Debug)]
@@ -141,11 +147,7 @@ impl Workplace {
             return Ok(());
         }
         let words: Vec<_> = ["rm", "-rf"].into_iter().chain(left).collect();
-        let mut command = root.command(&self.mounts(), SOURCE, &words)?;
-        let output = command.output().map_err(|source| BuildError::Program {
-            program: "unshare",
-            source,
-        })?;
+        let output = self.run(root, &words)?;
         if output.status.success() {
             return Ok(());
         }
@@ -158,29 +160,39 @@ impl Workplace {
     pub(super) fn apply(&self, root: &Root, series: &Series, of: &str) -> Result<(), BuildError> {
         let before = self.state();
         let digest = series.digest();
-        if before.digest.as_ref() == Some(&digest) {
+        let edited = |(file, stamp): (&PathBuf, &Option<Stamp>)| self.stamp(file) != *stamp;
+        if before.digest.as_ref() == Some(&digest) && !before.files.iter().any(edited) {
             return Ok(());
         }
-        let files = series.files();
-        self.record(&State {
+        let patched = series.files();
+        let mut state = State {
             digest: None,
-            files: before.files.union(&files).cloned().collect(),
-        })?;
-        for file in &before.files {
+            files: (before.files.keys().chain(&patched))
+                .map(|file| (file.clone(), self.stamp(file)))
+                .collect(),
+        };
+        self.record(&state)?;
+        for file in before.files.keys() {
             self.restore(file)?;
         }
         for patch in series.patches() {
             if let Err(error) = self.apply_one(root, patch, of) {
-                for file in &files {
+                for file in &patched {
                     self.restore(file)?;
                 }
                 return Err(error);
             }
         }
-        self.record(&State {
-            digest: Some(digest),
-            files,
-        })
+        state.digest = Some(digest);
+        self.record(&state)
+    }
+
+    /// What the source's own file is at the moment.
+    fn stamp(&self, file: &Path) -> Option<Stamp> {
+        let (layer, rest) = self.layer_of(file)?;
+        let metadata = fs::metadata(layer.lower.join(rest)).ok()?;
+        let time = metadata.mtime().saturating_mul(1_000_000_000);
+        Some((time.saturating_add(metadata.mtime_nsec()), metadata.len()))
     }
 
     fn apply_one(&self, root: &Root, patch: &Patch, of: &str) -> Result<(), BuildError> {
@@ -195,13 +207,7 @@ impl Workplace {
             "--input",
             &path,
         ];
-        let output = root
-            .command(&self.mounts(), SOURCE, &words)?
-            .output()
-            .map_err(|source| BuildError::Program {
-                program: "unshare",
-                source,
-            })?;
+        let output = self.run(root, &words)?;
         if output.status.success() {
             return Ok(());
         }
@@ -217,6 +223,15 @@ impl Workplace {
             path: patch.path.clone(),
             of: of.to_owned(),
             refused,
+        })
+    }
+
+    /// A command in the source, with what it prints.
+    fn run(&self, root: &Root, words: &[&str]) -> Result<Output, BuildError> {
+        let mut command = root.command(&self.mounts(), SOURCE, words)?;
+        command.output().map_err(|source| BuildError::Program {
+            program: "unshare",
+            source,
         })
     }
 
@@ -247,8 +262,7 @@ impl Workplace {
             if let Some(folder) = upper.parent() {
                 create(folder)?;
             }
-            let data = fs::read(&lower).map_err(error)?;
-            fs::write(&upper, data).map_err(error)?;
+            fs::copy(&lower, &upper).map_err(error)?;
         }
         Ok(())
     }
@@ -304,25 +318,11 @@ fn create(folder: &Path) -> Result<(), BuildError> {
 fn lock(folder: &Path, progress: &Progress) -> Result<File, BuildError> {
     create(folder)?;
     let path = folder.join("lock");
-    let error = |source| BuildError::File {
-        path: path.clone(),
-        source,
-    };
-    let file = File::create(&path).map_err(error)?;
-    let mut running = None;
-    while !sys::try_lock(&file, Lock::Exclusive).map_err(error)? {
-        running
-            .get_or_insert_with(|| progress.start("waiting for another run that builds the same"))
-            .tick();
-        std::thread::sleep(std::time::Duration::from_millis(200));
-        if interrupt::requested() {
-            return Err(BuildError::Interrupted);
-        }
-    }
-    if let Some(running) = running {
-        running.done("");
-    }
-    Ok(file)
+    let waiting = "waiting for another run that builds the same";
+    lock::exclusive(&path, waiting, progress).map_err(|source| match source.kind() {
+        io::ErrorKind::Interrupted => BuildError::Interrupted,
+        _ => BuildError::File { path, source },
+    })
 }
 
 #[cfg(test)]
@@ -375,5 +375,32 @@ mod tests {
         assert_eq!(read("mm/a.c").as_deref(), Some("old"));
         assert_eq!(read("mm/new.c"), None);
         assert_eq!(read("drivers/amd/x.c").as_deref(), Some("own"));
+    }
+
+    #[test]
+    fn a_file_that_was_put_back_does_not_hide_what_the_user_writes_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = folder.path().join("cache");
+        let cache = Cache::open(Some(&cache), Sources::default(), Progress::silent()).unwrap();
+        let source = folder.path().join("source");
+        fs::create_dir_all(&source).unwrap();
+        fs::write(source.join("a.c"), "old").unwrap();
+        let place = Workplace::open(&cache, "test", &source, &Progress::silent()).unwrap();
+        let root = Root::new("/no/root".into());
+        // As after a series that changed the file, and is not wanted any more.
+        fs::write(place.built("a.c"), "patched").unwrap();
+        place
+            .record(&State {
+                digest: Some("another".to_owned()),
+                files: [(PathBuf::from("a.c"), place.stamp(Path::new("a.c")))].into(),
+            })
+            .unwrap();
+        let none = Series::default();
+        place.apply(&root, &none, "x").unwrap();
+        let seen = || fs::read_to_string(place.built("a.c")).unwrap();
+        assert_eq!(seen(), "old");
+        fs::write(source.join("a.c"), "edited").unwrap();
+        place.apply(&root, &none, "x").unwrap();
+        assert_eq!(seen(), "edited");
     }
 }
