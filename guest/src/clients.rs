@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Write};
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::client::{Options, Order};
 use crate::json::Object;
@@ -224,31 +224,19 @@ impl Served {
 
     /// How its process ended, if it does so in time.
     fn end(&self, limit: Duration) -> Result<Exit, String> {
-        let started = Instant::now();
-        loop {
-            match self.child.try_wait() {
-                Ok(Some(exit)) => return Ok(exit),
-                Err(error) => return Err(format!("waiting for the client: {}", sys::explain(&error))),
-                Ok(None) if started.elapsed() > limit => {
-                    return Err(format!(
-                        "the client's process has not ended; it waits in:\n{}",
-                        self.child.stack()
-                    ));
-                }
-                Ok(None) => std::thread::sleep(Duration::from_millis(10)),
-            }
-        }
+        let exit = self.child.wait_for(limit);
+        let exit = exit.map_err(|error| format!("waiting for the client: {}", sys::explain(&error)))?;
+        exit.ok_or_else(|| {
+            let stack = self.child.stack();
+            format!("the client's process has not ended; it waits in:\n{stack}")
+        })
     }
 
     fn finish(&self) {
         // It answered that it is done; what is left is its exit.
-        for _ in 0..100 {
-            if !matches!(self.child.try_wait(), Ok(None)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
+        if matches!(self.child.wait_for(Duration::from_secs(1)), Ok(None)) {
+            self.child.kill();
         }
-        self.child.kill();
     }
 }
 

@@ -9,7 +9,7 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn text(value: &str) -> io::Result<CString> {
     CString::new(value).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
@@ -145,6 +145,17 @@ impl Child {
                 return Ok(exit);
             }
             std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits for its end for so long; none if it has not come.
+    pub fn wait_for(&self, limit: Duration) -> io::Result<Option<Exit>> {
+        let started = Instant::now();
+        loop {
+            match self.try_wait()? {
+                None if started.elapsed() <= limit => std::thread::sleep(Duration::from_millis(10)),
+                exit => return Ok(exit),
+            }
         }
     }
 

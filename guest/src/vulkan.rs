@@ -239,14 +239,10 @@ impl Served {
 
     fn finish(self) {
         drop(self.orders);
-        for _ in 0..500 {
-            if !matches!(self.child.try_wait(), Ok(None)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
+        if matches!(self.child.wait_for(Duration::from_secs(5)), Ok(None)) {
+            self.child.kill();
+            let _ = self.child.wait();
         }
-        self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
