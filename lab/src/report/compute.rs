@@ -180,6 +180,8 @@ fn wrong(reasons: &[String]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::asic::Asic;
+    use crate::scenario::catalogue;
 
     fn outcome(scenario: &str, version: &str, verdict: Cell, reason: &str) -> Outcome {
         Outcome {
@@ -212,6 +214,14 @@ mod tests {
              ([25](findings/0025-compute-vm-lost.md)) | [comes back](../lab/scenarios/compute-vm-mode1.toml) |"
         );
         assert_eq!(lines.len(), 4);
+    }
+
+    #[test]
+    fn every_row_is_of_a_scenario_that_is_there() {
+        let shipped = catalogue::shipped(Asic::default()).unwrap();
+        for (_, _, scenario, _) in ROWS {
+            assert!(shipped.iter().any(|known| known.name == scenario), "{scenario}");
+        }
     }
 
     #[test]
