@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 
 use crate::kbuild::Config;
 use crate::kbuild::source::own_name;
@@ -38,7 +38,7 @@ pub enum BisectError {
     #[error("cannot start {program}")]
     Program {
         /// Which.
-        program: String,
+        program: &'static str,
         /// Why.
         source: io::Error,
     },
@@ -76,14 +76,8 @@ pub fn run(request: &Request, cache: &Path) -> Result<bool, BisectError> {
 
 fn search(request: &Request, place: &Path) -> Result<bool, BisectError> {
     git(place, &["bisect", "start", &request.bad, &request.good])?;
-    let own = std::env::current_exe().map_err(|source| BisectError::Program {
-        program: "amdgpu-lab".to_owned(),
-        source,
-    })?;
-    let here = std::env::current_dir().map_err(|source| BisectError::Program {
-        program: "amdgpu-lab".to_owned(),
-        source,
-    })?;
+    let own = std::env::current_exe().map_err(cannot_start("amdgpu-lab"))?;
+    let here = std::env::current_dir().map_err(cannot_start("amdgpu-lab"))?;
     let mut command = Command::new("git");
     command
         .current_dir(place)
@@ -95,16 +89,12 @@ fn search(request: &Request, place: &Path) -> Result<bool, BisectError> {
         .arg(format!("{}:{}", request.config, place.display()))
         .args(&request.arguments)
         .stdin(Stdio::null());
-    Ok(status(&mut command)?.success())
+    let status = sys::contain(&mut command).status();
+    Ok(status.map_err(cannot_start("git"))?.success())
 }
 
-fn status(command: &mut Command) -> Result<ExitStatus, BisectError> {
-    sys::contain(command)
-        .status()
-        .map_err(|source| BisectError::Program {
-            program: "git".to_owned(),
-            source,
-        })
+fn cannot_start(program: &'static str) -> impl FnOnce(io::Error) -> BisectError {
+    move |source| BisectError::Program { program, source }
 }
 
 fn git(folder: &Path, words: &[&str]) -> Result<(), BisectError> {
@@ -113,10 +103,7 @@ fn git(folder: &Path, words: &[&str]) -> Result<(), BisectError> {
         .args(words)
         .stdin(Stdio::null())
         .output()
-        .map_err(|source| BisectError::Program {
-            program: "git".to_owned(),
-            source,
-        })?;
+        .map_err(cannot_start("git"))?;
     if output.status.success() {
         return Ok(());
     }

@@ -1,16 +1,12 @@
 //! Builds the parts of the workspace that a run starts.
 
 use std::ffi::OsString;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
-use crate::interrupt;
 use crate::parts::Part;
-use crate::progress::{Progress, Running};
-use crate::sys;
+use crate::process;
+use crate::progress::Progress;
 
 /// The only architecture of guests.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -72,7 +68,7 @@ pub fn build(part: Part, workspace: &Path, progress: &Progress) -> Result<PathBu
     };
     let failed = |detail: String| BuildError::Failed { package, detail };
     let running = progress.start(part.title());
-    let output = match watched(&mut command, &running) {
+    let output = match process::watched(&mut command, &running) {
         Ok(output) => output,
         Err(error) => {
             running.failed();
@@ -87,43 +83,6 @@ pub fn build(part: Part, workspace: &Path, progress: &Progress) -> Result<PathBu
         .ok_or_else(|| failed("cargo named no program".to_owned()))?;
     running.done("");
     Ok(program)
-}
-
-/// Runs a command to its end, or ends it when the user asks for that.
-pub(crate) fn watched(command: &mut Command, running: &Running) -> io::Result<Output> {
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = sys::contain(command).spawn()?;
-    let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if interrupt::requested() {
-            sys::signal_group(child.id(), libc::SIGTERM);
-            child.wait()?;
-            return Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted"));
-        }
-        running.tick();
-        std::thread::sleep(Duration::from_millis(20));
-    };
-    let bytes = |thread: JoinHandle<Vec<u8>>| thread.join().unwrap_or_default();
-    Ok(Output {
-        status,
-        stdout: bytes(stdout),
-        stderr: bytes(stderr),
-    })
-}
-
-/// Reads all that a child says, so that it never waits for us.
-fn drain(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut pipe) = pipe {
-            // What was read until an error is still worth telling.
-            let _ = pipe.read_to_end(&mut bytes);
-        }
-        bytes
-    })
 }
 
 fn static_flags() -> OsString {

@@ -420,17 +420,16 @@ fn built(name: &str) -> Option<(Config, Source)> {
 }
 
 fn parse_jobs(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(jobs) if jobs > 0 => Ok(jobs),
-        _ => Err("expected a number of guests from 1 on".to_owned()),
-    }
+    from_one_on(text, "guests")
 }
 
 fn parse_attempts(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(attempts) if attempts > 0 => Ok(attempts),
-        _ => Err("expected a number of tries from 1 on".to_owned()),
-    }
+    from_one_on(text, "tries")
+}
+
+fn from_one_on(text: &str, what: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| format!("expected a number of {what} from 1 on"))
 }
 
 impl SourceArgs {
@@ -455,29 +454,29 @@ impl RunArgs {
     pub fn kernels(&self) -> Result<Vec<KernelChoice>, UsageError> {
         let mut kernels = Vec::new();
         for name in &self.kernel {
-            if let Some((config, source)) = built(name) {
-                let kernel = KernelChoice::Built { config, source };
-                if !kernels.contains(&kernel) {
-                    kernels.push(kernel);
-                }
-                continue;
-            }
-            let kernel = match (Suite::from_str(name, false), &self.modules) {
-                (Ok(suite), None) => KernelChoice::Suite(suite),
-                (Ok(suite), Some(_)) => return Err(UsageError::NeedlessModules { suite: suite.name() }),
-                (Err(_), Some(modules)) => KernelChoice::Files {
-                    image: PathBuf::from(name),
-                    modules: modules.clone(),
-                },
-                (Err(_), None) => {
-                    return Err(UsageError::NoModules { image: name.clone() });
-                }
-            };
+            let kernel = self.kernel_called(name)?;
             if !kernels.contains(&kernel) {
                 kernels.push(kernel);
             }
         }
         Ok(kernels)
+    }
+
+    fn kernel_called(&self, name: &str) -> Result<KernelChoice, UsageError> {
+        if let Some((config, source)) = built(name) {
+            return Ok(KernelChoice::Built { config, source });
+        }
+        match (Suite::from_str(name, false), &self.modules) {
+            (Ok(suite), None) => Ok(KernelChoice::Suite(suite)),
+            (Ok(suite), Some(_)) => Err(UsageError::NeedlessModules { suite: suite.name() }),
+            (Err(_), Some(modules)) => Ok(KernelChoice::Files {
+                image: PathBuf::from(name),
+                modules: modules.clone(),
+            }),
+            (Err(_), None) => Err(UsageError::NoModules {
+                image: name.to_owned(),
+            }),
+        }
     }
 
     /// What `watch` watches: what a build of this run reads. Empty if nothing is built from files of the user's.

@@ -1,20 +1,29 @@
-//! Dates as they stand in names of folders.
+//! Dates as they stand in names of folders and in reports, in UTC.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// `20261122-180501`, UTC.
+/// `20261122-180501`.
 pub fn stamp(time: SystemTime) -> String {
     let seconds = time
         .duration_since(UNIX_EPOCH)
         .map(|since| since.as_secs())
         .unwrap_or_default();
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil_date(days);
-    format!(
-        "{year:04}{month:02}{day:02}-{:02}{:02}{:02}",
-        rest / 3600,
-        rest / 60 % 60,
-        rest % 60
+    let ((year, month, day), (hour, minute, second)) = civil(seconds);
+    format!("{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}")
+}
+
+/// A moment of the host's clock as ISO 8601, to the second.
+pub fn utc(unix_us: u64) -> String {
+    let ((year, month, day), (hour, minute, second)) = civil(unix_us / 1_000_000);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Date and time of day of a second counted from 1970-01-01.
+const fn civil(seconds: u64) -> ((u64, u64, u64), (u64, u64, u64)) {
+    let rest = seconds % 86_400;
+    (
+        civil_date(seconds / 86_400),
+        (rest / 3600, rest / 60 % 60, rest % 60),
     )
 }
 
@@ -48,5 +57,18 @@ mod tests {
         assert_eq!(stamp(time), "20240229-123456");
         assert_eq!(civil_date(0), (1970, 1, 1));
         assert_eq!(civil_date(20_513), (2026, 3, 1));
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (unix, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_795_379_777, "2026-11-22T20:36:17Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(utc(unix * 1_000_000), text);
+        }
     }
 }

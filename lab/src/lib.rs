@@ -16,6 +16,7 @@ pub mod date;
 pub mod driver;
 pub mod fetch;
 pub mod findings;
+pub mod hex;
 pub mod host;
 pub mod initramfs;
 pub mod interrupt;

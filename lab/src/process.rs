@@ -1,11 +1,14 @@
-//! Children that end when we do.
+//! Children that end when we do, and commands that are run to their end.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::interrupt;
+use crate::progress::Running;
 use crate::sys;
 
 /// How long a child may take to end by itself after it was asked to.
@@ -102,6 +105,43 @@ impl Drop for Supervised {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Runs a command to its end, or ends it when the user asks for that.
+pub(crate) fn watched(command: &mut Command, running: &Running) -> io::Result<Output> {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = sys::contain(command).spawn()?;
+    let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if interrupt::requested() {
+            sys::signal_group(child.id(), libc::SIGTERM);
+            child.wait()?;
+            return Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted"));
+        }
+        running.tick();
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let bytes = |thread: JoinHandle<Vec<u8>>| thread.join().unwrap_or_default();
+    Ok(Output {
+        status,
+        stdout: bytes(stdout),
+        stderr: bytes(stderr),
+    })
+}
+
+/// Reads all that a child says, so that it never waits for us.
+pub(crate) fn drain(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut pipe) = pipe {
+            // What was read until an error is still worth telling.
+            let _ = pipe.read_to_end(&mut bytes);
+        }
+        bytes
+    })
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::hex;
 use crate::interrupt;
 use crate::progress::Progress;
 use crate::sys;
@@ -74,11 +75,11 @@ impl Key {
         for path in files {
             let mut of_file = Sha256::new();
             io::copy(&mut File::open(path)?, &mut HashWriter(&mut of_file))?;
-            made_of.push(hexadecimal(&of_file.finalize()).into());
+            made_of.push(hex::text(&of_file.finalize()).into());
         }
         let made_of = Value::Array(made_of);
         digest.update(made_of.to_string());
-        let mut name = hexadecimal(&digest.finalize());
+        let mut name = hex::text(&digest.finalize());
         // Enough that two are never the same, and short enough to be read.
         name.truncate(24);
         Ok(Self { name, made_of })
@@ -234,10 +235,6 @@ fn bytes_in(folder: &Path) -> u64 {
         .filter_map(|entry| entry.metadata().ok())
         .map(|file| file.blocks() * BLOCK)
         .sum()
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 struct HashWriter<'a>(&'a mut Sha256);

@@ -1,12 +1,13 @@
 //! `make` in the root, with progress and the compiler's own words.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::Duration;
 
 use super::BuildError;
 use super::root::{Mount, Root};
 use crate::interrupt;
+use crate::process;
 use crate::progress::Progress;
 use crate::sys;
 
@@ -40,15 +41,7 @@ pub(super) fn make(
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let running = progress.start(title);
     let mut child = command.spawn().map_err(program)?;
-    let stderr = child.stderr.take();
-    let errors = std::thread::spawn(move || {
-        let mut text = Vec::new();
-        if let Some(mut stderr) = stderr {
-            // What was read until an error is still worth showing.
-            let _ = stderr.read_to_end(&mut text);
-        }
-        String::from_utf8_lossy(&text).into_owned()
-    });
+    let errors = process::drain(child.stderr.take());
     let (sender, receiver) = std::sync::mpsc::channel();
     let stdout = child.stdout.take();
     std::thread::spawn(move || {
@@ -93,7 +86,7 @@ pub(super) fn make(
     running.failed();
     Err(BuildError::Compile {
         what: title.to_owned(),
-        detail: errors,
+        detail: String::from_utf8_lossy(&errors).into_owned(),
     })
 }
 

@@ -7,6 +7,8 @@ use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::hex;
+
 /// Why something is no patch.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -110,12 +112,8 @@ impl Series {
             hash.update((patch.text.len() as u64).to_le_bytes());
             hash.update(&patch.text);
         }
-        hex(&hash.finalize())
+        hex::text(&hash.finalize())
     }
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn files_of(path: &Path) -> Result<Vec<PathBuf>, PatchError> {

@@ -115,7 +115,7 @@ impl Tree {
 /// The name of a tree's folder, and enough of its path's digest to tell it from others of that name.
 pub fn own_name(folder: &Path) -> String {
     use sha2::{Digest, Sha256};
-    let digest = super::patches::hex(&Sha256::digest(folder.as_os_str().as_encoded_bytes()));
+    let digest = crate::hex::text(&Sha256::digest(folder.as_os_str().as_encoded_bytes()));
     let name: String = folder
         .file_name()
         .unwrap_or_default()
@@ -181,7 +181,7 @@ fn unpacked(package: &Path, version: &str, progress: &Progress) -> Result<PathBu
         .arg("-xf")
         .arg(&archive)
         .stdin(Stdio::null());
-    let output = crate::cargo::watched(sys::contain(&mut command), &running).map_err(|source| {
+    let output = crate::process::watched(sys::contain(&mut command), &running).map_err(|source| {
         BuildError::Program {
             program: "tar",
             source,

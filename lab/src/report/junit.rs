@@ -10,6 +10,7 @@ use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 
 use super::{matrix, timeline};
+use crate::date;
 use crate::scenario::outcome::{Cell, Outcome};
 
 /// The outcomes in JUnit XML.
@@ -55,7 +56,7 @@ fn suite(writer: &mut Writer<Vec<u8>>, kernel: &str, cases: &[&Outcome]) -> io::
         .filter(|began| *began > 0)
         .min()
     {
-        attribute(&mut start, "timestamp", &timeline::utc(began));
+        attribute(&mut start, "timestamp", &date::utc(began));
     }
     writer.write_event(Event::Start(start))?;
     properties(writer, cases)?;

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::super::matrix::{self, Matrix};
-use super::super::{files, table, timeline};
+use super::super::{files, table};
 use super::{badge, document, escape, slug};
+use crate::date;
 use crate::scenario::outcome::{Cell, Outcome};
 
 /// The page. `folder` is where it will be, so that the links can be relative.
@@ -18,7 +19,7 @@ pub fn index(outcomes: &[Outcome], folder: &Path) -> String {
         .filter(|began| *began > 0)
         .min();
     let seconds: f64 = outcomes.iter().map(|outcome| outcome.seconds).sum();
-    let when = began.map(|began| timeline::utc(began).replace('T', " ").replace('Z', " UTC"));
+    let when = began.map(|began| date::utc(began).replace('T', " ").replace('Z', " UTC"));
     let _ = write!(
         body,
         "<ul class=\"meta\"><li>{}</li><li>{}</li>{}</ul>\n</header>\n<main>\n",

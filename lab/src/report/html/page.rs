@@ -5,9 +5,10 @@
 
 use std::fmt::Write as _;
 
-use super::super::timeline::{Story, Timeline, milliseconds_text, utc};
+use super::super::timeline::{Story, Timeline, milliseconds_text};
 use super::super::{matrix, table};
 use super::{badge, document, embed, escape, slug};
+use crate::date::utc;
 use crate::scenario::outcome::{Cell, Outcome};
 
 const SCRIPTS: [&str; 4] = [

@@ -401,19 +401,6 @@ fn nothing_at_all_is_a_time_line_too() {
 }
 
 #[test]
-fn dates_are_those_of_the_calendar() {
-    for (unix, text) in [
-        (0, "1970-01-01T00:00:00Z"),
-        (951_782_399, "2000-02-28T23:59:59Z"),
-        (951_782_400, "2000-02-29T00:00:00Z"),
-        (1_795_379_777, "2026-11-22T20:36:17Z"),
-        (4_107_542_400, "2100-03-01T00:00:00Z"),
-    ] {
-        assert_eq!(utc(unix * 1_000_000), text);
-    }
-}
-
-#[test]
 fn what_the_guest_traces_and_asks_stands_between_the_devices_events() {
     let mut evidence = Evidence::default();
     let mut text = "{\"us\":0,\"event\":\"started\",\"unix_us\":1000000}\n".to_owned();
