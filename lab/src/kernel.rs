@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use crate::scenario::kconfig::Configuration;
+
 /// A bootable kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kernel {
@@ -16,7 +18,26 @@ pub struct Kernel {
     /// The upstream version where the image names it, else the numbers of the release. Debian's 6.1.192 calls itself
     /// 6.1.0-56-amd64, and which stable release it is stands only behind that.
     pub version: String,
+    /// How it was configured, if that is known.
+    pub configuration: Option<Configuration>,
 }
+
+/// Options without which no guest of the lab comes up, or nothing can be seen of it. Its drivers that may be modules are looked for
+/// among the modules.
+const NEEDED: [&str; 12] = [
+    "CONFIG_64BIT",
+    "CONFIG_ACPI",
+    "CONFIG_BINFMT_ELF",
+    "CONFIG_BLK_DEV_INITRD",
+    "CONFIG_DEVTMPFS",
+    "CONFIG_DRM_AMDGPU",
+    "CONFIG_PCI_MSI",
+    "CONFIG_PRINTK",
+    "CONFIG_PROC_FS",
+    "CONFIG_SERIAL_8250_CONSOLE",
+    "CONFIG_SYSFS",
+    "CONFIG_TMPFS",
+];
 
 /// Why a file or a folder is no kernel.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +64,14 @@ pub enum KernelError {
         folder: PathBuf,
         /// The kernel's release.
         release: String,
+    },
+    /// Options that every guest needs.
+    #[error("{} is built without {}, which a guest needs; lab/kconfig/lean.config is a fragment with everything", path.display(), options.join(", "))]
+    Options {
+        /// The image.
+        path: PathBuf,
+        /// The options.
+        options: Vec<&'static str>,
     },
     /// Not a bzImage.
     #[error("{} is not an x86 kernel image (bzImage): {what}", path.display())]
@@ -71,11 +100,23 @@ impl Kernel {
         if !folder.is_dir() {
             return Err(KernelError::NoModules { folder, release });
         }
+        let configuration = configuration(image, &folder, &release);
+        let options = configuration
+            .as_ref()
+            .map(|configuration| configuration.lacks(NEEDED))
+            .unwrap_or_default();
+        if !options.is_empty() {
+            return Err(KernelError::Options {
+                path: image.to_owned(),
+                options,
+            });
+        }
         Ok(Self {
             image: image.to_owned(),
             modules: folder,
             version: upstream_version(&banner),
             release,
+            configuration,
         })
     }
 
@@ -100,6 +141,26 @@ impl Kernel {
             .ok_or_else(no_image)?;
         Self::from_files(&image, folder)
     }
+}
+
+/// Reads the configuration from where distributions and build trees have it.
+fn configuration(image: &Path, modules: &Path, release: &str) -> Option<Configuration> {
+    let boot = image.parent()?;
+    let tree = boot.ancestors().nth(3);
+    let candidates = [
+        boot.join(format!("config-{release}")),
+        modules.join("config"),
+        modules.join(".config"),
+        modules.join("build/.config"),
+    ];
+    let of_tree = tree
+        .filter(|_| boot.ends_with("arch/x86/boot"))
+        .map(|tree| tree.join(".config"));
+    candidates
+        .into_iter()
+        .chain(of_tree)
+        .find_map(|path| fs::read_to_string(path).ok())
+        .map(|text| Configuration::parse(&text))
 }
 
 fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
@@ -200,6 +261,29 @@ mod tests {
         assert_eq!(upstream_version(debian), "6.1.192");
         assert_eq!(upstream_version("6.8.0-31-generic (b@c) #31-Ubuntu SMP"), "6.8.0");
         assert_eq!(upstream_version("7.3.4+deb13-amd64 (x) Debian"), "7.3.4");
+    }
+
+    #[test]
+    fn the_configuration_is_found_and_an_option_that_guests_need_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let boot = folder.path().join("arch/x86/boot");
+        let modules = folder.path().join("modules");
+        for folder in [&boot, &modules] {
+            fs::create_dir_all(folder).unwrap();
+        }
+        let path = boot.join("bzImage");
+        fs::write(&path, image("6.12.0")).unwrap();
+        let found = || Kernel::from_files(&path, &modules);
+        assert_eq!(found().unwrap().configuration, None);
+
+        let whole = NEEDED.map(|option| format!("{option}=y\n")).concat();
+        fs::write(folder.path().join(".config"), &whole).unwrap();
+        assert_eq!(found().unwrap().configuration, Some(Configuration::parse(&whole)));
+
+        let less = whole.replace("CONFIG_DEVTMPFS=y", "# CONFIG_DEVTMPFS is not set");
+        fs::write(boot.join("config-6.12.0"), less).unwrap();
+        let error = found().unwrap_err().to_string();
+        assert!(error.contains("built without CONFIG_DEVTMPFS,"), "{error}");
     }
 
     #[test]

@@ -389,6 +389,7 @@ mod tests {
     fn machine() -> Machine {
         Machine {
             kernel: Kernel {
+                configuration: None,
                 image: "/k/bzImage".into(),
                 modules: "/k/modules".into(),
                 release: "6.1.0".into(),

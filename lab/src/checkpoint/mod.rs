@@ -288,6 +288,7 @@ fn key(qemu: &str, machine: &Machine, module: Option<&str>) -> io::Result<Key> {
     // The files count by what is in them, wherever they are in this run.
     let nameless = Machine {
         kernel: Kernel {
+            configuration: None,
             image: PathBuf::new(),
             ..machine.kernel.clone()
         },
@@ -402,6 +403,7 @@ mod tests {
         };
         let machine = Machine {
             kernel: Kernel {
+                configuration: None,
                 image: file("bzImage", "kernel"),
                 modules: "/k/modules".into(),
                 release: "6.1.0".into(),

@@ -9,6 +9,7 @@ pub mod diagnostic;
 pub mod evidence;
 pub mod expect;
 pub mod judge;
+pub mod kconfig;
 pub mod kernels;
 pub mod model;
 pub mod outcome;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::condition::{Amount, Matcher, Pattern};
+use super::kconfig::Configuration;
 use super::kernels::{Kernels, Version};
 use crate::asic::Asic;
 use crate::personality::Personality;
@@ -33,6 +34,8 @@ pub struct Scenario {
     pub not_for: Vec<(Asic, String)>,
     /// Which kernels it is for, in the order of the file: the first that fits counts. Empty means all.
     pub applies: Vec<Applies>,
+    /// Options that the kernel has to be configured with: `CONFIG_HSA_AMD`.
+    pub needs: Vec<String>,
     /// The machine.
     pub machine: Machine,
     /// What is done, in order.
@@ -69,17 +72,18 @@ impl Scenario {
     }
 
     /// Why it does not apply to a kernel and to what the GPU is, if it does not.
-    pub fn inapplicable(
-        &self,
-        version: &Version,
-        (asic, personality): (Asic, Personality),
-    ) -> Option<String> {
-        if !self.personalities.contains(&personality) {
-            return Some(personality.inapplicable().to_owned());
+    pub fn inapplicable(&self, target: &Target<'_>) -> Option<String> {
+        if !self.personalities.contains(&target.personality) {
+            return Some(target.personality.inapplicable().to_owned());
         }
-        if let Some((_, reason)) = self.not_for.iter().find(|(other, _)| *other == asic) {
+        if let Some((_, reason)) = self.not_for.iter().find(|(other, _)| *other == target.asic) {
             return Some(reason.clone());
         }
+        self.not_of_version(target.version)
+            .or_else(|| self.not_configured(target.configuration?))
+    }
+
+    fn not_of_version(&self, version: &Version) -> Option<String> {
         if self.applies.is_empty() {
             return None;
         }
@@ -89,6 +93,24 @@ impl Scenario {
             None => Some(format!("its [applies] does not name {version}")),
         }
     }
+
+    fn not_configured(&self, configuration: &Configuration) -> Option<String> {
+        let missing = configuration.lacks(self.needs.iter().map(String::as_str));
+        (!missing.is_empty()).then(|| format!("the kernel is built without {}", missing.join(", ")))
+    }
+}
+
+/// What a scenario is to run on.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// The kernel's version.
+    pub version: &'a Version,
+    /// How the kernel is configured, if that is known.
+    pub configuration: Option<&'a Configuration>,
+    /// Which GPU it is.
+    pub asic: Asic,
+    /// What the GPU is to the driver.
+    pub personality: Personality,
 }
 
 /// Steps that are done again and again.

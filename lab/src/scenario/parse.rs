@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::check;
 use super::condition::{Matcher, Pattern, Wanted};
 use super::diagnostic::{Diagnostics, Rejected};
+use super::kconfig::is_option;
 use super::kernels::{Kernels, NoKernels};
 use super::model::{Action, Applies, Control, Driver, KnownBug, Machine, Repeat, Scenario, Step, Tolerated};
 use super::reader::{At, Reader, json};
@@ -84,6 +85,7 @@ fn scenario(name: &str, root: &Reader<'_>) -> Scenario {
             .table("applies")
             .map(|table| applies(&table))
             .unwrap_or_default(),
+        needs: needs(root),
         machine: root
             .table("machine")
             .map(|table| machine(&table))
@@ -273,6 +275,23 @@ fn applies(table: &Reader<'_>) -> Vec<Applies> {
         rules.push(Applies { kernels, reason });
     }
     rules
+}
+
+/// `needs = ["CONFIG_HSA_AMD"]`.
+fn needs(root: &Reader<'_>) -> Vec<String> {
+    let mut options = Vec::new();
+    for text in root.texts("needs").map(|texts| texts.value).unwrap_or_default() {
+        if is_option(text.value) {
+            options.push(text.value.to_owned());
+        } else {
+            root.error(
+                text.span,
+                format!("`{}` is no option of a kernel's configuration", text.value),
+                "expected a name such as CONFIG_HSA_AMD",
+            );
+        }
+    }
+    options
 }
 
 fn machine(table: &Reader<'_>) -> Machine {

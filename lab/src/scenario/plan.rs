@@ -1,9 +1,6 @@
 //! Which scenarios run in which boot of a kernel.
 
-use super::kernels::Version;
-use super::model::{Control, Machine, Scenario};
-use crate::asic::Asic;
-use crate::personality::Personality;
+use super::model::{Control, Machine, Scenario, Target};
 
 /// A scenario to run, or one of its controls.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -56,12 +53,7 @@ pub struct Plan<'a> {
 
 /// Plans the boots of one kernel. Scenarios that share a boot come before those that do not; a control never shares one:
 /// what it does to the guest is meant to be bad.
-pub fn plan<'a>(
-    scenarios: &'a [Scenario],
-    controls: Controls,
-    version: &Version,
-    gpu: (Asic, Personality),
-) -> Plan<'a> {
+pub fn plan<'a>(scenarios: &'a [Scenario], controls: Controls, target: &Target<'_>) -> Plan<'a> {
     let mut plan = Plan::default();
     let mut alone = Vec::new();
     for scenario in scenarios {
@@ -69,7 +61,7 @@ pub fn plan<'a>(
             scenario,
             control: None,
         };
-        if let Some(reason) = scenario.inapplicable(version, gpu) {
+        if let Some(reason) = scenario.inapplicable(target) {
             plan.inapplicable.push((job, reason));
             continue;
         }
@@ -80,7 +72,7 @@ pub fn plan<'a>(
             let wanted = scenario
                 .controls
                 .iter()
-                .filter(|control| control.kernels.include(version));
+                .filter(|control| control.kernels.include(target.version));
             alone.extend(wanted.map(|control| Group {
                 machine: &scenario.machine,
                 jobs: vec![Job {
@@ -115,10 +107,21 @@ fn add<'a>(shared: &mut Vec<Group<'a>>, alone: &mut Vec<Group<'a>>, job: Job<'a>
 mod tests {
     use std::path::Path;
 
+    use super::super::kconfig::Configuration;
+    use super::super::kernels::Version;
     use super::super::parse::parse;
     use super::*;
+    use crate::asic::Asic;
+    use crate::personality::Personality;
 
-    const BARE: (Asic, Personality) = (Asic::Navi21, Personality::BareMetal);
+    const fn on(version: &Version) -> Target<'_> {
+        Target {
+            version,
+            configuration: None,
+            asic: Asic::Navi21,
+            personality: Personality::BareMetal,
+        }
+    }
 
     fn scenario(name: &str, rest: &str) -> Scenario {
         let text = format!("title = \"t\"\nstep = [{{ guest = \"info\" }}]\n{rest}");
@@ -142,7 +145,7 @@ mod tests {
             scenario("b", "share-boot = true"),
             scenario("bigger", big),
         ];
-        let plan = plan(&scenarios, Controls::None, &Version::leading("6.1"), BARE);
+        let plan = plan(&scenarios, Controls::None, &on(&Version::leading("6.1")));
         assert_eq!(
             shown(&plan),
             [vec!["a", "b"], vec!["big", "bigger"], vec!["alone"]]
@@ -160,14 +163,14 @@ mod tests {
             scenario("unnamed", "[applies]\n\"7\" = true"),
         ];
         let version = Version::leading("6.1.192");
-        let reasons: Vec<_> = plan(&scenarios, Controls::None, &version, BARE)
+        let reasons: Vec<_> = plan(&scenarios, Controls::None, &on(&version))
             .inapplicable
             .into_iter()
             .map(|(_, reason)| reason)
             .collect();
         assert_eq!(reasons, ["no such reset", "its [applies] does not name 6.1.192"]);
         assert_eq!(
-            shown(&plan(&scenarios, Controls::None, &Version::leading("7.3"), BARE)).len(),
+            shown(&plan(&scenarios, Controls::None, &on(&Version::leading("7.3")))).len(),
             2
         );
     }
@@ -186,7 +189,14 @@ mod tests {
         ];
         let version = Version::leading("6.12");
         let names = |personality| {
-            let plan = plan(&scenarios, Controls::None, &version, (Asic::Navi21, personality));
+            let plan = plan(
+                &scenarios,
+                Controls::None,
+                &Target {
+                    personality,
+                    ..on(&version)
+                },
+            );
             let runs: Vec<_> = shown(&plan).concat();
             (runs, plan.inapplicable.len())
         };
@@ -208,8 +218,7 @@ mod tests {
         ];
         let version = Version::leading("6.12");
         let inapplicable = |asic| {
-            let gpu = (asic, Personality::BareMetal);
-            plan(&scenarios, Controls::None, &version, gpu)
+            plan(&scenarios, Controls::None, &Target { asic, ..on(&version) })
                 .inapplicable
                 .into_iter()
                 .map(|(job, reason)| (job.title(), reason))
@@ -223,6 +232,33 @@ mod tests {
     }
 
     #[test]
+    fn a_kernel_without_an_option_that_a_scenario_needs_is_not_for_it() {
+        let scenarios = [scenario(
+            "svm",
+            "needs = [\"CONFIG_HSA_AMD\", \"CONFIG_HSA_AMD_SVM\"]",
+        )];
+        let version = Version::leading("6.12");
+        let reasons = |configuration: Option<&str>| {
+            let configuration = configuration.map(Configuration::parse);
+            let target = Target {
+                configuration: configuration.as_ref(),
+                ..on(&version)
+            };
+            let plan = plan(&scenarios, Controls::None, &target);
+            plan.inapplicable
+                .into_iter()
+                .map(|(_, reason)| reason)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            reasons(Some("CONFIG_HSA_AMD=y\n# CONFIG_HSA_AMD_SVM is not set")),
+            ["the kernel is built without CONFIG_HSA_AMD_SVM"]
+        );
+        assert!(reasons(Some("CONFIG_HSA_AMD=y\nCONFIG_HSA_AMD_SVM=y")).is_empty());
+        assert!(reasons(None).is_empty());
+    }
+
+    #[test]
     fn a_control_has_a_boot_of_its_own_and_its_kernels() {
         let scenarios = [scenario(
             "a",
@@ -230,9 +266,12 @@ mod tests {
              [[control]]\nname = \"x\"\nskip = 1\nfails = \"log\"\n\
              [[control]]\nname = \"y\"\nskip = 1\nfails = \"log\"\nkernels = \"7\"",
         )];
-        let on = |controls, version| shown(&plan(&scenarios, controls, &Version::leading(version), BARE));
-        assert_eq!(on(Controls::None, "7"), [["a"]]);
-        assert_eq!(on(Controls::Also, "6.1"), [["a"], ["a, control: x"]]);
-        assert_eq!(on(Controls::Only, "7"), [["a, control: x"], ["a, control: y"]]);
+        let planned = |controls, version| shown(&plan(&scenarios, controls, &on(&Version::leading(version))));
+        assert_eq!(planned(Controls::None, "7"), [["a"]]);
+        assert_eq!(planned(Controls::Also, "6.1"), [["a"], ["a, control: x"]]);
+        assert_eq!(
+            planned(Controls::Only, "7"),
+            [["a, control: x"], ["a, control: y"]]
+        );
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use super::boot::Boot;
 use super::kernels::Version;
-use super::model::{Driver, Machine, Scenario};
+use super::model::{Driver, Machine, Scenario, Target};
 use super::outcome::{Attempt, Cell, OF_BOOT, OF_RUN, Outcome};
 use super::plan::{Controls, Group, Job, Plan, plan};
 use super::slots::{Slot, Slots};
@@ -94,12 +94,13 @@ pub fn run(request: &Request, cache: &Cache, progress: &Progress) -> Result<(Pat
         match run::prepare(&options, cache, progress) {
             Ok(prepared) => {
                 let version = Version::leading(&prepared.machine.kernel.version);
-                let plan = plan(
-                    &request.scenarios,
-                    request.controls,
-                    &version,
-                    (options.asic, options.personality),
-                );
+                let target = Target {
+                    version: &version,
+                    configuration: prepared.machine.kernel.configuration.as_ref(),
+                    asic: options.asic,
+                    personality: options.personality,
+                };
+                let plan = plan(&request.scenarios, request.controls, &target);
                 let bench = Bench {
                     prepared: &prepared,
                     options: &options,

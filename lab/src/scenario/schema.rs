@@ -38,6 +38,10 @@ pub fn schema() -> Value {
         ("personality", personality()),
         ("asic", reasons("ASICs that it is not for, each with the reason.")),
         ("applies", applies()),
+        (
+            "needs",
+            texts("Options that the kernel has to be configured with, such as CONFIG_HSA_AMD."),
+        ),
         ("machine", machine()),
         ("step", tables(step())),
         ("repeat", tables(repeat())),
