@@ -7,15 +7,15 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::args::{Form, Request};
-use crate::asic::Asic;
 use crate::fetch::{Sources, Suite};
 use crate::kbuild::{self, Change, Config, Source};
-use crate::personality::Personality;
 use crate::qemu::{Accelerator, ConsoleAt};
-use crate::root::GuestRoot;
 use crate::run::{Begin, KernelChoice, Options};
 use crate::scenario::plan::Controls;
 use crate::steps::{Step, UnknownStep};
+use protocol::asic::Asic;
+use protocol::guest::root::GuestRoot;
+use protocol::personality::Personality;
 
 /// What a run does if it is not told.
 const STEPS: &str = "modprobe,client,poweroff";

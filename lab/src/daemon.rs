@@ -19,8 +19,6 @@ pub const GPU_SOCKET: &str = "gpu.sock";
 pub const PORT_SOCKET: &str = "port.sock";
 /// Name of the socket of its console.
 pub const GUEST_CONSOLE: &str = "guest.sock";
-/// Name of the device's event log in the run folder.
-pub const EVENT_LOG: &str = "events.jsonl";
 /// Name of the control socket in the run folder.
 const CONTROL_SOCKET: &str = "control.sock";
 /// Arguments with which it serves the guest port and its console.

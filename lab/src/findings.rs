@@ -163,8 +163,8 @@ impl Shown {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::asic::Asic;
     use crate::scenario::catalogue;
+    use protocol::asic::Asic;
 
     #[test]
     fn a_patch_is_named_for_its_page_and_its_kernel() {
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn every_patch_has_a_scenario_that_shows_what_it_mends() {
-        let scenarios = catalogue::shipped(Asic::default()).unwrap();
+        let scenarios = catalogue::shipped(catalogue::Texts::Present, Asic::default()).unwrap();
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/findings");
         let all = proofs(&folder, &scenarios, &[]).unwrap();
         assert!(!all.is_empty());

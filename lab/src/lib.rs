@@ -25,7 +25,6 @@ pub mod kernel;
 pub mod lock;
 pub mod modules;
 pub mod parts;
-pub mod personality;
 pub mod process;
 pub mod progress;
 pub mod qemu;

@@ -8,22 +8,23 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 
-use lab::asic::Asic;
 use lab::cli::{
     AttachArgs, BisectArgs, Cli, Command, FetchArgs, FindingsArgs, KernelArgs, ReportArgs, ReportFormat,
     RunArgs,
 };
 use lab::fetch::Cache;
 use lab::kbuild::{Builder, Change, Source};
+use lab::parts;
 use lab::progress::Progress;
 use lab::qemu::Qemu;
-use lab::report::{Report, Verdict, compute, files, junit, ktap, table};
+use lab::report::{Report, compute, files, junit, ktap, table};
 use lab::run::{KernelChoice, Options};
-use lab::scenario::outcome::Outcome;
+use lab::scenario::outcome::{Outcome, Verdict};
 use lab::scenario::plan::Controls;
 use lab::scenario::{catalogue, outcome, runner};
 use lab::watch::Watched;
 use lab::{args, bisect, findings, interrupt, run};
+use protocol::asic::Asic;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -103,11 +104,11 @@ fn read_text(path: &Path) -> Result<String> {
 fn list(names: &[String], tags: &[String]) -> Result<String> {
     if names.is_empty() {
         return Ok(catalogue::table(&catalogue::tagged(
-            catalogue::shipped(Asic::default())?,
+            catalogue::shipped(texts(), Asic::default())?,
             tags,
         )?));
     }
-    let scenarios = catalogue::tagged(catalogue::named(names, Asic::default())?, tags)?;
+    let scenarios = catalogue::tagged(catalogue::named(names, texts(), Asic::default())?, tags)?;
     Ok(scenarios
         .iter()
         .map(catalogue::details)
@@ -122,9 +123,9 @@ fn run_scenarios(
     progress: &Progress,
 ) -> Result<Verdict> {
     let scenarios = if arguments.scenarios.is_empty() {
-        catalogue::tagged(catalogue::shipped(arguments.gpu.asic)?, &arguments.tag)?
+        catalogue::tagged(catalogue::shipped(texts(), arguments.gpu.asic)?, &arguments.tag)?
     } else {
-        catalogue::named(&arguments.scenarios, arguments.gpu.asic)?
+        catalogue::named(&arguments.scenarios, texts(), arguments.gpu.asic)?
     };
     let request = runner::Request {
         scenarios,
@@ -191,7 +192,7 @@ fn show_findings(arguments: &FindingsArgs, cache: &Cache, progress: &Progress) -
     let Command::Run(given) = Cli::try_parse_from(line)?.command else {
         anyhow::bail!("only options of `run` stand behind --");
     };
-    let mut scenarios = catalogue::shipped(given.gpu.asic)?;
+    let mut scenarios = catalogue::shipped(texts(), given.gpu.asic)?;
     scenarios.retain(|scenario| scenario.elsewhere(given.gpu.personality).is_none());
     let proofs = findings::proofs(&folder, &scenarios, &arguments.numbers)?;
     anyhow::ensure!(
@@ -315,4 +316,13 @@ fn fetch(arguments: &FetchArgs, cache: &Cache) -> Result<Verdict> {
     let qemu = Qemu::find(None, cache)?;
     println!("{:<18}{}", "qemu", qemu.version);
     Ok(Verdict::Pass)
+}
+
+/// An installed lab has its scenarios in it; another one has the sources.
+fn texts() -> catalogue::Texts {
+    if parts::installed() {
+        catalogue::Texts::BuiltIn
+    } else {
+        catalogue::Texts::Present
+    }
 }

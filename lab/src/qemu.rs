@@ -504,7 +504,7 @@ mod tests {
         };
         let with = words(Machine {
             root: Some(Disk {
-                root: crate::root::GuestRoot::Debian,
+                root: protocol::guest::root::GuestRoot::Debian,
                 image: "/c/root.img".into(),
                 identity: "1".to_owned(),
             }),

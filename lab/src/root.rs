@@ -7,31 +7,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
-
-/// Which root a guest has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum GuestRoot {
-    /// Debian 13: Mesa's RADV, vulkan-tools and rocminfo
-    Debian,
-}
-
-impl GuestRoot {
-    /// All of them.
-    pub const ALL: [Self; 1] = [Self::Debian];
-
-    /// Its name: on the command line, in scenarios, and to init.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Debian => "debian",
-        }
-    }
-
-    /// By its name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|root| root.name() == name)
-    }
-}
+use protocol::guest::root::GuestRoot;
 
 /// A root that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,14 +67,5 @@ mod tests {
             Disk::of(GuestRoot::Debian, &path).unwrap().nameless(),
             first.nameless()
         );
-    }
-
-    #[test]
-    fn roots_have_names() {
-        for root in GuestRoot::ALL {
-            assert_eq!(GuestRoot::from_name(root.name()), Some(root));
-            assert_eq!(GuestRoot::from_str(root.name(), false), Ok(root));
-        }
-        assert_eq!(GuestRoot::from_name("suse"), None);
     }
 }

@@ -10,8 +10,9 @@ use crate::fetch::Cache;
 use crate::initramfs::{self, Contents};
 use crate::parts::{self, Part};
 use crate::progress::Progress;
-use crate::root::{Disk, GuestRoot};
+use crate::root::Disk;
 use crate::run::Options;
+use protocol::guest::root::GuestRoot;
 
 /// What reads the disk of a guest with a root. Up to 6.12 ext4 asks for `crc32c` by that name, which is none of a module.
 const MODULES: [&str; 4] = ["virtio_pci", "virtio_blk", "crc32c_generic", "ext4"];

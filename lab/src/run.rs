@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use serde_json::{Map, Value};
 
 use crate::accel;
-use crate::asic::Asic;
+use crate::asic;
 use crate::checkpoint::{Checkpoint, Wanted};
 use crate::cores::Cores;
 use crate::daemon::{self, Daemon};
@@ -20,18 +20,21 @@ use crate::initramfs;
 use crate::kbuild::{Change, Config, Source};
 use crate::kernel::Kernel;
 use crate::parts::{self, Part};
-use crate::personality::Personality;
 use crate::progress::Progress;
 use crate::qemu::{Accelerator, ConsoleAt, Gpu, Machine, Port, Qemu};
-use crate::report::{Report, StepReport, Verdict};
-use crate::root::GuestRoot;
+use crate::report::{Report, StepReport};
 use crate::rooted::{self, Rooted};
 use crate::scenario::kernels::Version;
-use crate::session::{Note, Reply, Session, SessionError, Start};
+use crate::scenario::outcome::Verdict;
+use crate::session::{Reply, Session, SessionError, Start};
 use crate::steps::Step;
 use crate::subject;
 use crate::summary;
 use crate::verdict::{self, Expectations};
+use protocol::asic::Asic;
+use protocol::guest::console::Note;
+use protocol::guest::root::GuestRoot;
+use protocol::personality::Personality;
 
 /// Modules in every initramfs: the driver.
 const MODULES: [&str; 1] = ["amdgpu"];
@@ -232,7 +235,7 @@ pub fn prepare(options: &Options, cache: &Cache, progress: &Progress) -> Result<
     daemon_arguments.extend(options.personality.daemon_arguments());
     daemon_arguments.extend_from_slice(&options.daemon_arguments);
     if daemon.as_deref().is_some_and(daemon::writes_events) {
-        daemon_arguments.extend(["--event-log", daemon::EVENT_LOG].map(str::to_owned));
+        daemon_arguments.extend(["--event-log", protocol::event::LOG].map(str::to_owned));
     }
     let wanted = rooted::wanted(options, cache, progress)?;
     let folder = run_folder(options.folder.as_deref(), &kernel.release)?;
@@ -392,7 +395,7 @@ pub fn run(options: &Options, cache: &Cache, progress: &Progress) -> Result<(Pat
         kernel: prepared.machine.kernel.release.clone(),
         driver: prepared.driver.clone(),
         qemu: prepared.qemu.version.clone(),
-        accelerator: Some(prepared.machine.accelerator),
+        accelerator: Some(prepared.machine.accelerator.name().to_owned()),
         command_line: prepared.machine.kernel_command_line(),
         ..Report::new()
     };
@@ -403,6 +406,7 @@ pub fn run(options: &Options, cache: &Cache, progress: &Progress) -> Result<(Pat
                 machine: &prepared.machine,
                 vram_size: &prepared.vram_size,
                 module: Some(module),
+                objection: verdict::objection,
             },
             &prepared.cache,
             options.begin == Begin::Checkpoint { fresh: true },
@@ -630,7 +634,7 @@ fn conclude(report: &mut Report, session: &Session, options: &Options, reached_i
         probes,
         resets: options.resets || options.steps.iter().any(Step::resets),
         tolerated: options.tolerated.clone(),
-        tolerated_in_probe: options.asic.tolerated_in_probe(&Version::leading(&report.kernel)),
+        tolerated_in_probe: asic::tolerated_in_probe(options.asic, &Version::leading(&report.kernel)),
     };
     report.findings = verdict::judge(session.log(), &expected);
     let failures = report.steps.iter().filter_map(|step| {

@@ -4,7 +4,9 @@ use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::console::{Closed, Console, Line, Marker};
+use protocol::guest::console::{Line, Marker, Note};
+
+use crate::console::{Closed, Console};
 use crate::daemon::Daemon;
 use crate::interrupt;
 use crate::process::Supervised;
@@ -101,25 +103,6 @@ pub enum Reply {
         /// Why it failed, if it did.
         failure: Option<String>,
     },
-}
-
-/// Facts that the guest reported.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Note {
-    /// What they are about.
-    pub about: String,
-    /// The facts.
-    pub facts: serde_json::Map<String, serde_json::Value>,
-}
-
-impl Note {
-    /// What a line of the console reports, if it does.
-    pub fn of(line: &Line) -> Option<Self> {
-        match line.marker()? {
-            Marker::Note { about, facts } => Some(Self { about, facts }),
-            _ => None,
-        }
-    }
 }
 
 /// A running guest. Everything is ended when it is dropped, the machine before its device.

@@ -3,7 +3,7 @@
 //! The kernel prints the same on both until the guest switches the serial port off. It says so in its log before, so that the line
 //! is in both, and writes a last line to the serial port afterwards. What the serial port says later comes from the next boot.
 
-use crate::console::{Line, Marker};
+use protocol::guest::console::{Line, Marker};
 
 /// The last words at the serial port.
 const OVER: &str = "@lab-serial-over";

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::console::Line;
+use protocol::guest::console::Line;
 
 /// Words of a kernel that is in trouble (lib/bug.c, kernel/panic.c, lib/dump_stack.c).
 const TROUBLE: [&str; 7] = [
@@ -154,6 +154,12 @@ pub fn judge(log: &[Line], expected: &Expectations) -> Vec<Finding> {
         });
     }
     findings
+}
+
+/// What speaks first against the log of a guest that has not met the GPU, if anything does.
+pub fn objection(log: &[Line]) -> Option<String> {
+    let findings = judge(log, &Expectations::default());
+    reasons(&findings).into_iter().next()
 }
 
 /// How long each probe took, in seconds of the kernel's clock.

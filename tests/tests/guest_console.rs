@@ -21,7 +21,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lab::console::{Line, Marker};
 use lab::fetch::{Cache, Sources, Suite};
 use lab::initramfs::{self, Contents};
 use lab::parts::{self, Part};
@@ -29,6 +28,7 @@ use lab::process::Supervised;
 use lab::progress::Progress;
 use lab::qemu::{Accelerator, ConsoleAt, Gpu, Machine, Port, Qemu};
 use lab::session::Session;
+use protocol::guest::console::{Line, Marker};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 

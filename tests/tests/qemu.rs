@@ -20,13 +20,13 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use lab::args::{Form, Request};
-use lab::asic::Asic;
 use lab::fetch::{Cache, Sources};
 use lab::parts::{self, Part};
-use lab::personality::Personality;
 use lab::process::Supervised;
 use lab::progress::Progress;
 use lab::qemu::Qemu;
+use protocol::asic::Asic;
+use protocol::personality::Personality;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use crate::asic::Asic;
-use crate::personality::Personality;
 use crate::{attach, daemon, shell};
 use domain::DomainError;
+use protocol::asic::Asic;
+use protocol::personality::Personality;
 
 /// The longest path that a UNIX socket's address holds, in bytes (`sun_path` without its final zero).
 const LONGEST_SOCKET_PATH: usize = 107;

@@ -17,7 +17,6 @@ use serde_json::json;
 
 use crate::accel;
 use crate::attach;
-use crate::console::{self, Line};
 use crate::daemon::{Daemon, GPU_SOCKET, PORT_SOCKET};
 use crate::host::Watch;
 use crate::kernel::Kernel;
@@ -25,8 +24,8 @@ use crate::progress::{Progress, Running};
 use crate::qemu::{self, Accelerator, Gpu, Machine, Port, Qemu};
 use crate::qmp::{Qmp, QmpError};
 use crate::root::Disk;
-use crate::session::{Note, Reply, Session, SessionError};
-use crate::verdict::{self, Expectations};
+use crate::session::{Reply, Session, SessionError};
+use protocol::guest::console::{LINES, LOG, Line, Note};
 use store::{Free, Kept, Key, Place, Store};
 
 /// How long saving or restoring a guest may take.
@@ -114,7 +113,12 @@ pub struct Wanted<'a> {
     pub vram_size: &'a str,
     /// The parameters with which the module is loaded (none: an empty text); none to leave it out.
     pub module: Option<&'a str>,
+    /// What speaks against the log of the boot, if anything does: a guest with something in it is not saved.
+    pub objection: Objection,
 }
+
+/// What speaks against a log.
+pub type Objection = fn(&[Line]) -> Option<String>;
 
 /// A saved guest.
 #[derive(Debug)]
@@ -169,7 +173,7 @@ impl Checkpoint {
                 kept
             }
             Place::Free(free) => {
-                take(qemu, &machine, wanted.module, &free, &folder, limit, progress)?;
+                take(qemu, &machine, &wanted, &free, &folder, limit, progress)?;
                 free.keep().map_err(CheckpointError::Store)?
             }
         };
@@ -205,7 +209,7 @@ impl Checkpoint {
 
     /// What the guest had reported when it was saved.
     fn notes(&self) -> io::Result<Vec<Note>> {
-        let text = fs::read_to_string(self.folder.join(console::LINES))?;
+        let text = fs::read_to_string(self.folder.join(LINES))?;
         let lines = text
             .lines()
             .filter_map(|line| serde_json::from_str::<Line>(line).ok());
@@ -222,7 +226,7 @@ impl Checkpoint {
 fn take(
     qemu: &Qemu,
     machine: &Machine,
-    module: Option<&str>,
+    wanted: &Wanted<'_>,
     place: &Free,
     folder: &Path,
     limit: Duration,
@@ -237,7 +241,7 @@ fn take(
         }
     };
     let watch = Watch::start(session.processes());
-    let result = fill(&mut session, module, &place.folder(), folder, limit, &running)
+    let result = fill(&mut session, wanted, &place.folder(), folder, limit, &running)
         // A machine that stands still prints nothing more.
         .and_then(|()| copy_logs(folder, &place.folder()).map_err(CheckpointError::Store));
     let waited = watch.end().longest();
@@ -255,14 +259,14 @@ fn take(
 
 fn fill(
     session: &mut Session,
-    module: Option<&str>,
+    wanted: &Wanted<'_>,
     place: &Path,
     folder: &Path,
     limit: Duration,
     running: &Running,
 ) -> Result<(), CheckpointError> {
     session.wait_ready(limit, running)?;
-    if let Some(parameters) = module {
+    if let Some(parameters) = wanted.module {
         let order = format!("load amdgpu {parameters}");
         if let Reply::Ended {
             failure: Some(reason),
@@ -272,8 +276,7 @@ fn fill(
         }
     }
     session.settle();
-    let findings = verdict::judge(session.log(), &Expectations::default());
-    if let Some(reason) = verdict::reasons(&findings).into_iter().next() {
+    if let Some(reason) = (wanted.objection)(session.log()) {
         return Err(CheckpointError::Log { reason });
     }
     let mut qmp = Qmp::connect(folder, qemu::QMP_SOCKET)?;
@@ -324,7 +327,7 @@ fn uri(folder: &Path) -> String {
 
 /// The console's log of a guest that is saved belongs to the guests that go on.
 fn copy_logs(from: &Path, to: &Path) -> io::Result<()> {
-    for name in [console::LOG, console::LINES] {
+    for name in [LOG, LINES] {
         fs::copy(from.join(name), to.join(name))?;
     }
     Ok(())
@@ -376,7 +379,7 @@ fn room(vram_size: &str) -> Result<u64, CheckpointError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::root::GuestRoot;
+    use protocol::guest::root::GuestRoot;
 
     #[test]
     fn a_slot_has_room_for_vram_and_more() {

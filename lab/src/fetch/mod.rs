@@ -20,10 +20,11 @@ use serde::{Deserialize, Serialize};
 use crate::kernel::{Kernel, KernelError};
 use crate::lock;
 use crate::progress::Progress;
-use crate::root::{Disk, GuestRoot};
+use crate::root::Disk;
 use apt::{AptRoot, Package};
 use foreign::SystemPackages;
 use mirror::Mirrors;
+use protocol::guest::root::GuestRoot;
 
 /// What a root takes in which kernels are built; the compiler comes first.
 const TOOLCHAIN: [&str; 25] = [

@@ -20,43 +20,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::driver::Driver;
-use crate::scenario::outcome::{Cell, Outcome, StepOutcome};
+use crate::scenario::outcome::{Cell, Outcome, StepOutcome, Verdict};
 use crate::summary;
 use crate::verdict::Finding;
 
 /// Version of the JSON form.
 pub const VERSION: u32 = 1;
-
-/// The answer to "did it work".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// Everything that was expected was seen.
-    Pass,
-    /// The driver, the device or the client did something wrong.
-    Fail,
-    /// The guest could not be brought to the point where it counts.
-    Unknown,
-}
-
-impl Verdict {
-    /// The status that the program ends with: what `git bisect run` understands.
-    pub const fn exit_status(self) -> u8 {
-        match self {
-            Self::Pass => 0,
-            Self::Fail => 1,
-            Self::Unknown => 125,
-        }
-    }
-
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Pass => "PASS",
-            Self::Fail => "FAIL",
-            Self::Unknown => "UNKNOWN",
-        }
-    }
-}
 
 /// One step of the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -85,7 +54,7 @@ pub struct Report {
     /// QEMU's version.
     pub qemu: String,
     /// What executed the guest.
-    pub accelerator: Option<crate::qemu::Accelerator>,
+    pub accelerator: Option<String>,
     /// The kernel's command line.
     pub command_line: String,
     /// Whose driver it was.
@@ -202,10 +171,7 @@ impl Report {
                 let _ = writeln!(text, "{name:<12}{value}");
             }
         };
-        let accelerator = self
-            .accelerator
-            .map(|accelerator| accelerator.name())
-            .unwrap_or_default();
+        let accelerator = self.accelerator.as_deref().unwrap_or_default();
         row("machine", &format!("QEMU {}", self.qemu));
         row(
             "run",

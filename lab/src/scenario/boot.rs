@@ -13,12 +13,12 @@ use super::model::{Action, Driver, Expected, Machine, Step};
 use super::outcome::{Outcome, StepOutcome};
 use super::plan::Job;
 use super::timing;
-use crate::console::unix_us;
 use crate::daemon::{self, Connection};
 use crate::progress::{Progress, Running};
 use crate::run::chain;
 use crate::session::{Reply, Session, SessionError, Start};
 use crate::verdict::{self, Expectations};
+use protocol::guest::console::unix_us;
 
 /// A guest in which scenarios run.
 #[derive(Debug)]

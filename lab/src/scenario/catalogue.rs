@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use super::diagnostic::{Rejected, did_you_mean};
 use super::model::Scenario;
 use super::parse::parse;
-use crate::asic::Asic;
-use crate::parts;
+use crate::asic::fill_in;
+use protocol::asic::Asic;
 
 /// The shipped files, by file name, as they were when this program was built.
 const SHIPPED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/scenarios.rs"));
@@ -53,13 +53,24 @@ pub enum CatalogueError {
     Rejected(Rejected),
 }
 
+/// Where the text of the shipped files is taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Texts {
+    /// From this program: an installed lab has them as they were when it was built.
+    BuiltIn,
+    /// From the sources, if they are there: an edited file needs no new build.
+    Present,
+}
+
 /// All shipped scenarios, by name, as they are for a part.
-pub fn shipped(asic: Asic) -> Result<Vec<Scenario>, CatalogueError> {
+pub fn shipped(texts: Texts, asic: Asic) -> Result<Vec<Scenario>, CatalogueError> {
     let folder = Path::new(FOLDER);
-    if parts::installed() || !folder.is_dir() {
+    if texts == Texts::BuiltIn || !folder.is_dir() {
         return SHIPPED
             .iter()
-            .map(|(name, text)| parse(Path::new(name), &asic.fill_in(text)).map_err(CatalogueError::Rejected))
+            .map(|(name, text)| {
+                parse(Path::new(name), &fill_in(asic, text)).map_err(CatalogueError::Rejected)
+            })
             .collect();
     }
     let entries = fs::read_dir(folder).map_err(|source| CatalogueError::File {
@@ -75,7 +86,7 @@ pub fn shipped(asic: Asic) -> Result<Vec<Scenario>, CatalogueError> {
 }
 
 /// The scenarios that are named, each once: shipped ones by name, files by path.
-pub fn named(names: &[String], asic: Asic) -> Result<Vec<Scenario>, CatalogueError> {
+pub fn named(names: &[String], texts: Texts, asic: Asic) -> Result<Vec<Scenario>, CatalogueError> {
     let mut found: Vec<Scenario> = Vec::new();
     let mut known = None;
     for name in names {
@@ -84,7 +95,7 @@ pub fn named(names: &[String], asic: Asic) -> Result<Vec<Scenario>, CatalogueErr
         } else {
             let known = match &known {
                 Some(known) => known,
-                None => known.insert(shipped(asic)?),
+                None => known.insert(shipped(texts, asic)?),
             };
             let scenario = known.iter().find(|scenario| scenario.name == *name);
             scenario.cloned().ok_or_else(|| CatalogueError::Unknown {
@@ -129,7 +140,7 @@ fn read(path: &Path, asic: Asic) -> Result<Scenario, CatalogueError> {
         .ok()
         .and_then(|here| path.strip_prefix(here).ok())
         .unwrap_or(path);
-    parse(shown, &asic.fill_in(&text)).map_err(CatalogueError::Rejected)
+    parse(shown, &fill_in(asic, &text)).map_err(CatalogueError::Rejected)
 }
 
 /// A table of scenarios: name, kernels, tags, title.
@@ -256,11 +267,11 @@ mod tests {
     #[test]
     fn every_shipped_file_is_right_and_in_the_program() {
         for asic in Asic::ALL {
-            let scenarios = shipped(asic).unwrap_or_else(|error| panic!("{error}"));
+            let scenarios = shipped(Texts::Present, asic).unwrap_or_else(|error| panic!("{error}"));
             let built_in: Vec<_> = SHIPPED
                 .iter()
                 .map(|(name, text)| {
-                    parse(Path::new(name), &asic.fill_in(text)).unwrap_or_else(|error| panic!("{error}"))
+                    parse(Path::new(name), &fill_in(asic, text)).unwrap_or_else(|error| panic!("{error}"))
                 })
                 .collect();
             assert!(!scenarios.is_empty());
@@ -270,7 +281,7 @@ mod tests {
 
     #[test]
     fn shipped_scenarios_say_what_they_are_about_and_can_fail() {
-        for scenario in shipped(NAVI21).unwrap() {
+        for scenario in shipped(Texts::Present, NAVI21).unwrap() {
             assert!(!scenario.about.is_empty(), "{}", scenario.name);
             assert!(!scenario.tags.is_empty(), "{}", scenario.name);
             assert!(!scenario.expectations.is_empty(), "{}", scenario.name);
@@ -281,7 +292,7 @@ mod tests {
     /// scenario, or said.
     #[test]
     fn every_negative_expectation_is_known_to_be_able_to_fail() {
-        let scenarios = shipped(NAVI21).unwrap();
+        let scenarios = shipped(Texts::Present, NAVI21).unwrap();
         let controlled = |scenario: &Scenario, expectation: &Expectation| {
             let words = [expectation.label.as_deref(), Some(expectation.what.kind())];
             let mut fails = scenario.controls.iter().flat_map(|control| &control.fails);
@@ -318,10 +329,14 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_told_with_a_near_one() {
-        let name = &shipped(NAVI21).unwrap()[0].name;
-        let error = named(&[format!("{name}x")], NAVI21).unwrap_err().to_string();
+        let name = &shipped(Texts::Present, NAVI21).unwrap()[0].name;
+        let error = named(&[format!("{name}x")], Texts::Present, NAVI21)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(&format!("did you mean `{name}`?")), "{error}");
-        let error = named(&["/no/such.toml".into()], NAVI21).unwrap_err().to_string();
+        let error = named(&["/no/such.toml".into()], Texts::Present, NAVI21)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("/no/such.toml"), "{error}");
     }
 
@@ -335,7 +350,7 @@ mod tests {
         )
         .unwrap();
         let path = path.display().to_string();
-        let found = named(&[path.clone(), path], NAVI21).unwrap();
+        let found = named(&[path.clone(), path], Texts::Present, NAVI21).unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].name, "mine");
         assert_eq!(table(&found).lines().last(), Some("mine  all      own   t"));

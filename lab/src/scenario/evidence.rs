@@ -11,9 +11,7 @@ use serde_json::{Map, Value};
 
 use super::kernels::Version;
 use super::model::Tolerated;
-use crate::console::{Line, unix_us};
-use crate::daemon;
-use crate::session::Note;
+use protocol::guest::console::{Line, Note, unix_us};
 
 /// An event of the device.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,7 +51,7 @@ impl EventLog {
     /// That of a boot.
     pub fn of(folder: &Path) -> Self {
         Self {
-            path: folder.join(daemon::EVENT_LOG),
+            path: folder.join(protocol::event::LOG),
             file: None,
             partial: Vec::new(),
             began_unix_us: 0,

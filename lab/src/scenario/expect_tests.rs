@@ -7,8 +7,8 @@ use serde_json::json;
 use super::super::evidence::{Comparison, Event, Mark};
 use super::super::parse::parse;
 use super::*;
-use crate::console::Line;
-use crate::session::Note;
+use protocol::guest::console::Line;
+use protocol::guest::console::Note;
 
 fn object(value: Value) -> Map<String, Value> {
     value.as_object().cloned().unwrap()

@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 use super::condition::{Amount, Matcher, Pattern};
 use super::kconfig::Configuration;
 use super::kernels::{Kernels, Version};
-use crate::asic::Asic;
-use crate::personality::Personality;
-use crate::root::GuestRoot;
+use protocol::asic::Asic;
+use protocol::guest::root::GuestRoot;
+use protocol::personality::Personality;
 
 /// A scenario.
 #[derive(Debug, Clone, PartialEq)]

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::driver::Driver;
-use crate::report::Verdict;
 
 /// Name of the file with the outcomes of one boot.
 pub const OF_BOOT: &str = "outcome.json";
@@ -246,6 +245,38 @@ pub struct Checked {
     pub ok: bool,
     /// What the evidence says.
     pub found: String,
+}
+
+/// The answer to "did it work".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Everything that was expected was seen.
+    Pass,
+    /// The driver, the device or the client did something wrong.
+    Fail,
+    /// The guest could not be brought to the point where it counts.
+    Unknown,
+}
+
+impl Verdict {
+    /// The status that the program ends with: what `git bisect run` understands.
+    pub const fn exit_status(self) -> u8 {
+        match self {
+            Self::Pass => 0,
+            Self::Fail => 1,
+            Self::Unknown => 125,
+        }
+    }
+
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Pass => "PASS",
+            Self::Fail => "FAIL",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
 }
 
 /// The answer for a whole run: a failure counts more than not knowing, and a run in which nothing ran cannot tell.

@@ -15,10 +15,10 @@ use super::kernels::{Kernels, NoKernels};
 use super::model::{Action, Applies, Control, Driver, KnownBug, Machine, Repeat, Scenario, Step, Tolerated};
 use super::reader::{At, Reader, json};
 use super::vocabulary;
-use crate::asic::Asic;
-use crate::personality::Personality;
-use crate::root::GuestRoot;
 use crate::steps;
+use protocol::asic::Asic;
+use protocol::guest::root::GuestRoot;
+use protocol::personality::Personality;
 
 /// Reads a scenario from the text of a file. Its name is that of the file.
 ///

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::super::condition::Amount;
 use super::super::model::Expected;
 use super::*;
-use crate::root::GuestRoot;
+use protocol::guest::root::GuestRoot;
 
 fn refused(text: &str) -> String {
     match parse(Path::new("my.toml"), text) {

@@ -111,8 +111,8 @@ mod tests {
     use super::super::kernels::Version;
     use super::super::parse::parse;
     use super::*;
-    use crate::asic::Asic;
-    use crate::personality::Personality;
+    use protocol::asic::Asic;
+    use protocol::personality::Personality;
 
     const fn on(version: &Version) -> Target<'_> {
         Target {

@@ -13,8 +13,8 @@ use super::model::{Driver, Machine, Scenario, Target};
 use super::outcome::{Attempt, Cell, OF_BOOT, OF_RUN, Outcome};
 use super::plan::{Controls, Group, Job, Plan, plan};
 use super::slots::{Slot, Slots};
+use crate::asic;
 use crate::checkpoint::{Checkpoint, CheckpointError, Wanted};
-use crate::console::unix_us;
 use crate::daemon::{PORT_ARGUMENTS, PORT_SOCKET};
 use crate::fetch::Cache;
 use crate::host::{self, TOO_LONG, Waits, Watch};
@@ -25,6 +25,8 @@ use crate::report::files;
 use crate::rooted::Rooted;
 use crate::run::{self, Begin, KernelChoice, Options, Prepared};
 use crate::session::{Session, Start};
+use crate::verdict;
+use protocol::guest::console::unix_us;
 
 /// So many guests with a driver of the user's are booted: a checkpoint is of no use once the driver has changed again.
 const FEW: usize = 3;
@@ -241,6 +243,7 @@ impl Bench<'_> {
                     machine: &self.machine(machine),
                     vram_size: self.vram_size(machine),
                     module,
+                    objection: verdict::objection,
                 },
                 &self.prepared.cache,
                 fresh,
@@ -382,7 +385,7 @@ impl Bench<'_> {
             &folder,
             machine,
             self.options.timeout,
-            self.options.asic.tolerated_in_probe(&self.version),
+            asic::tolerated_in_probe(self.options.asic, &self.version),
             progress,
         );
         let waits = watch.end();
@@ -596,7 +599,7 @@ fn write(path: &Path, outcomes: &[Outcome]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::root::GuestRoot;
+    use protocol::guest::root::GuestRoot;
 
     #[test]
     fn only_what_went_wrong_on_a_busy_host_is_tried_again() {

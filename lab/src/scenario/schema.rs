@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::parse_expect::{KINDS, ORACLE, RECOVERIES};
 use super::vocabulary::{EVENTS, FAULTS, NOTED, REQUESTS, STATS};
-use crate::root::GuestRoot;
+use protocol::guest::root::GuestRoot;
 
 /// A comparison, as a text.
 const COMPARISON: &str = r"^\s*(>=|<=|!=|=|>|<)\s*-?[0-9]+$";
@@ -474,8 +474,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::asic::Asic;
     use crate::scenario::{catalogue, reader};
+    use protocol::asic::Asic;
 
     /// `cargo run -p amdgpu-lab --example schema > docs/scenario.schema.json`
     #[test]
@@ -492,7 +492,7 @@ mod tests {
     #[test]
     fn tables_have_the_keys_that_files_are_read_by() {
         reader::asked::take();
-        catalogue::shipped(Asic::Navi21).unwrap();
+        catalogue::shipped(catalogue::Texts::Present, Asic::Navi21).unwrap();
         let asked = reader::asked::take();
         for (what, mut keys) in keys() {
             keys.sort_unstable();

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::evidence::{Comparison, Event};
-use crate::console::Line;
+use protocol::guest::console::Line;
 
 /// The driver's words when a reset is over (amdgpu_device.c, `amdgpu_device_gpu_recover`: "GPU reset(%d) succeeded!").
 const SUCCEEDED: [&str; 2] = ["GPU reset(", ") succeeded!"];

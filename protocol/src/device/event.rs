@@ -9,6 +9,9 @@ use super::loss::LossMode;
 use super::oracle::{By, Sums};
 use super::words::{Asic, Message, Personality};
 
+/// Usual name of the event log.
+pub const LOG: &str = "events.jsonl";
+
 /// One event with its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Record {

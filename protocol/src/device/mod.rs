@@ -1,10 +1,12 @@
 //! What the device's process says and is asked.
 
+pub mod asic;
 pub mod engine;
 pub mod event;
 pub mod fault;
 pub mod loss;
 pub mod oracle;
+pub mod personality;
 pub mod request;
 pub mod shape;
 pub mod state;

@@ -4,7 +4,7 @@
 //! amdgpu_ring.c, kernel/power/suspend.c); a kernel with other words shows fewer phases, never wrong ones.
 
 use super::{Item, Moment};
-use crate::console::Line;
+use protocol::guest::console::Line;
 
 /// What a line of the log says about the driver's course.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::console::Line;
+use protocol::guest::console::Line;
 
 /// An event of the device.
 #[derive(Debug, Clone, PartialEq)]

@@ -15,10 +15,10 @@ pub use story::{Fact, Story, milliseconds_text};
 use serde::ser::SerializeTuple;
 use serde::{Serialize, Serializer};
 
-use crate::console::{Line, Marker};
 use crate::scenario::outcome::{Cell, Outcome};
 use device::{Compared, Device};
 use driver::Driver;
+use protocol::guest::console::{Line, Marker};
 
 /// More rows than this make a page slow: fences and interrupts are then only drawn, not listed.
 const MOST_ROWS: usize = 40_000;
