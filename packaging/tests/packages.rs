@@ -91,7 +91,7 @@ fn one_version_is_everywhere() {
         "{first}"
     );
     // A lab goes with the device that it was tested with.
-    let lab = read("lab/Cargo.toml");
+    let lab = read("lab/cli/Cargo.toml");
     assert!(
         lab.contains(&format!("vhost-device-amdgpu (= {version}-1)")),
         "the lab's dependency"
@@ -100,7 +100,7 @@ fn one_version_is_everywhere() {
 
 #[test]
 fn every_page_and_every_completion_is_in_a_package() {
-    let manifests = [read("device/Cargo.toml"), read("lab/Cargo.toml")];
+    let manifests = [read("device/Cargo.toml"), read("lab/cli/Cargo.toml")];
     for (program, manifest) in programs().iter().zip(manifests) {
         let made = completions::SHELLS.map(|shell| completions::path(program, shell));
         for path in made.into_iter().chain([man::path(program)]) {
@@ -114,7 +114,7 @@ fn every_page_and_every_completion_is_in_a_package() {
 #[test]
 fn every_file_of_the_packages_that_is_not_built_is_there() {
     let mut seen = 0;
-    for folder in ["device", "lab"] {
+    for folder in ["device", "lab/cli"] {
         let manifest = read(&format!("{folder}/Cargo.toml"));
         let assets = manifest
             .split_once("\nassets = [\n")

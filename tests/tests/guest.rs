@@ -15,13 +15,13 @@ use std::sync::{Mutex, PoisonError};
 
 use clap::Parser;
 use lab::cli::{Cli, Command};
-use lab::fetch::{Cache, Sources};
-use lab::progress::Progress;
-use lab::report::Report;
 use lab::run::{self, Options};
-use lab::scenario::outcome::Verdict;
-use lab::steps::Step;
-use lab::verdict::Rule;
+use machine::fetch::{Cache, Sources};
+use machine::progress::Progress;
+use report::Report;
+use scenario::outcome::Verdict;
+use scenario::steps::Step;
+use scenario::verdict::Rule;
 use serde_json::Value;
 
 /// The default run, and then everything that can happen to a driver on one device process.

@@ -20,11 +20,11 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use lab::args::{Form, Request};
-use lab::fetch::{Cache, Sources};
-use lab::parts::{self, Part};
-use lab::process::Supervised;
-use lab::progress::Progress;
-use lab::qemu::Qemu;
+use machine::fetch::{Cache, Sources};
+use machine::parts::{self, Part};
+use machine::process::Supervised;
+use machine::progress::Progress;
+use machine::qemu::Qemu;
 use protocol::asic::Asic;
 use protocol::personality::Personality;
 use rustix::io::{FdFlags, fcntl_setfd};

@@ -10,12 +10,12 @@ use std::sync::{Mutex, PoisonError};
 
 use clap::Parser;
 use lab::cli::{Cli, Command};
-use lab::fetch::{Cache, Sources};
-use lab::progress::Progress;
-use lab::report::table;
-use lab::scenario::catalogue;
-use lab::scenario::outcome::{Cell, Outcome};
-use lab::scenario::runner::{self, Request};
+use lab::runner::{self, Request};
+use machine::fetch::{Cache, Sources};
+use machine::progress::Progress;
+use report::table;
+use scenario::catalogue;
+use scenario::outcome::{Cell, Outcome};
 
 /// What is run in `cargo test`: a reset with a loss, who comes back after it and who not yet, a loss that nobody tells of.
 const CORE: [&str; 3] = ["mode1-smu", "two-processes", "vram-lost-no-reset"];

@@ -1,0 +1,328 @@
+//! The program `amdgpu-lab`.
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use lab::cli::{
+    AttachArgs, BisectArgs, Cli, Command, FetchArgs, FindingsArgs, KernelArgs, ReportArgs, ReportFormat,
+    RunArgs,
+};
+use lab::run::{KernelChoice, Options};
+use lab::watch::Watched;
+use lab::{args, bisect, findings, run, runner};
+use machine::fetch::Cache;
+use machine::interrupt;
+use machine::kbuild::{Builder, Change, Source};
+use machine::parts;
+use machine::progress::Progress;
+use machine::qemu::Qemu;
+use protocol::asic::Asic;
+use report::{Report, compute, files, junit, ktap, table};
+use scenario::outcome::{Outcome, Verdict};
+use scenario::plan::Controls;
+use scenario::{catalogue, outcome};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match perform(&cli) {
+        Ok(verdict) => ExitCode::from(verdict.exit_status()),
+        Err(_) if interrupt::requested() => {
+            eprintln!("amdgpu-lab: interrupted");
+            ExitCode::from(Verdict::Unknown.exit_status())
+        }
+        Err(error) => {
+            eprintln!("amdgpu-lab: {error:#}");
+            ExitCode::from(Verdict::Unknown.exit_status())
+        }
+    }
+}
+
+fn perform(cli: &Cli) -> Result<Verdict> {
+    interrupt::install().context("installing the signal handlers")?;
+    let progress = Progress::stderr();
+    let cache = |refresh| {
+        Cache::open(
+            cli.cache.as_deref(),
+            cli.sources.sources(refresh),
+            progress.clone(),
+        )
+    };
+    match &cli.command {
+        Command::Fetch(arguments) => fetch(arguments, &cache(arguments.refresh)?),
+        Command::List(arguments) => {
+            print!("{}", list(&arguments.names, &arguments.tag)?);
+            Ok(Verdict::Pass)
+        }
+        Command::Kernel(arguments) => kernel(arguments, &cache(false)?, &progress),
+        Command::Bisect(arguments) => bisect(arguments, &cache(false)?),
+        Command::Findings(arguments) => show_findings(arguments, &cache(false)?, &progress),
+        Command::Watch(arguments) => watch(arguments, || cache(false), &progress),
+        Command::Run(arguments) if arguments.wants_scenarios() => {
+            run_scenarios(arguments, || cache(false), &progress)
+        }
+        Command::Report(arguments) => report(arguments),
+        Command::Args(arguments) => print_arguments(arguments),
+        Command::Run(arguments) => {
+            let options = arguments.options()?;
+            let (folder, report) = run::run(&options, &cache(false)?, &progress)?;
+            print!("{}", coloured(&report));
+            println!("\n{:<12}{}", "logs", folder.display());
+            Ok(report.verdict)
+        }
+    }
+}
+
+/// Standard output holds what is pasted and nothing else.
+fn print_arguments(arguments: &AttachArgs) -> Result<Verdict> {
+    let domain = arguments.domain.as_deref().map(read_text).transpose()?;
+    let answer = args::answer(&arguments.request(domain))?;
+    print!("{}", answer.text);
+    let args::Answer { daemon, pinned, .. } = &answer;
+    eprintln!("amdgpu-lab: start the device process first:\n    {daemon}");
+    let processor = args::PROCESSOR;
+    eprintln!(
+        "register accesses are fastest where a guest with one processor and the device process share one of the host's, here number {processor}:\n    \
+         taskset -c {processor} {daemon}\n    {pinned}"
+    );
+    Ok(Verdict::Pass)
+}
+
+/// The text of a file, or of standard input if it is called "-".
+fn read_text(path: &Path) -> Result<String> {
+    let text = if path == Path::new("-") {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(path)
+    };
+    text.with_context(|| format!("reading the domain {}", path.display()))
+}
+
+fn list(names: &[String], tags: &[String]) -> Result<String> {
+    if names.is_empty() {
+        return Ok(catalogue::table(&catalogue::tagged(
+            catalogue::shipped(texts(), Asic::default())?,
+            tags,
+        )?));
+    }
+    let scenarios = catalogue::tagged(catalogue::named(names, texts(), Asic::default())?, tags)?;
+    Ok(scenarios
+        .iter()
+        .map(catalogue::details)
+        .collect::<Vec<_>>()
+        .join("\n"))
+}
+
+/// The files are read before anything is fetched: what is wrong with them is told at once.
+fn run_scenarios(
+    arguments: &RunArgs,
+    cache: impl FnOnce() -> Result<Cache, machine::fetch::FetchError>,
+    progress: &Progress,
+) -> Result<Verdict> {
+    let scenarios = if arguments.scenarios.is_empty() {
+        catalogue::tagged(catalogue::shipped(texts(), arguments.gpu.asic)?, &arguments.tag)?
+    } else {
+        catalogue::named(&arguments.scenarios, texts(), arguments.gpu.asic)?
+    };
+    let request = runner::Request {
+        scenarios,
+        kernels: arguments.kernels()?,
+        controls: arguments.controls,
+        jobs: arguments.jobs,
+        attempts: arguments.attempts,
+        options: arguments.options()?,
+    };
+    let (folder, outcomes) = runner::run(&request, &cache()?, progress)?;
+    println!();
+    match outcomes.as_slice() {
+        [outcome] => print!("{}", outcome.text()),
+        outcomes => print!("{}", table::text(outcomes, colours())),
+    }
+    println!("\n{:<12}{}", "logs", folder.display());
+    println!("{:<12}{}", "pages", folder.join(files::INDEX).display());
+    Ok(outcome::overall(&outcomes))
+}
+
+/// The report, with its first word in colour on a terminal (<https://no-color.org>).
+fn coloured(report: &Report) -> String {
+    let text = report.text();
+    if !colours() {
+        return text;
+    }
+    let colour = match report.verdict {
+        Verdict::Pass => 32,
+        Verdict::Fail => 31,
+        Verdict::Unknown => 33,
+    };
+    match text.split_once(' ') {
+        Some((word, rest)) => format!("\x1b[1;{colour}m{word}\x1b[0m {rest}"),
+        None => text,
+    }
+}
+
+/// Whether standard output takes colour and the user wants it (<https://no-color.org>).
+fn colours() -> bool {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !plain && std::io::stdout().is_terminal()
+}
+
+fn bisect(arguments: &BisectArgs, cache: &Cache) -> Result<Verdict> {
+    let request = bisect::Request {
+        tree: arguments.tree.clone(),
+        good: arguments.good.clone(),
+        bad: arguments.bad.clone(),
+        config: arguments.config,
+        arguments: arguments.arguments.clone(),
+    };
+    Ok(if bisect::run(&request, cache.folder())? {
+        Verdict::Pass
+    } else {
+        Verdict::Unknown
+    })
+}
+
+/// Runs the scenarios of each finding that has a patch, without it and with it.
+fn show_findings(arguments: &FindingsArgs, cache: &Cache, progress: &Progress) -> Result<Verdict> {
+    let folder = machine::cargo::workspace().join("docs/findings");
+    let line = ["amdgpu-lab", "run", "--all"].map(OsString::from);
+    let line = line.into_iter().chain(arguments.options.iter().cloned());
+    let Command::Run(given) = Cli::try_parse_from(line)?.command else {
+        anyhow::bail!("only options of `run` stand behind --");
+    };
+    let mut scenarios = catalogue::shipped(texts(), given.gpu.asic)?;
+    scenarios.retain(|scenario| scenario.elsewhere(given.gpu.personality).is_none());
+    let proofs = findings::proofs(&folder, &scenarios, &arguments.numbers)?;
+    anyhow::ensure!(
+        !proofs.is_empty(),
+        "none of these findings has a patch in {}",
+        folder.display()
+    );
+    let mut lines = Vec::new();
+    let mut verdict = Verdict::Pass;
+    for proof in &proofs {
+        let run = |patches: Vec<PathBuf>| -> Result<Vec<Outcome>> {
+            let request = runner::Request {
+                scenarios: proof.scenarios.clone(),
+                kernels: vec![KernelChoice::Suite(proof.suite)],
+                controls: Controls::None,
+                jobs: given.jobs,
+                attempts: given.attempts,
+                options: Options {
+                    change: Change {
+                        patches,
+                        ..Change::default()
+                    },
+                    ..given.options()?
+                },
+            };
+            Ok(runner::run(&request, cache, progress)?.1)
+        };
+        let before = run(Vec::new())?;
+        let after = run(vec![proof.patch.clone()])?;
+        for scenario in &proof.scenarios {
+            let shown = findings::Shown::of(proof, &scenario.name, &before, &after);
+            if !(shown.bug && shown.mended) {
+                verdict = Verdict::Fail;
+            }
+            lines.push(shown.line(proof, &scenario.name));
+        }
+    }
+    println!();
+    for line in lines {
+        println!("{line}");
+    }
+    Ok(verdict)
+}
+
+/// Runs at once, and then after each change, until the user ends it. The verdict is the last one.
+fn watch(
+    arguments: &RunArgs,
+    cache: impl Fn() -> Result<Cache, machine::fetch::FetchError>,
+    progress: &Progress,
+) -> Result<Verdict> {
+    let sources = arguments.sources()?;
+    anyhow::ensure!(
+        !sources.is_empty(),
+        "there is nothing to watch: give a tree with --driver-src DIR or --kernel lean:DIR, or patches with --patch"
+    );
+    anyhow::ensure!(
+        arguments.wants_scenarios(),
+        "watch runs scenarios: give a name, --tag or --all (`amdgpu-lab list` has them)"
+    );
+    let mut watched = Watched::new(sources);
+    loop {
+        // Code that does not compile is no reason to end.
+        let verdict = run_scenarios(arguments, &cache, progress).unwrap_or_else(|error| {
+            eprintln!("amdgpu-lab: {error:#}");
+            Verdict::Unknown
+        });
+        println!("\nwatching {} sources; Ctrl-C ends it", watched.count());
+        let Some(changed) = watched.wait() else {
+            return Ok(verdict);
+        };
+        for path in &changed {
+            println!("changed  {}", path.display());
+        }
+    }
+}
+
+fn kernel(arguments: &KernelArgs, cache: &Cache, progress: &Progress) -> Result<Verdict> {
+    let change = Change {
+        patches: arguments.patch.clone(),
+        ..Change::default()
+    };
+    let source = Source::parse(&arguments.source);
+    let built = Builder::new(cache, progress).kernel(arguments.config, &source, &change)?;
+    for (name, path) in [("image", &built.what.image), ("modules", &built.what.modules)] {
+        println!("{name:<12}{}", path.display());
+    }
+    Ok(Verdict::Pass)
+}
+
+fn report(arguments: &ReportArgs) -> Result<Verdict> {
+    let mut outcomes = Vec::new();
+    for folder in &arguments.folders {
+        outcomes.extend(files::rewrite(folder)?);
+    }
+    let text = match arguments.format {
+        ReportFormat::Table => table::text(&outcomes, colours()),
+        ReportFormat::Markdown => table::markdown(&outcomes),
+        ReportFormat::Junit => junit::xml(&outcomes)?,
+        ReportFormat::Ktap => ktap::text(&outcomes),
+        ReportFormat::Compute => compute::markdown(&outcomes),
+    };
+    print!("{text}");
+    Ok(outcome::overall(&outcomes))
+}
+
+fn fetch(arguments: &FetchArgs, cache: &Cache) -> Result<Verdict> {
+    for suite in &arguments.kernel {
+        let kernel = cache.kernel(*suite)?;
+        println!(
+            "{:<18}{}  {}",
+            suite.name(),
+            kernel.release,
+            kernel.image.display()
+        );
+    }
+    println!("{:<18}{}", "firmware", cache.firmware()?.display());
+    println!("{:<18}{}", "shell", cache.busybox()?.display());
+    if let Some(root) = arguments.root {
+        println!("{:<18}{}", "root", cache.root(root)?.image.display());
+    }
+    let qemu = Qemu::find(None, cache)?;
+    println!("{:<18}{}", "qemu", qemu.version);
+    Ok(Verdict::Pass)
+}
+
+/// An installed lab has its scenarios in it; another one has the sources.
+fn texts() -> catalogue::Texts {
+    if parts::installed() {
+        catalogue::Texts::BuiltIn
+    } else {
+        catalogue::Texts::Present
+    }
+}
