@@ -19,7 +19,7 @@ use lab::run::{self, Options};
 use machine::fetch::{Cache, Sources};
 use machine::progress::Progress;
 use report::Report;
-use scenario::outcome::Verdict;
+use scenario::outcome::Overall;
 use scenario::steps::Step;
 use scenario::verdict::Rule;
 use serde_json::Value;
@@ -108,7 +108,7 @@ impl Run {
     /// What every run that is to pass has to show.
     fn assert_good(&self, probes: usize, clients: usize) {
         let report = &self.report;
-        self.assert_equal(report.verdict, Verdict::Pass, "the verdict");
+        self.assert_equal(report.verdict, Overall::Pass, "the verdict");
         self.assert(
             report.given_parameters.is_empty() && report.modules_loaded > 0,
             "the driver works without parameters",
@@ -259,7 +259,7 @@ fn a_driver_that_never_came_up_fails_the_run() {
         ..options(&["--kernel", "bookworm", "--no-gpu"])
     };
     let run = run("control-no-gpu", options);
-    run.assert_equal(run.report.verdict, Verdict::Fail, "the verdict");
+    run.assert_equal(run.report.verdict, Overall::Fail, "the verdict");
     let rules: Vec<_> = run.report.findings.iter().map(|finding| finding.rule).collect();
     run.assert_equal(rules, vec![Rule::Probed], "the rules that were broken");
     run.assert_equal(run.report.probe_seconds.len(), 0, "probes");
@@ -289,7 +289,7 @@ fn an_error_of_the_driver_fails_the_run() {
         ..options(&["--kernel", "bookworm", "--firmware", &path])
     };
     let run = run("control-firmware", options);
-    run.assert_equal(run.report.verdict, Verdict::Fail, "the verdict");
+    run.assert_equal(run.report.verdict, Overall::Fail, "the verdict");
     let errors: Vec<_> = run
         .report
         .findings
@@ -310,7 +310,7 @@ fn one_wrong_byte_fails_the_run_and_is_named() {
         "control-sabotage",
         options(&["--kernel", "bookworm", "--steps", steps]),
     );
-    run.assert_equal(run.report.verdict, Verdict::Fail, "the verdict");
+    run.assert_equal(run.report.verdict, Overall::Fail, "the verdict");
     let failures: Vec<_> = run
         .report
         .steps
@@ -333,7 +333,7 @@ fn one_wrong_byte_fails_the_run_and_is_named() {
 fn a_console_that_moves_has_every_line_once() {
     let steps = "modprobe,reboot,modprobe,poweroff";
     let run = run("console", options(&["--console", "hvc0", "--steps", steps]));
-    run.assert_equal(run.report.verdict, Verdict::Pass, "the verdict");
+    run.assert_equal(run.report.verdict, Overall::Pass, "the verdict");
     let log = fs::read(run.folder.join("console.log")).unwrap();
     let log = String::from_utf8_lossy(&log);
     let boots: Vec<_> = log.split("Linux version").skip(1).collect();

@@ -15,7 +15,7 @@ use machine::fetch::{Cache, Sources};
 use machine::progress::Progress;
 use report::table;
 use scenario::catalogue;
-use scenario::outcome::{Cell, Outcome};
+use scenario::outcome::{Outcome, Verdict};
 
 /// What is run in `cargo test`: a reset with a loss, who comes back after it and who not yet, a loss that nobody tells of.
 const CORE: [&str; 3] = ["mode1-smu", "two-processes", "vram-lost-no-reset"];
@@ -70,7 +70,7 @@ fn passes(name: &str, scenarios: &[&str], machine: &[&str]) {
     let outcomes = run(name, &line);
     let shown = table::text(&outcomes, false);
     for outcome in &outcomes {
-        assert_eq!(outcome.verdict, Cell::Pass, "{:?}\n{shown}", outcome.reasons);
+        assert_eq!(outcome.verdict, Verdict::Pass, "{:?}\n{shown}", outcome.reasons);
         assert!(outcome.checkpoint.is_some(), "{shown}");
     }
     for name in scenarios {
@@ -139,7 +139,7 @@ fn an_expectation_that_does_not_hold_fails_the_scenario() {
                 outcomes.len()
             )
         };
-        assert_eq!(outcome.verdict, Cell::Fail, "{:?}", outcome.reasons);
+        assert_eq!(outcome.verdict, Verdict::Fail, "{:?}", outcome.reasons);
         assert_eq!(
             outcome.reasons,
             ["expected two; found: 1"],

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use machine::fetch::Suite;
 use scenario::kernels::Version;
 use scenario::model::Scenario;
-use scenario::outcome::{Cell, Outcome};
+use scenario::outcome::{Outcome, Verdict};
 
 /// A patch, and what it has to mend.
 #[derive(Debug, Clone)]
@@ -131,16 +131,16 @@ impl Shown {
     /// Of the outcomes without and with the patch.
     pub fn of(proof: &Proof, scenario: &str, before: &[Outcome], after: &[Outcome]) -> Self {
         let page = format!("docs/findings/{}.md", proof.finding);
-        let find = |outcomes: &[Outcome], wanted: &dyn Fn(&Cell) -> bool| {
+        let find = |outcomes: &[Outcome], wanted: &dyn Fn(&Verdict) -> bool| {
             let mut of_scenario = outcomes.iter().filter(|outcome| outcome.scenario == scenario);
             of_scenario.any(|outcome| wanted(&outcome.verdict))
         };
         Self {
             bug: find(
                 before,
-                &|cell| matches!(cell, Cell::DriverBug { finding } if *finding == page),
+                &|cell| matches!(cell, Verdict::DriverBug { finding } if *finding == page),
             ),
-            mended: find(after, &|cell| *cell == Cell::Pass),
+            mended: find(after, &|cell| *cell == Verdict::Pass),
         }
     }
 
@@ -215,11 +215,11 @@ mod tests {
             ..Outcome::new()
         };
         let bug = |page: &str| {
-            outcome(Cell::DriverBug {
+            outcome(Verdict::DriverBug {
                 finding: format!("docs/findings/{page}.md"),
             })
         };
-        let pass = [outcome(Cell::Pass)];
+        let pass = [outcome(Verdict::Pass)];
         let of = |before: Outcome, after: &[Outcome]| Shown::of(&proof, "a", &[before], after);
         assert_eq!(
             of(bug("0027-x"), &pass),
@@ -229,7 +229,7 @@ mod tests {
             }
         );
         assert!(!of(bug("0028-y"), &pass).bug);
-        assert!(!of(bug("0027-x"), &[outcome(Cell::Fail)]).mended);
+        assert!(!of(bug("0027-x"), &[outcome(Verdict::Fail)]).mended);
         assert!(!Shown::of(&proof, "b", &[bug("0027-x")], &pass).mended);
     }
 }

@@ -22,7 +22,7 @@ use machine::progress::Progress;
 use machine::qemu::Qemu;
 use protocol::asic::Asic;
 use report::{Report, compute, files, junit, ktap, table};
-use scenario::outcome::{Outcome, Verdict};
+use scenario::outcome::{Outcome, Overall};
 use scenario::plan::Controls;
 use scenario::{catalogue, outcome};
 
@@ -32,16 +32,16 @@ fn main() -> ExitCode {
         Ok(verdict) => ExitCode::from(verdict.exit_status()),
         Err(_) if interrupt::requested() => {
             eprintln!("amdgpu-lab: interrupted");
-            ExitCode::from(Verdict::Unknown.exit_status())
+            ExitCode::from(Overall::Unknown.exit_status())
         }
         Err(error) => {
             eprintln!("amdgpu-lab: {error:#}");
-            ExitCode::from(Verdict::Unknown.exit_status())
+            ExitCode::from(Overall::Unknown.exit_status())
         }
     }
 }
 
-fn perform(cli: &Cli) -> Result<Verdict> {
+fn perform(cli: &Cli) -> Result<Overall> {
     interrupt::install().context("installing the signal handlers")?;
     let progress = Progress::stderr();
     let cache = |refresh| {
@@ -55,7 +55,7 @@ fn perform(cli: &Cli) -> Result<Verdict> {
         Command::Fetch(arguments) => fetch(arguments, &cache(arguments.refresh)?),
         Command::List(arguments) => {
             print!("{}", list(&arguments.names, &arguments.tag)?);
-            Ok(Verdict::Pass)
+            Ok(Overall::Pass)
         }
         Command::Kernel(arguments) => kernel(arguments, &cache(false)?, &progress),
         Command::Bisect(arguments) => bisect(arguments, &cache(false)?),
@@ -77,7 +77,7 @@ fn perform(cli: &Cli) -> Result<Verdict> {
 }
 
 /// Standard output holds what is pasted and nothing else.
-fn print_arguments(arguments: &AttachArgs) -> Result<Verdict> {
+fn print_arguments(arguments: &AttachArgs) -> Result<Overall> {
     let domain = arguments.domain.as_deref().map(read_text).transpose()?;
     let answer = args::answer(&arguments.request(domain))?;
     print!("{}", answer.text);
@@ -88,7 +88,7 @@ fn print_arguments(arguments: &AttachArgs) -> Result<Verdict> {
         "register accesses are fastest where a guest with one processor and the device process share one of the host's, here number {processor}:\n    \
          taskset -c {processor} {daemon}\n    {pinned}"
     );
-    Ok(Verdict::Pass)
+    Ok(Overall::Pass)
 }
 
 /// The text of a file, or of standard input if it is called "-".
@@ -121,7 +121,7 @@ fn run_scenarios(
     arguments: &RunArgs,
     cache: impl FnOnce() -> Result<Cache, machine::fetch::FetchError>,
     progress: &Progress,
-) -> Result<Verdict> {
+) -> Result<Overall> {
     let scenarios = if arguments.scenarios.is_empty() {
         catalogue::tagged(catalogue::shipped(texts(), arguments.gpu.asic)?, &arguments.tag)?
     } else {
@@ -153,9 +153,9 @@ fn coloured(report: &Report) -> String {
         return text;
     }
     let colour = match report.verdict {
-        Verdict::Pass => 32,
-        Verdict::Fail => 31,
-        Verdict::Unknown => 33,
+        Overall::Pass => 32,
+        Overall::Fail => 31,
+        Overall::Unknown => 33,
     };
     match text.split_once(' ') {
         Some((word, rest)) => format!("\x1b[1;{colour}m{word}\x1b[0m {rest}"),
@@ -169,7 +169,7 @@ fn colours() -> bool {
     !plain && std::io::stdout().is_terminal()
 }
 
-fn bisect(arguments: &BisectArgs, cache: &Cache) -> Result<Verdict> {
+fn bisect(arguments: &BisectArgs, cache: &Cache) -> Result<Overall> {
     let request = bisect::Request {
         tree: arguments.tree.clone(),
         good: arguments.good.clone(),
@@ -178,14 +178,14 @@ fn bisect(arguments: &BisectArgs, cache: &Cache) -> Result<Verdict> {
         arguments: arguments.arguments.clone(),
     };
     Ok(if bisect::run(&request, cache.folder())? {
-        Verdict::Pass
+        Overall::Pass
     } else {
-        Verdict::Unknown
+        Overall::Unknown
     })
 }
 
 /// Runs the scenarios of each finding that has a patch, without it and with it.
-fn show_findings(arguments: &FindingsArgs, cache: &Cache, progress: &Progress) -> Result<Verdict> {
+fn show_findings(arguments: &FindingsArgs, cache: &Cache, progress: &Progress) -> Result<Overall> {
     let folder = machine::cargo::workspace().join("docs/findings");
     let line = ["amdgpu-lab", "run", "--all"].map(OsString::from);
     let line = line.into_iter().chain(arguments.options.iter().cloned());
@@ -201,7 +201,7 @@ fn show_findings(arguments: &FindingsArgs, cache: &Cache, progress: &Progress) -
         folder.display()
     );
     let mut lines = Vec::new();
-    let mut verdict = Verdict::Pass;
+    let mut verdict = Overall::Pass;
     for proof in &proofs {
         let run = |patches: Vec<PathBuf>| -> Result<Vec<Outcome>> {
             let request = runner::Request {
@@ -225,7 +225,7 @@ fn show_findings(arguments: &FindingsArgs, cache: &Cache, progress: &Progress) -
         for scenario in &proof.scenarios {
             let shown = findings::Shown::of(proof, &scenario.name, &before, &after);
             if !(shown.bug && shown.mended) {
-                verdict = Verdict::Fail;
+                verdict = Overall::Fail;
             }
             lines.push(shown.line(proof, &scenario.name));
         }
@@ -242,7 +242,7 @@ fn watch(
     arguments: &RunArgs,
     cache: impl Fn() -> Result<Cache, machine::fetch::FetchError>,
     progress: &Progress,
-) -> Result<Verdict> {
+) -> Result<Overall> {
     let sources = arguments.sources()?;
     anyhow::ensure!(
         !sources.is_empty(),
@@ -257,7 +257,7 @@ fn watch(
         // Code that does not compile is no reason to end.
         let verdict = run_scenarios(arguments, &cache, progress).unwrap_or_else(|error| {
             eprintln!("amdgpu-lab: {error:#}");
-            Verdict::Unknown
+            Overall::Unknown
         });
         println!("\nwatching {} sources; Ctrl-C ends it", watched.count());
         let Some(changed) = watched.wait() else {
@@ -269,7 +269,7 @@ fn watch(
     }
 }
 
-fn kernel(arguments: &KernelArgs, cache: &Cache, progress: &Progress) -> Result<Verdict> {
+fn kernel(arguments: &KernelArgs, cache: &Cache, progress: &Progress) -> Result<Overall> {
     let change = Change {
         patches: arguments.patch.clone(),
         ..Change::default()
@@ -279,10 +279,10 @@ fn kernel(arguments: &KernelArgs, cache: &Cache, progress: &Progress) -> Result<
     for (name, path) in [("image", &built.what.image), ("modules", &built.what.modules)] {
         println!("{name:<12}{}", path.display());
     }
-    Ok(Verdict::Pass)
+    Ok(Overall::Pass)
 }
 
-fn report(arguments: &ReportArgs) -> Result<Verdict> {
+fn report(arguments: &ReportArgs) -> Result<Overall> {
     let mut outcomes = Vec::new();
     for folder in &arguments.folders {
         outcomes.extend(files::rewrite(folder)?);
@@ -298,7 +298,7 @@ fn report(arguments: &ReportArgs) -> Result<Verdict> {
     Ok(outcome::overall(&outcomes))
 }
 
-fn fetch(arguments: &FetchArgs, cache: &Cache) -> Result<Verdict> {
+fn fetch(arguments: &FetchArgs, cache: &Cache) -> Result<Overall> {
     for suite in &arguments.kernel {
         let kernel = cache.kernel(*suite)?;
         println!(
@@ -315,7 +315,7 @@ fn fetch(arguments: &FetchArgs, cache: &Cache) -> Result<Verdict> {
     }
     let qemu = Qemu::find(None, cache)?;
     println!("{:<18}{}", "qemu", qemu.version);
-    Ok(Verdict::Pass)
+    Ok(Overall::Pass)
 }
 
 /// An installed lab has its scenarios in it; another one has the sources.

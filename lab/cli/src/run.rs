@@ -28,7 +28,7 @@ use report::{Report, StepReport};
 use scenario::asic;
 use scenario::driver::Driver;
 use scenario::kernels::Version;
-use scenario::outcome::Verdict;
+use scenario::outcome::Overall;
 use scenario::steps::Step;
 use scenario::verdict::{self, Expectations};
 use serde_json::{Map, Value};
@@ -649,12 +649,12 @@ fn conclude(report: &mut Report, session: &Session, options: &Options, reached_i
     reasons.extend(verdict::reasons(&report.findings));
     report.reasons.extend(reasons);
     report.verdict = match (reached_init, report.reasons.is_empty()) {
-        (false, _) => Verdict::Unknown,
-        (true, true) => Verdict::Pass,
-        (true, false) => Verdict::Fail,
+        (false, _) => Overall::Unknown,
+        (true, true) => Overall::Pass,
+        (true, false) => Overall::Fail,
     };
     if machine::interrupt::requested() {
-        report.verdict = Verdict::Unknown;
+        report.verdict = Overall::Unknown;
     }
 }
 

@@ -20,7 +20,7 @@ use report::files;
 use scenario::asic;
 use scenario::kernels::Version;
 use scenario::model::{Driver, Machine, Scenario, Target};
-use scenario::outcome::{Attempt, Cell, OF_BOOT, OF_RUN, Outcome};
+use scenario::outcome::{Attempt, OF_BOOT, OF_RUN, Outcome, Verdict};
 use scenario::plan::{Controls, Group, Job, Plan, plan};
 use scenario::verdict;
 
@@ -146,7 +146,7 @@ impl Bench<'_> {
     fn kernel(&self, plan: Plan<'_>, request: &Request, progress: &Progress, outcomes: &mut Vec<Outcome>) {
         outcomes.extend(plan.inapplicable.iter().map(|(job, reason)| {
             Outcome {
-                verdict: Cell::NotApplicable {
+                verdict: Verdict::NotApplicable {
                     reason: reason.clone(),
                 },
                 elsewhere: job
@@ -161,7 +161,7 @@ impl Bench<'_> {
             let without = groups.extract_if(.., |group| group.machine.root.is_some());
             for job in without.flat_map(|group| group.jobs) {
                 self.begun.fetch_add(1, Ordering::Relaxed);
-                self.end(&Cell::Unknown, &job.title(), Some(reason), progress);
+                self.end(&Verdict::Unknown, &job.title(), Some(reason), progress);
                 outcomes.push(Outcome {
                     reasons: vec![reason.clone()],
                     ..self.outcome(&job)
@@ -364,7 +364,7 @@ impl Bench<'_> {
             let _ = write(&folder.join(OF_BOOT), &outcomes);
             self.begun
                 .fetch_add(jobs.len().saturating_sub(1), Ordering::Relaxed);
-            self.end(&Cell::Unknown, &first, Some(&reason), progress);
+            self.end(&Verdict::Unknown, &first, Some(&reason), progress);
             outcomes
         };
         if interrupt::requested() {
@@ -418,7 +418,7 @@ impl Bench<'_> {
             };
             let outcome = if interrupt::requested() {
                 Outcome {
-                    verdict: Cell::Unknown,
+                    verdict: Verdict::Unknown,
                     reasons: vec!["interrupted".to_owned()],
                     ..outcome
                 }
@@ -431,7 +431,7 @@ impl Bench<'_> {
                 outcome.reasons.first().map(String::as_str),
                 progress,
             );
-            let clean = outcome.verdict == Cell::Pass;
+            let clean = outcome.verdict == Verdict::Pass;
             outcomes.push(outcome);
             // A failure must not spill over into the next scenario.
             if !clean {
@@ -512,7 +512,7 @@ impl Bench<'_> {
         number
     }
 
-    fn end(&self, verdict: &Cell, title: &str, why: Option<&str>, progress: &Progress) {
+    fn end(&self, verdict: &Verdict, title: &str, why: Option<&str>, progress: &Progress) {
         if self.several || self.total > 1 {
             progress.end_scenario(verdict.word(), why);
         } else {
@@ -551,7 +551,7 @@ fn attempt(name: String, earlier: usize) -> String {
 
 /// Whether a try says nothing: it went wrong, and the host was too busy meanwhile for anything in real time to be relied on.
 fn worth_another_try(outcome: &Outcome) -> bool {
-    matches!(outcome.verdict, Cell::Fail | Cell::Unknown)
+    matches!(outcome.verdict, Verdict::Fail | Verdict::Unknown)
         && outcome.host_wait_ms > TOO_LONG.as_secs_f64() * 1e3
         // What goes wrong twice in the same way is not the host's.
         && outcome.earlier.last().is_none_or(|last| last.reasons != outcome.reasons)
@@ -615,18 +615,18 @@ mod tests {
             host_wait_ms,
             ..Outcome::new()
         };
-        assert!(worth_another_try(&outcome(Cell::Fail, 70.0)));
-        assert!(worth_another_try(&outcome(Cell::Unknown, 70.0)));
-        assert!(!worth_another_try(&outcome(Cell::Fail, 30.0)));
-        assert!(!worth_another_try(&outcome(Cell::Pass, 70.0)));
+        assert!(worth_another_try(&outcome(Verdict::Fail, 70.0)));
+        assert!(worth_another_try(&outcome(Verdict::Unknown, 70.0)));
+        assert!(!worth_another_try(&outcome(Verdict::Fail, 30.0)));
+        assert!(!worth_another_try(&outcome(Verdict::Pass, 70.0)));
         let finding = "docs/findings/1.md".to_owned();
-        assert!(!worth_another_try(&outcome(Cell::DriverBug { finding }, 70.0)));
+        assert!(!worth_another_try(&outcome(Verdict::DriverBug { finding }, 70.0)));
     }
 
     #[test]
     fn what_fails_twice_for_the_same_reasons_is_not_tried_again() {
         let failed = |reason: &str, earlier: &str| Outcome {
-            verdict: Cell::Fail,
+            verdict: Verdict::Fail,
             reasons: vec![reason.to_owned()],
             host_wait_ms: 70.0,
             earlier: vec![Attempt {

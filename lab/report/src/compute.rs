@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use scenario::kernels::Version;
-use scenario::outcome::{Cell, Outcome};
+use scenario::outcome::{Outcome, Verdict};
 
 /// A row: what it is about, what happens to VRAM, the scenario, and what a pass of it means.
 type Row = (&'static str, &'static str, &'static str, &'static str);
@@ -109,7 +109,7 @@ pub fn markdown(outcomes: &[Outcome]) -> String {
         kernels.insert(Version::leading(version), version);
         let known = cells.entry((&outcome.scenario, version)).or_insert(outcome);
         // A run on another part, to which the scenario does not apply, says less.
-        if !matches!(outcome.verdict, Cell::NotApplicable { .. }) {
+        if !matches!(outcome.verdict, Verdict::NotApplicable { .. }) {
             *known = outcome;
         }
     }
@@ -146,10 +146,10 @@ fn cell(outcome: Option<&Outcome>, scenario: &str, pass: &str) -> String {
     };
     let link = |word: &str| format!("[{word}](../lab/scenarios/{scenario}.toml)");
     match &outcome.verdict {
-        Cell::Pass => link(pass),
-        Cell::NotApplicable { .. } => link("n/a"),
-        Cell::Fail | Cell::Unknown => format!("**{}**", link(outcome.verdict.word())),
-        Cell::DriverBug { finding } => {
+        Verdict::Pass => link(pass),
+        Verdict::NotApplicable { .. } => link("n/a"),
+        Verdict::Fail | Verdict::Unknown => format!("**{}**", link(outcome.verdict.word())),
+        Verdict::DriverBug { finding } => {
             let page = finding.trim_start_matches("docs/");
             let number = page.trim_start_matches("findings/").split('-').next();
             let number = number.unwrap_or_default().trim_start_matches('0');
@@ -184,7 +184,7 @@ mod tests {
 
     use super::*;
 
-    fn outcome(scenario: &str, version: &str, verdict: Cell, reason: &str) -> Outcome {
+    fn outcome(scenario: &str, version: &str, verdict: Verdict, reason: &str) -> Outcome {
         Outcome {
             scenario: scenario.to_owned(),
             version: version.to_owned(),
@@ -199,9 +199,14 @@ mod tests {
         let finding = "docs/findings/0025-compute-vm-lost.md".to_owned();
         let reason = "jobs ended without an error, and 524288 of 524288 dwords are wrong, the first at 0x0";
         let text = markdown(&[
-            outcome("compute-vm-mode1", "6.12.118", Cell::Pass, ""),
-            outcome("compute-vm-mode1", "6.1.192", Cell::DriverBug { finding }, reason),
-            outcome("mode1-smu", "6.12.118", Cell::Fail, ""),
+            outcome("compute-vm-mode1", "6.12.118", Verdict::Pass, ""),
+            outcome(
+                "compute-vm-mode1",
+                "6.1.192",
+                Verdict::DriverBug { finding },
+                reason,
+            ),
+            outcome("mode1-smu", "6.12.118", Verdict::Fail, ""),
         ]);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[0], "| | VRAM | 6.1.192 | 6.12.118 |");
@@ -227,7 +232,7 @@ mod tests {
 
     #[test]
     fn what_only_the_log_says_is_a_warning() {
-        let bug = || Cell::DriverBug {
+        let bug = || Verdict::DriverBug {
             finding: "docs/findings/0011-x.md".to_owned(),
         };
         let of = |reason: &str| markdown(&[outcome("kfd-suspend", "6.1.192", bug(), reason)]);
@@ -237,10 +242,10 @@ mod tests {
 
     #[test]
     fn a_part_to_which_a_scenario_does_not_apply_hides_no_other() {
-        let none = Cell::NotApplicable {
+        let none = Verdict::NotApplicable {
             reason: "no".to_owned(),
         };
-        let pass = || outcome("svm-mode1", "7.3.4", Cell::Pass, "");
+        let pass = || outcome("svm-mode1", "7.3.4", Verdict::Pass, "");
         let other = outcome("svm-mode1", "7.3.4", none, "");
         for outcomes in [[pass(), other.clone()], [other.clone(), pass()]] {
             assert!(markdown(&outcomes).contains("[read back right]"));

@@ -79,7 +79,7 @@ pub fn rewrite(folder: &Path) -> io::Result<Vec<Outcome>> {
 /// What the page needs of `report.json`, the report of a run that is no scenario.
 #[derive(Debug, Deserialize)]
 struct Single {
-    verdict: super::Verdict,
+    verdict: super::Overall,
     reasons: Vec<String>,
     kernel: String,
     steps: Vec<super::StepReport>,
@@ -170,7 +170,7 @@ mod tests {
             failure: None,
         };
         let report = super::super::Report {
-            verdict: super::super::Verdict::Pass,
+            verdict: super::super::Overall::Pass,
             kernel: "6.1.0-56-amd64".to_owned(),
             steps: ["boot", "modprobe", "client-open", "recover"].map(step).to_vec(),
             ..super::super::Report::new()

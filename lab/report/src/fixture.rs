@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use scenario::outcome::{Cell, Checked, Outcome};
+use scenario::outcome::{Checked, Outcome, Verdict};
 
 /// When the run began.
 pub const BEGAN: u64 = 1_795_379_777_000_000;
@@ -12,7 +12,7 @@ pub fn outcome(
     scenario: &str,
     title: &str,
     kernel: &str,
-    verdict: Cell,
+    verdict: Verdict,
     seconds: f64,
     folder: &str,
 ) -> Outcome {
@@ -69,15 +69,15 @@ pub fn outcomes() -> Vec<Outcome> {
             "mode1-poison",
             MODE1,
             NEW,
-            Cell::Fail,
+            Verdict::Fail,
             20.0,
             "/runs/6.12/mode1 poison",
         )
     };
-    let bug = Cell::DriverBug {
+    let bug = Verdict::DriverBug {
         finding: "docs/findings/0001-zero-entry-copy.md".to_owned(),
     };
-    let not = Cell::NotApplicable {
+    let not = Verdict::NotApplicable {
         reason: "no shadow copies since 6.12".to_owned(),
     };
     let unknown = Outcome {
@@ -86,7 +86,7 @@ pub fn outcomes() -> Vec<Outcome> {
             "flr",
             "Function level reset",
             NEW,
-            Cell::Unknown,
+            Verdict::Unknown,
             0.0,
             "/runs/6.12/flr",
         )
@@ -96,7 +96,7 @@ pub fn outcomes() -> Vec<Outcome> {
             "mode1-poison",
             MODE1,
             OLD,
-            Cell::Pass,
+            Verdict::Pass,
             12.5,
             "/runs/6.1/mode1 poison",
         ),
@@ -104,7 +104,7 @@ pub fn outcomes() -> Vec<Outcome> {
             "mode1-poison",
             MODE1,
             OLD,
-            Cell::Pass,
+            Verdict::Pass,
             9.0,
             "/runs/6.1/control",
         )),
@@ -124,7 +124,7 @@ pub fn with_others() -> Vec<Outcome> {
             scenario,
             "A function that is reset",
             "6.1.0-56-amd64",
-            Cell::NotApplicable {
+            Verdict::NotApplicable {
                 reason: "it is about a virtual function".to_owned(),
             },
             0.0,

@@ -8,7 +8,7 @@ use std::io;
 
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
-use scenario::outcome::{Cell, Outcome};
+use scenario::outcome::{Outcome, Verdict};
 
 use super::{matrix, timeline};
 use crate::date;
@@ -103,11 +103,11 @@ fn case(writer: &mut Writer<Vec<u8>>, kernel: &str, outcome: &Outcome) -> io::Re
     attribute(&mut start, "time", &format!("{:.3}", outcome.seconds));
     writer.write_event(Event::Start(start))?;
     let told = match &outcome.verdict {
-        Cell::Pass => None,
-        Cell::Fail => Some(("failure", None)),
-        Cell::Unknown => Some(("error", None)),
-        Cell::NotApplicable { reason } => Some(("skipped", Some(reason.clone()))),
-        Cell::DriverBug { finding } => Some(("skipped", Some(format!("known driver bug: {finding}")))),
+        Verdict::Pass => None,
+        Verdict::Fail => Some(("failure", None)),
+        Verdict::Unknown => Some(("error", None)),
+        Verdict::NotApplicable { reason } => Some(("skipped", Some(reason.clone()))),
+        Verdict::DriverBug { finding } => Some(("skipped", Some(format!("known driver bug: {finding}")))),
     };
     if let Some((element, message)) = told {
         let message = message
@@ -159,7 +159,7 @@ fn evidence(outcome: &Outcome) -> String {
 }
 
 fn tallies(cases: &[&Outcome]) -> Vec<(&'static str, String)> {
-    let count = |wanted: fn(&Cell) -> bool| {
+    let count = |wanted: fn(&Verdict) -> bool| {
         cases
             .iter()
             .filter(|case| wanted(&case.verdict))
@@ -169,11 +169,11 @@ fn tallies(cases: &[&Outcome]) -> Vec<(&'static str, String)> {
     let seconds: f64 = cases.iter().map(|case| case.seconds).sum();
     vec![
         ("tests", cases.len().to_string()),
-        ("failures", count(|cell| matches!(cell, Cell::Fail))),
-        ("errors", count(|cell| matches!(cell, Cell::Unknown))),
+        ("failures", count(|cell| matches!(cell, Verdict::Fail))),
+        ("errors", count(|cell| matches!(cell, Verdict::Unknown))),
         (
             "skipped",
-            count(|cell| matches!(cell, Cell::NotApplicable { .. } | Cell::DriverBug { .. })),
+            count(|cell| matches!(cell, Verdict::NotApplicable { .. } | Verdict::DriverBug { .. })),
         ),
         ("time", format!("{seconds:.3}")),
     ]

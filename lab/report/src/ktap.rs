@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use scenario::outcome::{Cell, Outcome};
+use scenario::outcome::{Outcome, Verdict};
 
 use super::matrix;
 
@@ -33,7 +33,7 @@ pub fn text(outcomes: &[Outcome]) -> String {
         let good = of_kernel.iter().all(|outcome| ok(&outcome.verdict));
         let skipped = of_kernel
             .iter()
-            .all(|outcome| matches!(outcome.verdict, Cell::NotApplicable { .. }));
+            .all(|outcome| matches!(outcome.verdict, Verdict::NotApplicable { .. }));
         let directive = if skipped {
             " # SKIP no scenario applies"
         } else {
@@ -70,17 +70,17 @@ fn test(text: &mut String, number: usize, outcome: &Outcome) {
             expectation.text, expectation.found
         )));
     }
-    if !matches!(outcome.verdict, Cell::NotApplicable { .. }) {
+    if !matches!(outcome.verdict, Verdict::NotApplicable { .. }) {
         diagnose(&format!("took {:.1} s", outcome.seconds));
     }
     if !outcome.folder.as_os_str().is_empty() {
         diagnose(&one_line(&format!("logs in {}", outcome.folder.display())));
     }
     let directive = match &outcome.verdict {
-        Cell::Pass | Cell::Fail => String::new(),
-        Cell::Unknown => " # ERROR the guest did not come to the point where it counts".to_owned(),
-        Cell::NotApplicable { reason } => format!(" # SKIP {}", one_line(reason)),
-        Cell::DriverBug { finding } => format!(" # XFAIL known driver bug {}", one_line(finding)),
+        Verdict::Pass | Verdict::Fail => String::new(),
+        Verdict::Unknown => " # ERROR the guest did not come to the point where it counts".to_owned(),
+        Verdict::NotApplicable { reason } => format!(" # SKIP {}", one_line(reason)),
+        Verdict::DriverBug { finding } => format!(" # XFAIL known driver bug {}", one_line(finding)),
     };
     let _ = writeln!(
         text,
@@ -90,10 +90,10 @@ fn test(text: &mut String, number: usize, outcome: &Outcome) {
     );
 }
 
-const fn ok(cell: &Cell) -> bool {
+const fn ok(cell: &Verdict) -> bool {
     matches!(
         cell,
-        Cell::Pass | Cell::NotApplicable { .. } | Cell::DriverBug { .. }
+        Verdict::Pass | Verdict::NotApplicable { .. } | Verdict::DriverBug { .. }
     )
 }
 

@@ -19,7 +19,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use scenario::driver::Driver;
-use scenario::outcome::{Cell, Outcome, StepOutcome, Verdict};
+use scenario::outcome::{Outcome, Overall, StepOutcome, Verdict};
 use scenario::verdict::Finding;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -44,7 +44,7 @@ pub struct Report {
     /// Version of this form.
     pub version: u32,
     /// The answer.
-    pub verdict: Verdict,
+    pub verdict: Overall,
     /// Why it is not a pass.
     pub reasons: Vec<String>,
     /// What the log shows against it.
@@ -86,7 +86,7 @@ impl Report {
     pub fn new() -> Self {
         Self {
             version: VERSION,
-            verdict: Verdict::Unknown,
+            verdict: Overall::Unknown,
             reasons: Vec::new(),
             findings: Vec::new(),
             kernel: String::new(),
@@ -125,9 +125,9 @@ impl Report {
             suite: String::new(),
             control: None,
             verdict: match self.verdict {
-                Verdict::Pass => Cell::Pass,
-                Verdict::Fail => Cell::Fail,
-                Verdict::Unknown => Cell::Unknown,
+                Overall::Pass => Verdict::Pass,
+                Overall::Fail => Verdict::Fail,
+                Overall::Unknown => Verdict::Unknown,
             },
             elsewhere: None,
             reasons: self.reasons.clone(),
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn the_exit_status_is_what_a_bisection_understands() {
         assert_eq!(
-            [Verdict::Pass, Verdict::Fail, Verdict::Unknown].map(Verdict::exit_status),
+            [Overall::Pass, Overall::Fail, Overall::Unknown].map(Overall::exit_status),
             [0, 1, 125]
         );
     }
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn the_text_begins_with_the_verdict_and_its_reasons() {
         let report = Report {
-            verdict: Verdict::Fail,
+            verdict: Overall::Fail,
             reasons: vec!["the driver came up: no".into()],
             kernel: "6.1.0".into(),
             ..Report::new()

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use scenario::outcome::{Cell, Outcome};
+use scenario::outcome::{Outcome, Verdict};
 
 /// The outcomes of a run, arranged.
 #[derive(Debug)]
@@ -97,33 +97,33 @@ pub fn name(scenario: &str, control: Option<&str>) -> String {
 }
 
 /// The word for a cell.
-pub const fn word(cell: &Cell) -> &'static str {
+pub const fn word(cell: &Verdict) -> &'static str {
     match cell {
-        Cell::Pass => "PASS",
-        Cell::Fail => "FAIL",
-        Cell::Unknown => "UNKNOWN",
-        Cell::NotApplicable { .. } => "n/a",
-        Cell::DriverBug { .. } => "BUG",
+        Verdict::Pass => "PASS",
+        Verdict::Fail => "FAIL",
+        Verdict::Unknown => "UNKNOWN",
+        Verdict::NotApplicable { .. } => "n/a",
+        Verdict::DriverBug { .. } => "BUG",
     }
 }
 
 /// The more it weighs, the sooner it is looked at.
-pub const fn weight(cell: &Cell) -> u8 {
+pub const fn weight(cell: &Verdict) -> u8 {
     match cell {
-        Cell::NotApplicable { .. } => 0,
-        Cell::Pass => 1,
-        Cell::DriverBug { .. } => 2,
-        Cell::Unknown => 3,
-        Cell::Fail => 4,
+        Verdict::NotApplicable { .. } => 0,
+        Verdict::Pass => 1,
+        Verdict::DriverBug { .. } => 2,
+        Verdict::Unknown => 3,
+        Verdict::Fail => 4,
     }
 }
 
 /// Why a cell is not a pass, with what the cell itself says first.
 pub fn reasons(outcome: &Outcome) -> Vec<String> {
     let own = match &outcome.verdict {
-        Cell::NotApplicable { reason } => Some(reason.clone()),
-        Cell::DriverBug { finding } => Some(format!("known driver bug: {finding}")),
-        Cell::Pass | Cell::Fail | Cell::Unknown => None,
+        Verdict::NotApplicable { reason } => Some(reason.clone()),
+        Verdict::DriverBug { finding } => Some(format!("known driver bug: {finding}")),
+        Verdict::Pass | Verdict::Fail | Verdict::Unknown => None,
     };
     own.into_iter()
         .chain(outcome.reasons.iter().cloned())
@@ -177,7 +177,7 @@ pub fn remarks(outcomes: &[Outcome]) -> Vec<String> {
 
 /// How many there are of each in the table, in one line: `3 pass, 1 fail`.
 pub fn counts(outcomes: &[Outcome]) -> String {
-    let count = |wanted: fn(&Cell) -> bool, one: &str, many: &str| {
+    let count = |wanted: fn(&Verdict) -> bool, one: &str, many: &str| {
         let here = outcomes.iter().filter(|outcome| outcome.elsewhere.is_none());
         let count = here.filter(|outcome| wanted(&outcome.verdict)).count();
         match count {
@@ -187,16 +187,16 @@ pub fn counts(outcomes: &[Outcome]) -> String {
         }
     };
     let parts = [
-        count(|cell| matches!(cell, Cell::Pass), "pass", "pass"),
-        count(|cell| matches!(cell, Cell::Fail), "fail", "fail"),
-        count(|cell| matches!(cell, Cell::Unknown), "unknown", "unknown"),
+        count(|cell| matches!(cell, Verdict::Pass), "pass", "pass"),
+        count(|cell| matches!(cell, Verdict::Fail), "fail", "fail"),
+        count(|cell| matches!(cell, Verdict::Unknown), "unknown", "unknown"),
         count(
-            |cell| matches!(cell, Cell::DriverBug { .. }),
+            |cell| matches!(cell, Verdict::DriverBug { .. }),
             "known driver bug",
             "known driver bugs",
         ),
         count(
-            |cell| matches!(cell, Cell::NotApplicable { .. }),
+            |cell| matches!(cell, Verdict::NotApplicable { .. }),
             "not applicable",
             "not applicable",
         ),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use scenario::outcome::{Cell, Outcome};
+use scenario::outcome::{Outcome, Verdict};
 
 use super::matrix::{self, Matrix, Row};
 use super::timeline::milliseconds_text;
@@ -62,7 +62,7 @@ pub fn text(outcomes: &[Outcome], colour: bool) -> String {
     // What matters most comes last: there the eye is when a command has ended.
     let mut before = None;
     for outcome in by_weight(outcomes) {
-        let not_applicable = matches!(outcome.verdict, Cell::NotApplicable { .. });
+        let not_applicable = matches!(outcome.verdict, Verdict::NotApplicable { .. });
         if !(not_applicable && before == Some(true)) {
             text.push('\n');
         }
@@ -76,7 +76,7 @@ pub fn text(outcomes: &[Outcome], colour: bool) -> String {
 struct Line<'a> {
     name: String,
     /// What is in the columns, and the verdict that gives it its colour.
-    cells: Vec<(String, Option<&'a Cell>)>,
+    cells: Vec<(String, Option<&'a Verdict>)>,
 }
 
 /// The rows of the matrix. If it is of one scenario, the times that were measured are behind it.
@@ -130,7 +130,7 @@ fn by_weight(outcomes: &[Outcome]) -> Vec<&Outcome> {
     let mut sorted: Vec<_> = outcomes
         .iter()
         .filter(|outcome| outcome.elsewhere.is_none())
-        .filter(|outcome| outcome.verdict != Cell::Pass || !outcome.earlier.is_empty())
+        .filter(|outcome| outcome.verdict != Verdict::Pass || !outcome.earlier.is_empty())
         .collect();
     sorted.sort_by_key(|outcome| matrix::weight(&outcome.verdict));
     sorted
@@ -151,7 +151,7 @@ pub fn markdown(outcomes: &[Outcome]) -> String {
         let _ = write!(text, "| {name} |");
         for outcome in &row.cells {
             let shown = match outcome {
-                Some(outcome) if outcome.verdict == Cell::Pass => cell(outcome),
+                Some(outcome) if outcome.verdict == Verdict::Pass => cell(outcome),
                 Some(outcome) => format!("**{}**", cell(outcome)),
                 None => "-".to_owned(),
             };
@@ -196,7 +196,7 @@ fn block(outcome: &Outcome, colour: bool) -> String {
         matrix::name(&outcome.scenario, outcome.control.as_deref()),
         matrix::kernel(outcome)
     );
-    if let Cell::NotApplicable { reason } = &outcome.verdict {
+    if let Verdict::NotApplicable { reason } = &outcome.verdict {
         let _ = writeln!(text, ": {reason}");
         return text;
     }
@@ -213,19 +213,19 @@ fn block(outcome: &Outcome, colour: bool) -> String {
 fn cell(outcome: &Outcome) -> String {
     let word = matrix::word(&outcome.verdict);
     match outcome.verdict {
-        Cell::NotApplicable { .. } => word.to_owned(),
+        Verdict::NotApplicable { .. } => word.to_owned(),
         _ => format!("{word:<7} {:>6.1} s", outcome.seconds),
     }
 }
 
 /// Escape sequences around a text (<https://no-color.org> is up to the caller).
-fn paint(cell: &Cell, text: &str) -> String {
+fn paint(cell: &Verdict, text: &str) -> String {
     let code = match cell {
-        Cell::Pass => "32",
-        Cell::Fail => "1;31",
-        Cell::Unknown => "33",
-        Cell::NotApplicable { .. } => "2",
-        Cell::DriverBug { .. } => "35",
+        Verdict::Pass => "32",
+        Verdict::Fail => "1;31",
+        Verdict::Unknown => "33",
+        Verdict::NotApplicable { .. } => "2",
+        Verdict::DriverBug { .. } => "35",
     };
     format!("\x1b[{code}m{text}\x1b[0m")
 }

@@ -4,7 +4,7 @@ use super::condition::Pattern;
 use super::evidence::Event;
 use super::kernels::Version;
 use super::model::Expectation;
-use super::outcome::{Cell, Checked};
+use super::outcome::{Checked, Verdict};
 use super::plan::Job;
 use crate::verdict::{self, Finding};
 
@@ -77,13 +77,13 @@ impl Found {
 }
 
 /// The verdict with its reasons.
-pub fn judge(job: &Job<'_>, version: &Version, found: &Found) -> (Cell, Vec<String>) {
+pub fn judge(job: &Job<'_>, version: &Version, found: &Found) -> (Verdict, Vec<String>) {
     let all = found.all();
     if let Some(control) = job.control {
         return judge_control(&control.fails, &all, found);
     }
     if all.is_empty() {
-        return (Cell::Pass, Vec::new());
+        return (Verdict::Pass, Vec::new());
     }
     let known = job
         .scenario
@@ -91,10 +91,10 @@ pub fn judge(job: &Job<'_>, version: &Version, found: &Found) -> (Cell, Vec<Stri
         .iter()
         .find(|bug| bug.kernels.include(version) && is_exactly(&bug.failures, &all));
     let cell = match known {
-        Some(bug) => Cell::DriverBug {
+        Some(bug) => Verdict::DriverBug {
             finding: bug.finding.clone(),
         },
-        None => Cell::Fail,
+        None => Verdict::Fail,
     };
     (cell, found.reasons())
 }
@@ -111,9 +111,9 @@ fn is_exactly(known: &[Pattern], failures: &[Failure]) -> bool {
 }
 
 /// A control passes if what it names failed, after its sabotage has happened.
-fn judge_control(fails: &[String], all: &[Failure], found: &Found) -> (Cell, Vec<String>) {
+fn judge_control(fails: &[String], all: &[Failure], found: &Found) -> (Verdict, Vec<String>) {
     if let Some(why) = &found.not_sabotaged {
-        return (Cell::Fail, vec![format!("the sabotage did not happen: {why}")]);
+        return (Verdict::Fail, vec![format!("the sabotage did not happen: {why}")]);
     }
     let held: Vec<_> = fails
         .iter()
@@ -123,12 +123,12 @@ fn judge_control(fails: &[String], all: &[Failure], found: &Found) -> (Cell, Vec
     let noticed = found.reasons().into_iter();
     if held.is_empty() {
         return (
-            Cell::Pass,
+            Verdict::Pass,
             noticed.map(|reason| format!("noticed: {reason}")).collect(),
         );
     }
     let other = noticed.map(|reason| format!("instead: {reason}"));
-    (Cell::Fail, held.into_iter().chain(other).collect())
+    (Verdict::Fail, held.into_iter().chain(other).collect())
 }
 
 /// Whether a fault with this number has happened.
@@ -184,7 +184,7 @@ mod tests {
         }
     }
 
-    fn cell(found: &Found, version: &str, control: bool) -> (Cell, Vec<String>) {
+    fn cell(found: &Found, version: &str, control: bool) -> (Verdict, Vec<String>) {
         let scenario = parse(Path::new("t.toml"), FILE).unwrap_or_else(|error| panic!("{error}"));
         let job = Job {
             scenario: &scenario,
@@ -199,12 +199,12 @@ mod tests {
 
     #[test]
     fn nothing_wrong_passes_and_anything_wrong_fails() {
-        assert_eq!(cell(&Found::default(), "7.3", false), (Cell::Pass, vec![]));
-        assert_eq!(cell(&found(&[tables()], &[]), "7.3", false).0, Cell::Fail);
+        assert_eq!(cell(&Found::default(), "7.3", false), (Verdict::Pass, vec![]));
+        assert_eq!(cell(&found(&[tables()], &[]), "7.3", false).0, Verdict::Fail);
         assert_eq!(
             cell(&found(&[], &["x page fault"]), "7.3", false),
             (
-                Cell::Fail,
+                Verdict::Fail,
                 vec!["log: the GPU had a page fault: x page fault".into()]
             )
         );
@@ -212,31 +212,31 @@ mod tests {
 
     #[test]
     fn a_known_bug_is_exactly_what_is_known_on_the_kernels_that_have_it() {
-        let bug = Cell::DriverBug {
+        let bug = Verdict::DriverBug {
             finding: "docs/findings/0001.md".into(),
         };
         let both = found(&[tables()], &["page fault"]);
         assert_eq!(cell(&both, "6.1.192", false).0, bug);
-        assert_eq!(cell(&both, "6.12.1", false).0, Cell::Fail);
+        assert_eq!(cell(&both, "6.12.1", false).0, Verdict::Fail);
         let less = found(&[tables()], &[]);
-        assert_eq!(cell(&less, "6.1.192", false).0, Cell::Fail);
+        assert_eq!(cell(&less, "6.1.192", false).0, Verdict::Fail);
         let more = found(
             &[tables(), Failure::step("look", Some("look"), "no")],
             &["page fault"],
         );
-        assert_eq!(cell(&more, "6.1.192", false).0, Cell::Fail);
+        assert_eq!(cell(&more, "6.1.192", false).0, Verdict::Fail);
     }
 
     #[test]
     fn a_control_passes_only_if_all_that_it_names_failed() {
         let (verdict, reasons) = cell(&found(&[tables()], &["page fault"]), "7.3", true);
-        assert_eq!(verdict, Cell::Pass);
+        assert_eq!(verdict, Verdict::Pass);
         assert_eq!(reasons[0], "noticed: expected tables; found: none");
         let (verdict, reasons) = cell(&found(&[tables()], &[]), "7.3", true);
-        assert_eq!(verdict, Cell::Fail);
+        assert_eq!(verdict, Verdict::Fail);
         assert!(reasons[0].ends_with("no failure of \"log\""), "{reasons:?}");
         assert_eq!(reasons[1], "instead: expected tables; found: none");
-        assert_eq!(cell(&Found::default(), "7.3", true).0, Cell::Fail);
+        assert_eq!(cell(&Found::default(), "7.3", true).0, Verdict::Fail);
     }
 
     #[test]
@@ -245,6 +245,6 @@ mod tests {
             not_sabotaged: Some("it never fired".into()),
             ..found(&[tables()], &["page fault"])
         };
-        assert_eq!(cell(&none, "7.3", true).0, Cell::Fail);
+        assert_eq!(cell(&none, "7.3", true).0, Verdict::Fail);
     }
 }

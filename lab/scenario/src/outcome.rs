@@ -33,7 +33,7 @@ pub struct Outcome {
     pub control: Option<String>,
     /// The answer.
     #[serde(flatten)]
-    pub verdict: Cell,
+    pub verdict: Verdict,
     /// Whom it is for instead, if it is for another kind of GPU than that of the run: left out of tables, and counted below them.
     #[serde(default)]
     pub elsewhere: Option<String>,
@@ -99,7 +99,7 @@ impl Outcome {
             version: String::new(),
             suite: String::new(),
             control: None,
-            verdict: Cell::Unknown,
+            verdict: Verdict::Unknown,
             elsewhere: None,
             reasons: Vec::new(),
             began_unix_us: 0,
@@ -156,8 +156,8 @@ impl Outcome {
             self.seconds
         );
         let word = match &self.verdict {
-            Cell::NotApplicable { reason } => Some(reason),
-            Cell::DriverBug { finding } => Some(finding),
+            Verdict::NotApplicable { reason } => Some(reason),
+            Verdict::DriverBug { finding } => Some(finding),
             _ => None,
         };
         text.push_str(&format!("            driver: {}\n", self.driver.text()));
@@ -180,7 +180,7 @@ impl Default for Outcome {
 /// The answer for one scenario on one kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
-pub enum Cell {
+pub enum Verdict {
     /// Everything that was expected was seen, and nothing else that counts.
     Pass,
     /// Something was not as expected. For a control: the scenario passed, or failed for another reason than the planted.
@@ -199,7 +199,7 @@ pub enum Cell {
     },
 }
 
-impl Cell {
+impl Verdict {
     /// The word for it in tables.
     pub const fn word(&self) -> &'static str {
         match self {
@@ -247,10 +247,10 @@ pub struct Checked {
     pub found: String,
 }
 
-/// The answer to "did it work".
+/// The answer for a whole run, as the status that the program ends with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub enum Overall {
     /// Everything that was expected was seen.
     Pass,
     /// The driver, the device or the client did something wrong.
@@ -259,7 +259,7 @@ pub enum Verdict {
     Unknown,
 }
 
-impl Verdict {
+impl Overall {
     /// The status that the program ends with: what `git bisect run` understands.
     pub const fn exit_status(self) -> u8 {
         match self {
@@ -280,16 +280,16 @@ impl Verdict {
 }
 
 /// The answer for a whole run: a failure counts more than not knowing, and a run in which nothing ran cannot tell.
-pub fn overall(outcomes: &[Outcome]) -> Verdict {
-    let any = |wanted: fn(&Cell) -> bool| outcomes.iter().any(|outcome| wanted(&outcome.verdict));
-    if any(|cell| matches!(cell, Cell::Fail)) {
-        Verdict::Fail
-    } else if any(|cell| matches!(cell, Cell::Unknown))
-        || !any(|cell| matches!(cell, Cell::Pass | Cell::DriverBug { .. }))
+pub fn overall(outcomes: &[Outcome]) -> Overall {
+    let any = |wanted: fn(&Verdict) -> bool| outcomes.iter().any(|outcome| wanted(&outcome.verdict));
+    if any(|cell| matches!(cell, Verdict::Fail)) {
+        Overall::Fail
+    } else if any(|cell| matches!(cell, Verdict::Unknown))
+        || !any(|cell| matches!(cell, Verdict::Pass | Verdict::DriverBug { .. }))
     {
-        Verdict::Unknown
+        Overall::Unknown
     } else {
-        Verdict::Pass
+        Overall::Pass
     }
 }
 
@@ -297,7 +297,7 @@ pub fn overall(outcomes: &[Outcome]) -> Verdict {
 mod tests {
     use super::*;
 
-    fn outcome(verdict: Cell) -> Outcome {
+    fn outcome(verdict: Verdict) -> Outcome {
         Outcome {
             scenario: "a".into(),
             verdict,
@@ -307,17 +307,20 @@ mod tests {
 
     #[test]
     fn a_run_passes_only_if_something_passed_and_nothing_else_happened() {
-        let not = || Cell::NotApplicable { reason: "old".into() };
-        let bug = || Cell::DriverBug {
+        let not = || Verdict::NotApplicable { reason: "old".into() };
+        let bug = || Verdict::DriverBug {
             finding: "docs/findings/1.md".into(),
         };
         for (cells, verdict) in [
-            (vec![], Verdict::Unknown),
-            (vec![not()], Verdict::Unknown),
-            (vec![not(), Cell::Pass], Verdict::Pass),
-            (vec![bug()], Verdict::Pass),
-            (vec![Cell::Pass, Cell::Unknown], Verdict::Unknown),
-            (vec![Cell::Unknown, Cell::Fail, Cell::Pass], Verdict::Fail),
+            (vec![], Overall::Unknown),
+            (vec![not()], Overall::Unknown),
+            (vec![not(), Verdict::Pass], Overall::Pass),
+            (vec![bug()], Overall::Pass),
+            (vec![Verdict::Pass, Verdict::Unknown], Overall::Unknown),
+            (
+                vec![Verdict::Unknown, Verdict::Fail, Verdict::Pass],
+                Overall::Fail,
+            ),
         ] {
             let outcomes: Vec<_> = cells.into_iter().map(outcome).collect();
             assert_eq!(overall(&outcomes), verdict, "{outcomes:?}");
@@ -326,7 +329,7 @@ mod tests {
 
     #[test]
     fn what_is_written_can_be_read_again() {
-        let before = outcome(Cell::NotApplicable { reason: "old".into() });
+        let before = outcome(Verdict::NotApplicable { reason: "old".into() });
         let text = serde_json::to_string(&before).unwrap();
         assert!(
             text.contains(r#""verdict":"not-applicable","reason":"old""#),

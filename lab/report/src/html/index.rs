@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use scenario::outcome::{Cell, Outcome};
+use scenario::outcome::{Outcome, Verdict};
 
 use super::super::matrix::{self, Matrix};
 use super::super::{files, table};
@@ -63,7 +63,7 @@ pub fn index(outcomes: &[Outcome], folder: &Path) -> String {
     }
     let bad: Vec<_> = outcomes
         .iter()
-        .filter(|outcome| !matches!(outcome.verdict, Cell::Pass | Cell::NotApplicable { .. }))
+        .filter(|outcome| !matches!(outcome.verdict, Verdict::Pass | Verdict::NotApplicable { .. }))
         .collect();
     if !bad.is_empty() {
         body.push_str("<section><h2>Not passed</h2>\n");
@@ -82,7 +82,7 @@ pub fn index(outcomes: &[Outcome], folder: &Path) -> String {
 fn cell(outcome: &Outcome, folder: &Path) -> String {
     let badge = badge(&outcome.verdict);
     match &outcome.verdict {
-        Cell::NotApplicable { reason } => format!("{badge}<small>{}</small>", escape(reason)),
+        Verdict::NotApplicable { reason } => format!("{badge}<small>{}</small>", escape(reason)),
         _ => {
             let time = table::duration(outcome.seconds);
             match link(outcome, folder) {

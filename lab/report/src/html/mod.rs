@@ -8,7 +8,7 @@ mod tests;
 pub use index::index;
 pub use page::page;
 
-use scenario::outcome::Cell;
+use scenario::outcome::Verdict;
 use serde::Serialize;
 
 use super::matrix;
@@ -65,7 +65,7 @@ fn embed(value: &impl Serialize) -> serde_json::Result<String> {
 }
 
 /// The badge of a verdict.
-fn badge(cell: &Cell) -> String {
+fn badge(cell: &Verdict) -> String {
     format!(
         "<span class=\"badge {}\">{}</span>",
         class(cell),
@@ -73,13 +73,13 @@ fn badge(cell: &Cell) -> String {
     )
 }
 
-const fn class(cell: &Cell) -> &'static str {
+const fn class(cell: &Verdict) -> &'static str {
     match cell {
-        Cell::Pass => "pass",
-        Cell::Fail => "fail",
-        Cell::Unknown => "unknown",
-        Cell::NotApplicable { .. } => "na",
-        Cell::DriverBug { .. } => "bug",
+        Verdict::Pass => "pass",
+        Verdict::Fail => "fail",
+        Verdict::Unknown => "unknown",
+        Verdict::NotApplicable { .. } => "na",
+        Verdict::DriverBug { .. } => "bug",
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use scenario::outcome::{Cell, Outcome};
+use scenario::outcome::{Outcome, Verdict};
 
 use super::super::timeline::{Story, Timeline, milliseconds_text};
 use super::super::{matrix, table};
@@ -129,8 +129,8 @@ fn scenarios(body: &mut String, outcomes: &[Outcome], timeline: &Timeline) {
             let _ = writeln!(body, "<div class=\"scenario\" id=\"{id}\">");
         } else {
             let open = match outcome.verdict {
-                Cell::Pass | Cell::NotApplicable { .. } => "",
-                Cell::Fail | Cell::Unknown | Cell::DriverBug { .. } => " open",
+                Verdict::Pass | Verdict::NotApplicable { .. } => "",
+                Verdict::Fail | Verdict::Unknown | Verdict::DriverBug { .. } => " open",
             };
             let _ = writeln!(
                 body,

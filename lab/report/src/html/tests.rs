@@ -46,7 +46,7 @@ fn hostile() -> String {
     }
     outcome.reasons = vec![HOSTILE.to_owned()];
     outcome.steps[0].failure = Some(HOSTILE.to_owned());
-    outcome.verdict = Cell::DriverBug {
+    outcome.verdict = Verdict::DriverBug {
         finding: HOSTILE.to_owned(),
     };
     let timeline = Timeline::new(&evidence, &outcomes);
@@ -125,7 +125,7 @@ fn several_scenarios_of_one_boot_each_have_their_place() {
     let mut outcomes = fixture::mode1_outcomes();
     let mut second = outcomes[0].clone();
     second.scenario = "second".into();
-    second.verdict = Cell::Fail;
+    second.verdict = Verdict::Fail;
     second.began_unix_us += 12_000_000;
     second.oracle = None;
     outcomes.push(second);

@@ -15,7 +15,7 @@ pub use story::{Fact, Story, milliseconds_text};
 use device::{Compared, Device};
 use driver::Driver;
 use protocol::guest::console::{Line, Marker};
-use scenario::outcome::{Cell, Outcome};
+use scenario::outcome::{Outcome, Verdict};
 use serde::ser::SerializeTuple;
 use serde::{Serialize, Serializer};
 
@@ -619,7 +619,7 @@ fn views(
     }
     for (index, outcome) in outcomes.iter().enumerate() {
         if outcomes.len() < 2
-            || matches!(outcome.verdict, Cell::NotApplicable { .. })
+            || matches!(outcome.verdict, Verdict::NotApplicable { .. })
             || outcome.steps.is_empty()
         {
             continue;

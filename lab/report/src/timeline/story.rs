@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use scenario::outcome::{Cell, Outcome};
+use scenario::outcome::{Outcome, Verdict};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -47,7 +47,7 @@ impl Story {
 
 /// What to say about several scenarios in one boot.
 pub(super) fn several(outcomes: &[Outcome]) -> String {
-    let names = |wanted: fn(&Cell) -> bool| {
+    let names = |wanted: fn(&Verdict) -> bool| {
         let names: Vec<_> = outcomes
             .iter()
             .filter(|outcome| wanted(&outcome.verdict))
@@ -61,10 +61,13 @@ pub(super) fn several(outcomes: &[Outcome]) -> String {
         matrix::counts(outcomes)
     );
     for (who, what) in [
-        (names(|cell| matches!(cell, Cell::Fail)), "failed"),
-        (names(|cell| matches!(cell, Cell::Unknown)), "could not be judged"),
+        (names(|cell| matches!(cell, Verdict::Fail)), "failed"),
         (
-            names(|cell| matches!(cell, Cell::DriverBug { .. })),
+            names(|cell| matches!(cell, Verdict::Unknown)),
+            "could not be judged",
+        ),
+        (
+            names(|cell| matches!(cell, Verdict::DriverBug { .. })),
             "met a known driver bug",
         ),
     ] {
