@@ -41,9 +41,13 @@ pub struct Args {
     #[arg(long, value_name = "NAME", default_value = "navi21")]
     pub asic: String,
 
-    /// What the function is to its driver: "bare-metal", the part itself, or "vf", a virtual function that a host lends.
+    /// What the function is to its driver: "bare-metal", or "vf", an SR-IOV virtual function whose host this process plays.
     #[arg(long, value_name = "NAME", default_value = "bare-metal")]
     pub personality: String,
+
+    /// The same as `--personality vf`.
+    #[arg(long, conflicts_with = "personality")]
+    pub sriov_vf: bool,
 
     /// The registers of a virtual function that runs read as all ones and drop writes, but for the bus interface and the mailbox.
     /// Otherwise such accesses are only counted.
@@ -336,7 +340,7 @@ impl TryFrom<Args> for Config {
         }
         Ok(Self {
             asic,
-            personality: personality(asic, &args.personality)?,
+            personality: personality(asic, if args.sriov_vf { VF } else { &args.personality })?,
             block_vf_registers: args.block_vf_registers,
             vf_indirect: indirect(&args.vf_indirect),
             vram_size,
@@ -379,6 +383,9 @@ fn indirect(blocks: &[String]) -> Indirect {
         graphics: has("gc"),
     }
 }
+
+/// The name of a virtual function's personality.
+const VF: &str = "vf";
 
 fn personality(asic: &'static AsicProfile, name: &str) -> Result<&'static Personality, ConfigError> {
     let known = asic.personalities();
@@ -542,6 +549,7 @@ mod tests {
         assert_eq!(config(&[]).unwrap().personality.pci.device, 0x73bf);
         let vf = config(&["--personality", "vf"]).unwrap();
         assert_eq!(vf.personality.pci.device, 0x73ae);
+        assert_eq!(config(&["--sriov-vf"]).unwrap().personality.pci.device, 0x73ae);
         let other = config(&["--asic", "navi12", "--personality", "vf"]).unwrap();
         assert_eq!(
             (other.asic.name, other.personality.pci.device),

@@ -197,12 +197,26 @@ pub struct GpuArgs {
     /// Which part the GPU is
     #[arg(long, value_enum, default_value_t = Asic::Navi21)]
     pub asic: Asic,
-    /// What the GPU is to the driver: the part itself, or a virtual function whose host the device process plays
+    /// What the GPU is to the driver: bare metal, or a virtual function whose host the device process plays
     #[arg(long, value_enum, default_value_t = Personality::BareMetal)]
     pub personality: Personality,
+    /// The same as --personality vf: an SR-IOV virtual function
+    #[arg(long, conflicts_with = "personality")]
+    pub sriov_vf: bool,
     /// Size of the GPU's memory
     #[arg(long, value_name = "SIZE", default_value = "1G")]
     pub vram_size: String,
+}
+
+impl GpuArgs {
+    /// What the GPU is to the driver, whichever way that was said.
+    pub const fn personality(&self) -> Personality {
+        if self.sriov_vf {
+            Personality::Vf
+        } else {
+            self.personality
+        }
+    }
 }
 
 impl AttachArgs {
@@ -215,7 +229,7 @@ impl AttachArgs {
             memory: self.memory,
             domain,
             asic: self.gpu.asic,
-            personality: self.gpu.personality,
+            personality: self.gpu.personality(),
             vram_size: self.gpu.vram_size.clone(),
             control: self.control.clone(),
         }
@@ -533,7 +547,7 @@ impl RunArgs {
             cpus: self.cpus,
             cpu: self.cpu.clone(),
             asic: self.gpu.asic,
-            personality: self.gpu.personality,
+            personality: self.gpu.personality(),
             vram_size: self.gpu.vram_size.clone(),
             pinned: !self.no_pin,
             begin: if self.cold {
@@ -576,6 +590,14 @@ mod tests {
             Command::Run(run) => run.options(),
             _ => unreachable!("the line says run"),
         }
+    }
+
+    #[test]
+    fn a_virtual_function_is_named_in_either_way() {
+        let personality = |arguments: &[&str]| options(arguments).map(|options| options.personality);
+        assert_eq!(personality(&[]), Ok(Personality::BareMetal));
+        assert_eq!(personality(&["--sriov-vf"]), Ok(Personality::Vf));
+        assert_eq!(personality(&["--personality", "vf"]), Ok(Personality::Vf));
     }
 
     #[test]

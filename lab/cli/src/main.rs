@@ -193,7 +193,7 @@ fn show_findings(arguments: &FindingsArgs, cache: &Cache, progress: &Progress) -
         anyhow::bail!("only options of `run` stand behind --");
     };
     let mut scenarios = catalogue::shipped(texts(), given.gpu.asic)?;
-    scenarios.retain(|scenario| scenario.elsewhere(given.gpu.personality).is_none());
+    scenarios.retain(|scenario| scenario.elsewhere(given.gpu.personality()).is_none());
     let proofs = findings::proofs(&folder, &scenarios, &arguments.numbers)?;
     anyhow::ensure!(
         !proofs.is_empty(),
