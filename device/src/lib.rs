@@ -6,7 +6,6 @@ pub mod control;
 pub mod door;
 pub mod event;
 pub mod function;
-pub mod gfx;
 pub mod gpu;
 pub mod ih;
 pub mod images;

@@ -8,15 +8,23 @@ use std::path::{Path, PathBuf};
 
 /// Each crate with those of ours that it may depend on. Tests may know everything; nothing may know the tests, nor what packages
 /// are made of.
-const MAY_KNOW: [(&str, &[&str]); 14] = [
+const MAY_KNOW: [(&str, &[&str]); 15] = [
     ("mmio", &[]),
     ("gart", &["mmio"]),
     ("sdma_engine", &["gart", "mmio"]),
+    ("cp_engine", &["gart", "mmio"]),
     ("guest_port", &[]),
     ("protocol", &[]),
     (
         "device",
-        &["gart", "guest_port", "mmio", "protocol", "sdma_engine"],
+        &[
+            "cp_engine",
+            "gart",
+            "guest_port",
+            "mmio",
+            "protocol",
+            "sdma_engine",
+        ],
     ),
     ("guest", &["protocol"]),
     ("guest_vulkan", &[]),
@@ -48,10 +56,11 @@ const MAY_KNOW: [(&str, &[&str]); 14] = [
     ),
     ("packaging", &["vhost-device-amdgpu", "amdgpu-lab"]),
 ];
-const OURS: [&str; 14] = [
+const OURS: [&str; 15] = [
     "mmio",
     "gart",
     "sdma_engine",
+    "cp_engine",
     "guest_port",
     "protocol",
     "vhost-device-amdgpu",

@@ -14,11 +14,11 @@ use gart::{ClientId, FrameBuffer, GpuVa, HubLayout};
 use mmio::RegSpec;
 use sdma_engine::{Placement, StartedBy};
 
-use crate::gfx::GfxLayout;
 use crate::pci::PciIdentity;
 use crate::psp::BootState;
 use crate::smu::Interface;
 use crate::sriov::Exchange;
+use cp_engine::GfxLayout;
 
 /// Every part, the usual one first.
 pub static ASICS: [&AsicProfile; 2] = [&NAVI21, &NAVI12];

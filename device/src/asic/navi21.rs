@@ -70,7 +70,7 @@ pub static NAVI21: AsicProfile = AsicProfile {
     frame_buffer_base: 0x80_0000_0000,
     gfxhub: HubLayout::GFXHUB_2_1,
     mmhub: HubLayout::MMHUB_2,
-    gfx: crate::gfx::GfxLayout::NAVI21,
+    gfx: cp_engine::GfxLayout::NAVI21,
     plain: plain::NAVI21,
     vbios: VbiosInfo {
         part_number: "VHOST-AMDGPU-NAVI21",

@@ -3,7 +3,7 @@
 pub use protocol::engine::{EngineName, Hex, Hub};
 pub use protocol::event::{Event, Fate, LossCause, ResetKind, Side, TableLevel, UpdateKind, UpdateTarget};
 
-use crate::gfx::{QueueId, QueueKind};
+use cp_engine::{QueueId, QueueKind};
 
 /// Of a queue of the command processor; `kiq` is the one that the driver has made its kernel interface queue.
 pub fn engine_of_queue(queue: QueueId, kiq: Option<QueueId>) -> EngineName {

@@ -9,11 +9,11 @@ use super::engines::Turn;
 use super::fabric::{Effect, Fabric};
 use super::inject::InterruptVerdict;
 use crate::event::{EngineName, Event, Hex, Hub, ResetKind};
-use crate::gfx::{CpCommand, GfxEffect};
 use crate::ih::{IhEffect, IvEntry};
 use crate::limited::limited;
 use crate::psp::{PspEffect, PspRequest};
 use crate::smu::SmuEffect;
+use cp_engine::{CpCommand, GfxEffect};
 
 impl Gpu {
     /// Carries out what register writes asked for, until nothing is left. Bounded: effects of effects only ever kick an engine or

@@ -9,10 +9,10 @@ use super::bus::EngineBus;
 use super::{Gpu, Work};
 use crate::asic::SdmaInstance;
 use crate::event::{EngineName, Event, Hex, ResetKind};
-use crate::gfx::pm4::Place;
-use crate::gfx::{self, CpEvent, CpStep, QueueId};
 use crate::ih::IvEntry;
 use crate::limited::limited;
+use cp_engine::pm4::Place;
+use cp_engine::{CpEvent, CpStep, QueueId};
 
 /// What one engine may do before the next one, and before the front end's messages, get a turn: some 50 us.
 const BUDGET: Budget = Budget {
@@ -20,7 +20,7 @@ const BUDGET: Budget = Budget {
     bytes: 512 << 10,
 };
 /// The same for the command processor.
-const CP_BUDGET: gfx::Budget = gfx::Budget {
+const CP_BUDGET: cp_engine::Budget = cp_engine::Budget {
     packets: 256,
     bytes: 512 << 10,
 };
@@ -323,8 +323,8 @@ impl Gpu {
     fn queue_name(&self, queue: QueueId) -> String {
         let kind = match queue.kind() {
             _ if self.fabric.gfx.cp_config().kiq == Some(queue) => "kiq",
-            gfx::QueueKind::Graphics => "gfx",
-            gfx::QueueKind::Compute => "comp",
+            cp_engine::QueueKind::Graphics => "gfx",
+            cp_engine::QueueKind::Compute => "comp",
         };
         format!("{kind}_{queue}")
     }
@@ -386,7 +386,7 @@ impl Gpu {
     }
 
     /// What a queue of the command processor looks at, in words.
-    pub(super) fn describe_poll(&self, wait: &gfx::Wait) -> String {
+    pub(super) fn describe_poll(&self, wait: &cp_engine::Wait) -> String {
         match wait.poll {
             Place::Register(register) => format!("{} {wait}", self.fabric.name(register)),
             Place::Memory(_) => wait.to_string(),

@@ -9,7 +9,6 @@ use sdma_engine::{SdmaEffect, SdmaRegisters};
 
 use super::GpuConfig;
 use super::inject::Armory;
-use crate::gfx::{GfxEffect, GfxRegisters};
 use crate::ih::{IhEffect, InterruptHandler};
 use crate::memory::DeviceMemory;
 use crate::nbio::{self, Nbio, Window};
@@ -18,6 +17,7 @@ use crate::psp::{Psp, PspEffect};
 use crate::smn::Smn;
 use crate::smu::{Smu, SmuEffect};
 use crate::sriov::{Mailbox, MailboxEffect};
+use cp_engine::{GfxEffect, GfxRegisters};
 
 /// Who owns a register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -37,10 +37,10 @@ use thiserror::Error;
 
 use crate::asic::{AsicProfile, Board, Personality};
 use crate::event::{Event, Journal, ResetKind};
-use crate::gfx::CommandProcessor;
 use crate::limited::limited;
 use crate::memory::DeviceMemory;
 use crate::sriov::Indirect;
+use cp_engine::CommandProcessor;
 use engines::{SdmaSlot, Turn};
 use fabric::{Effect, Fabric};
 use inject::{Late, Presence};

@@ -13,7 +13,6 @@ use super::inject::HostVerdict;
 use super::loss::LossMode;
 use super::{Gpu, accesses};
 use crate::event::{Event, Fate, ResetKind, Side};
-use crate::gfx::RlcgRequest;
 use crate::ih::IvEntry;
 use crate::images::vbios;
 use crate::limited::limited;
@@ -22,6 +21,7 @@ use crate::sriov::{
     Access, Answer, Exchange, Flr, Host, HostEffect, HostView, Indirect, MailboxEffect, MailboxInterrupt,
     Message, Notice,
 };
+use cp_engine::RlcgRequest;
 
 /// How long the host leaves a guest alone that does not take its valid bit back. It takes microseconds; a reset in the middle of it would
 /// take the acknowledgement away that the driver waits for.

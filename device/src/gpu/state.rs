@@ -10,7 +10,7 @@ use sdma_engine::Wait;
 use super::Gpu;
 use super::engines::{SdmaSlot, Turn};
 use crate::event::{EngineName, Hex, engine_of_queue};
-use crate::gfx::{HaltReason, QueueState};
+use cp_engine::{HaltReason, QueueState};
 
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
@@ -88,7 +88,7 @@ impl Gpu {
 
     fn queue_reports(&self) -> Vec<QueueReport> {
         let config = self.fabric.gfx.cp_config();
-        let report = |view: crate::gfx::QueueView| {
+        let report = |view: cp_engine::QueueView| {
             let pending = (view.wptr & 0xffff_ffff) as u32 & view.setup.mask != view.rptr;
             let doing = match view.state {
                 QueueState::Halted(HaltReason::Hung) => Doing::Hung,

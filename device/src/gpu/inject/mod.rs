@@ -2,7 +2,7 @@
 //!
 //! A fault is armed by a request, waits in the [`Armory`] for its moment, and happens there as a broken part would make it happen: the
 //! block in question is not told why it stands still or what became of its packet. The blocks have neutral places where they ask
-//! whether they may go on ([`sdma_engine::Gate`], [`QueueGate`](crate::gfx::QueueGate)); while nothing is armed, asking is one branch.
+//! whether they may go on ([`sdma_engine::Gate`], [`QueueGate`](cp_engine::QueueGate)); while nothing is armed, asking is one branch.
 //!
 //! * `fault`: the kinds and their parameters
 //! * `armory`: which are armed, how often they happen, what is told about it

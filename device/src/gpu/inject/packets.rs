@@ -5,9 +5,9 @@ use sdma_engine::{Ahead, Gate, Packet, Verdict};
 
 use super::armory::Armory;
 use super::fault::{EngineName, Fault, HangWhen};
-use crate::gfx::{QueueAhead, QueueGate, QueueId, QueueVerdict};
 use crate::gpu::bus::EngineBus;
 use crate::gpu::fabric::Fabric;
+use cp_engine::{QueueAhead, QueueGate, QueueId, QueueVerdict};
 
 /// Nanoseconds in a tick of the reference clock.
 const TICK: u128 = 10;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::armory::Armory;
 use super::fault::{EngineName, Fault, ResetFailure};
 use crate::event::ResetKind;
-use crate::gfx::QueueKind;
 use crate::gpu::Gpu;
+use cp_engine::QueueKind;
 
 /// How long a part still answers after a reset that it was asked for at a mailbox. It has stopped by then; but the guest reads the
 /// mailbox's answer, which was given before the reset begins.

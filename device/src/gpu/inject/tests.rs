@@ -8,7 +8,7 @@ use sdma_engine::Verdict;
 use super::packets::Facts;
 use super::*;
 use crate::event::Event;
-use crate::gfx::{QueueAhead, QueueVerdict};
+use cp_engine::{QueueAhead, QueueVerdict};
 
 const SDMA0: EngineName = EngineName::Sdma(0);
 

@@ -3,8 +3,8 @@
 use mmio::{Fidelity, RegOffset, RegisterBlock, RegisterFile, Router};
 
 use super::rig::*;
-use crate::gfx::spec::{GfxLayout, Role};
-use crate::gfx::*;
+use crate::spec::{GfxLayout, Role};
+use crate::*;
 
 const LAYOUT: GfxLayout = GfxLayout::NAVI21;
 

@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 use gart::{Access, Fault, FaultKind, GpuVa, VirtualMemory, Vmid};
 use mmio::{Effects, RegOffset, RegisterBlock, RegisterBus};
 
-use crate::gfx::pm4::opcode;
-use crate::gfx::spec::GfxLayout;
-use crate::gfx::*;
+use crate::pm4::opcode;
+use crate::spec::GfxLayout;
+use crate::*;
 
 pub const KIQ: QueueId = QueueId::new(2, 1, 0);
 pub const COMPUTE: QueueId = QueueId::new(1, 0, 0);

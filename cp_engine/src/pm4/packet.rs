@@ -3,7 +3,7 @@
 use gart::{GpuVa, Vmid};
 use mmio::RegOffset;
 
-use crate::gfx::QueueId;
+use crate::QueueId;
 
 /// Where a poll or a copy reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use gart::Vmid;
 use mmio::RegisterBlock;
 
 use super::rig::*;
-use crate::gfx::*;
+use crate::*;
 
 const SLOT: u64 = 0x1000;
 const FLAG: u64 = 0x1100;
@@ -65,7 +65,7 @@ fn a_compute_queue_is_reset_by_an_unmap_and_reads_inactive() {
 /// `gfx_v10_0_reset_kgq` of 7.3: CP_VMID_RESET, then polls of the MQD's active flag and of the register.
 #[test]
 fn a_graphics_queue_is_reset_through_cp_vmid_reset() {
-    use crate::gfx::pm4::opcode;
+    use crate::pm4::opcode;
     let mut rig = blocked();
     let active = mqd_at(GFX) + 0x208;
     rig.submit(

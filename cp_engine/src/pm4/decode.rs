@@ -7,7 +7,7 @@ use super::opcode::{self, Effect};
 use super::packet::{
     Compare, CopySource, Destination, DmaSource, Packet, Place, QueueSelection, ReleaseData, UnmapAction,
 };
-use crate::gfx::QueueId;
+use crate::QueueId;
 
 /// The first dword of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use gart::GpuVa;
 
 use super::rig::*;
-use crate::gfx::pm4::opcode;
-use crate::gfx::*;
+use crate::pm4::opcode;
+use crate::*;
 
 const SLOT: u64 = 0x1000;
 const IB: u64 = 0x4000;
