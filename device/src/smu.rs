@@ -7,6 +7,7 @@
 //! Fidelity: the handshake and the reset messages are modelled. No feature is running (mask 0), so the driver keeps single-level
 //! clock tables; tables that it uploads are taken and forgotten, tables that it asks for stay as they are in memory.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use mmio::{Effects, RegOffset, RegSpec, RegisterBlock, RegisterFile};
@@ -54,6 +55,22 @@ pub enum Message {
     Mode1Reset,
     /// DriverMode2Reset.
     Mode2Reset,
+}
+
+impl Message {
+    /// Its name (`PPSMC_MSG_*` without the prefix).
+    const fn name(self) -> &'static str {
+        match self {
+            Self::GetMinDpmFreq => "GetMinDpmFreq",
+            Self::GetMaxDpmFreq => "GetMaxDpmFreq",
+            Self::GetPptLimit => "GetPptLimit",
+            Self::EnterBaco => "EnterBaco",
+            Self::ExitBaco => "ExitBaco",
+            Self::ArmD3 => "ArmD3",
+            Self::Mode1Reset => "Mode1Reset",
+            Self::Mode2Reset => "DriverMode2Reset",
+        }
+    }
 }
 
 /// What messages a firmware understands.
@@ -106,6 +123,20 @@ impl Interface {
             .map(|(number, _)| *number)
     }
 
+    /// What a message is counted under: its name, or its number in decimal if it means nothing here.
+    fn counter(&self, number: u32) -> Cow<'static, str> {
+        match number {
+            MSG_TEST => "TestMessage".into(),
+            MSG_GET_SMU_VERSION => "GetSmuVersion".into(),
+            MSG_GET_DRIVER_IF_VERSION => "GetDriverIfVersion".into(),
+            u32::MAX => "unknown".into(),
+            _ => match self.message(number) {
+                Some(message) => message.name().into(),
+                None => number.to_string().into(),
+            },
+        }
+    }
+
     fn message(&self, number: u32) -> Option<Message> {
         self.messages
             .iter()
@@ -153,6 +184,14 @@ impl Smu {
     /// Messages since the start, by number. Numbers beyond the interface are counted under [`u32::MAX`].
     pub const fn messages(&self) -> &BTreeMap<u32, u64> {
         &self.messages
+    }
+
+    /// The same by name.
+    pub fn counters(&self) -> BTreeMap<Cow<'static, str>, u64> {
+        let counters = self.messages.iter();
+        counters
+            .map(|(number, count)| (self.interface.counter(*number), *count))
+            .collect()
     }
 
     /// ArmD3: the chip is to lose its power when the function goes to D3hot, and to get it back with D0.
@@ -306,6 +345,38 @@ mod tests {
         // The same numbers are something else to a firmware without these messages.
         let mut smu = Smu::new(Interface::V11_0_9, 0);
         assert_eq!(send(&mut smu, 0x30, 0).1, []);
+    }
+
+    /// Numbers are the firmware's own, so that counters have names.
+    #[test]
+    fn counters_have_the_names_that_are_described() {
+        let fixed = [MSG_TEST, MSG_GET_SMU_VERSION, MSG_GET_DRIVER_IF_VERSION, u32::MAX];
+        let mut names: Vec<_> = EVERY
+            .iter()
+            .flat_map(|interface| {
+                let numbers = interface.messages.iter().map(|(number, _)| *number).chain(fixed);
+                numbers.map(|number| interface.counter(number).into_owned())
+            })
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        let mut described = protocol::words::SmuMessage::ALL.to_vec();
+        described.sort_unstable();
+        assert_eq!(names, described);
+        let mut smu = Smu::new(NAVI21, 0);
+        for message in [0x30, 0x30, 0x12, 0x5e] {
+            send_any(&mut smu, message);
+        }
+        let counters = smu.counters();
+        let counters: Vec<_> = counters
+            .iter()
+            .map(|(name, count)| (name.as_ref(), *count))
+            .collect();
+        assert_eq!(counters, [("18", 1), ("Mode1Reset", 2), ("unknown", 1)]);
+    }
+
+    fn send_any(smu: &mut Smu, message: u32) {
+        smu.write(C2PMSG_66, message, &mut Effects::default());
     }
 
     /// `smu_v11_0_baco_exit` (6.1) goes on as soon as it has the result: it must not come before the part has power.

@@ -76,7 +76,7 @@ impl Gpu {
             ih: self.fabric.ih.stats(),
             faults: self.fabric.faults.faults(),
             psp_commands: self.fabric.psp.commands().clone(),
-            smu_messages: self.fabric.smu.messages().clone(),
+            smu_messages: self.fabric.smu.counters(),
             resets: self.resets,
             sriov: self.sriov_stats(),
             unmodelled_registers: self.unmodelled().len(),

@@ -10,7 +10,7 @@ use crate::kernels::Version;
 const fn words(asic: Asic) -> [(&'static str, &'static str); 5] {
     match asic {
         Asic::Navi21 => [
-            ("$MODE1_ASKED", "smu_messages.48"),
+            ("$MODE1_ASKED", "smu_messages.Mode1Reset"),
             ("$MODE1", "smu"),
             ("$SDMA", "sdma_v5_2"),
             ("$TABLES_6_1", "0x3ff70000"),
@@ -51,7 +51,7 @@ mod tests {
         let text = "event = { kind = \"mode1-$MODE1\" }\nstats = \"$MODE1_ASKED\"\ndmesg = \"$SDMA\"\noffset = [$TABLES_6_1, $TABLES]";
         assert_eq!(
             fill_in(Asic::Navi21, text),
-            "event = { kind = \"mode1-smu\" }\nstats = \"smu_messages.48\"\ndmesg = \"sdma_v5_2\"\n\
+            "event = { kind = \"mode1-smu\" }\nstats = \"smu_messages.Mode1Reset\"\ndmesg = \"sdma_v5_2\"\n\
              offset = [0x3ff70000, 0x3ffb0000]"
         );
         assert_eq!(

@@ -1,11 +1,12 @@
 //! The answer to `stats`: counters of every block since the daemon started.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::words::{Asic, GuestMessage, HostMessage, Personality, PspCounter, SdmaPacket};
+use super::words::{Asic, GuestMessage, HostMessage, Personality, PspCounter, SdmaPacket, SmuMessages};
 
 /// Counters since the daemon started.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -33,8 +34,9 @@ pub struct Stats {
     /// PSP commands by name.
     #[schemars(with = "BTreeMap<PspCounter, u64>")]
     pub psp_commands: BTreeMap<&'static str, u64>,
-    /// SMU messages by number.
-    pub smu_messages: BTreeMap<u32, u64>,
+    /// SMU messages by name, those that mean nothing here by number.
+    #[schemars(with = "SmuMessages")]
+    pub smu_messages: BTreeMap<Cow<'static, str>, u64>,
     /// Resets by kind.
     pub resets: ResetCounts,
     /// What guest and host of a virtual function said to each other; none on bare metal.

@@ -53,6 +53,37 @@ words! {
         "GET_FW_ATTESTATION" "LOAD_TOC" "AUTOLOAD_RLC" "BOOT_CFG" "unknown" "MODE1_RESET"
 }
 words! {
+    /// Messages to the system management unit (`PPSMC_MSG_*` without the prefix), of those that mean something here. `unknown` is all beyond
+    /// the interface.
+    SmuMessage: "TestMessage" "GetSmuVersion" "GetDriverIfVersion" "EnterBaco" "ExitBaco" "ArmD3" "GetMinDpmFreq" "GetMaxDpmFreq"
+        "GetPptLimit" "Mode1Reset" "DriverMode2Reset" "unknown"
+}
+
+/// Counters of messages to the system management unit: by name those of [`SmuMessage`], by number in decimal all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SmuMessages;
+
+impl JsonSchema for SmuMessages {
+    fn schema_name() -> Cow<'static, str> {
+        "SmuMessages".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let number = || json_schema!({ "type": "integer", "minimum": 0 });
+        let named = SmuMessage::ALL
+            .iter()
+            .map(|name| ((*name).to_owned(), number().into()));
+        let named: serde_json::Map<_, serde_json::Value> = named.collect();
+        json_schema!({
+            "type": "object",
+            "properties": named,
+            "patternProperties": { "^[0-9]+$": number() },
+            "additionalProperties": false,
+        })
+    }
+}
+
+words! {
     /// Packets of SDMA engines.
     SdmaPacket: "NOP" "COPY_LINEAR" "WRITE_LINEAR" "INDIRECT" "FENCE" "TRAP" "POLL_REGMEM" "VM_INVALIDATION" "COND_EXE"
         "ATOMIC" "CONST_FILL" "PTEPDE" "TIMESTAMP" "SRBM_WRITE" "GCR_REQ" "unknown"
