@@ -94,6 +94,8 @@ pub struct SpaceReport {
     pub windows: Option<Classes>,
     /// Its tables.
     pub tables: Tables,
+    /// Where tables of leaf entries (PTB) are in VRAM: byte offsets, lowest first, up to eight.
+    pub leaf_tables: Vec<u64>,
     /// Up to eight entries of each class but the same.
     pub examples: Vec<ExampleReport>,
     /// A walk was given up: what it did not reach was not compared.

@@ -115,6 +115,8 @@ fn whole_us(spaces: &[SpaceReport]) -> Option<u64> {
     times?.into_iter().max()
 }
 
+/// Tables whose place is told.
+const SHOWN: usize = 8;
 const USER: &str = "user";
 const GART: &str = "gart";
 
@@ -159,6 +161,7 @@ pub(super) fn space(
         counts: classes(counts),
         windows: windows.map(|windows| classes(windows.counts)),
         tables,
+        leaf_tables: oracle.tables.leaves(space.id).take(SHOWN).collect(),
         examples: examples
             .iter()
             .map(|example| example_report(example, space))

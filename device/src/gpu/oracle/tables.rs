@@ -104,6 +104,14 @@ impl TableIndex {
         }
     }
 
+    /// Where tables of leaf entries of a space begin, lowest first.
+    pub(super) fn leaves(&self, space: SpaceId) -> impl Iterator<Item = u64> {
+        self.tables
+            .iter()
+            .filter(move |(_, known)| known.space == space && known.level == Level::Ptb)
+            .map(|(start, _)| *start)
+    }
+
     pub(super) fn all(&self) -> impl ExactSizeIterator<Item = &Known> {
         self.tables.values()
     }
@@ -141,6 +149,21 @@ mod tests {
         for (offset, found) in [(0x2fff, false), (0x3000, true), (0x3ff8, true), (0x4000, false)] {
             assert_eq!(index.find(offset).is_some(), found, "{offset:#x}");
         }
+    }
+
+    #[test]
+    fn tables_of_leaf_entries_are_told_by_space_and_in_order() {
+        let (space, other) = two();
+        let mut index = TableIndex::default();
+        for (at, of) in [(0x5000, space), (0x2000, space), (0x3000, other)] {
+            index.insert(at, &table(at), of);
+        }
+        let directory = Table {
+            level: Level::Pdb0,
+            ..table(0x1000)
+        };
+        index.insert(0x1000, &directory, space);
+        assert_eq!(index.leaves(space).collect::<Vec<_>>(), [0x2000, 0x5000]);
     }
 
     #[test]
