@@ -6,6 +6,8 @@ use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use protocol::names::SIGNAL;
+
 use crate::client::{Options, Order};
 use crate::json::Object;
 use crate::sys::{self, Child, Exit};
@@ -77,11 +79,7 @@ impl Command {
             match word.strip_prefix("expect=") {
                 // How its submissions have to end is judged by the client itself.
                 Some(number) if verb != "wait" => {
-                    expect = Some(
-                        number
-                            .parse()
-                            .map_err(|_| format!("client-{verb}: {number:?} is no error number"))?,
-                    );
+                    expect = Some(steps::error_number(&format!("client-{verb}"), number)?);
                 }
                 _ => words.push(word.clone()),
             }
@@ -101,7 +99,7 @@ impl Command {
 }
 
 impl Command {
-    /// Reads `[signal=N] [limit=MS]`.
+    /// Reads `[signal=NAME] [limit=MS]`.
     fn parse_ended(name: String, words: &[String]) -> Result<Self, String> {
         let (mut limit, mut signal) = (2000, None);
         for word in words {
@@ -113,7 +111,12 @@ impl Command {
             };
             match key {
                 "limit" => limit = number()?,
-                "signal" => signal = Some(i32::try_from(number()?).unwrap_or(i32::MAX)),
+                "signal" => {
+                    let number = SIGNAL
+                        .number(value)
+                        .map_err(|_| format!("client-ended: {word:?} is not {}", SIGNAL.what))?;
+                    signal = Some(i32::try_from(number).unwrap_or(i32::MAX));
+                }
                 _ => return Err(format!("client-ended: {word:?} is not understood")),
             }
         }
@@ -255,7 +258,9 @@ fn judge_end(name: &str, exit: Exit, wanted: Option<i32>) -> Result<(), String> 
     );
     match wanted {
         Some(wanted) if wanted != signal => Err(format!(
-            "the client {name:?} ended by signal {signal} with status {status}, not by signal {wanted}"
+            "the client {name:?} ended by signal {} with status {status}, not by signal {}",
+            SIGNAL.text(signal.unsigned_abs()),
+            SIGNAL.text(wanted.unsigned_abs())
         )),
         _ => Ok(()),
     }
@@ -305,7 +310,7 @@ mod tests {
     #[test]
     fn using_it_can_expect_an_error() {
         assert_eq!(
-            parse("use a old expect=125"),
+            parse("use a old expect=ECANCELED"),
             Ok(Command::Tell {
                 name: "a".into(),
                 order: "use old".into(),
@@ -322,7 +327,7 @@ mod tests {
     #[test]
     fn the_end_of_a_client_may_have_to_be_by_a_signal() {
         assert_eq!(
-            parse("ended a signal=7 limit=50"),
+            parse("ended a signal=SIGBUS limit=50"),
             Ok(Command::Ended {
                 name: "a".into(),
                 limit: Duration::from_millis(50),
@@ -339,10 +344,10 @@ mod tests {
     #[test]
     fn a_wait_judges_its_errors_itself_and_gets_its_time() {
         assert_eq!(
-            parse("wait a expect=125 limit=1000"),
+            parse("wait a expect=ECANCELED limit=1000"),
             Ok(Command::Tell {
                 name: "a".into(),
-                order: "wait expect=125 limit=1000".into(),
+                order: "wait expect=ECANCELED limit=1000".into(),
                 limit: LIMIT + Duration::from_secs(1),
                 expect: None
             })

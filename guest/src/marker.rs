@@ -125,7 +125,7 @@ mod tests {
     fn written(kind: Kind) -> &'static str {
         match kind {
             Kind::Text | Kind::Word(_) => "text",
-            Kind::Number => "number",
+            Kind::Number | Kind::Named(_) => "number",
             Kind::Flag => "flag",
             Kind::List => "list",
         }

@@ -11,6 +11,8 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
+use protocol::names::ERRNO;
+
 fn text(value: &str) -> io::Result<CString> {
     CString::new(value).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
 }
@@ -247,9 +249,17 @@ fn clock(which: libc::clockid_t) -> Duration {
     Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), nanoseconds)
 }
 
-/// An error as all messages have it, with its number.
+/// An error as all messages have it: with its name first, and its number in the kernel's words.
 pub fn explain(error: &io::Error) -> String {
-    format!("errno {}: {error}", error.raw_os_error().unwrap_or(0))
+    match error.raw_os_error() {
+        Some(number) => format!("{}: {error}", name(number)),
+        None => error.to_string(),
+    }
+}
+
+/// The name of an error number.
+pub fn name(number: i32) -> String {
+    ERRNO.text(number.unsigned_abs())
 }
 
 /// An error number in the same form.

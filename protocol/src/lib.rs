@@ -3,6 +3,7 @@
 #[cfg(feature = "device")]
 mod device;
 pub mod guest;
+pub mod names;
 
 #[cfg(feature = "device")]
 pub use device::*;

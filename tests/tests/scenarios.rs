@@ -33,12 +33,7 @@ fn run(name: &str, arguments: &[&str]) -> Vec<Outcome> {
     let mut options = arguments.options().unwrap();
     options.folder = Some(folder(name));
     let request = Request {
-        scenarios: catalogue::named(
-            &arguments.scenarios,
-            catalogue::Texts::Present,
-            arguments.gpu.asic,
-        )
-        .unwrap(),
+        scenarios: catalogue::named(&arguments.scenarios, catalogue::Texts::Present).unwrap(),
         kernels: arguments.kernels().unwrap(),
         controls: arguments.controls,
         jobs: arguments.jobs,

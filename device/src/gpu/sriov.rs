@@ -403,3 +403,23 @@ impl Gpu {
         self.fabric.gfx.finish_rlcg(read);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use protocol::names::{INTERRUPT_CLIENT, INTERRUPT_SOURCE};
+
+    use super::*;
+
+    #[test]
+    fn interrupts_of_the_mailbox_are_the_named_ones() {
+        assert_eq!(INTERRUPT_CLIENT.number("BIF"), Ok(IH_CLIENT_BIF.into()));
+        assert_eq!(
+            INTERRUPT_SOURCE.number("PF_VF_MSGBUF_VALID"),
+            Ok(IH_SOURCE_NOTICE.into())
+        );
+        assert_eq!(
+            INTERRUPT_SOURCE.number("PF_VF_MSGBUF_ACK"),
+            Ok(IH_SOURCE_ACKNOWLEDGEMENT.into())
+        );
+    }
+}

@@ -9,6 +9,7 @@ use crate::drm::{Buffer, Device, Domain, Ended, Engine, Fence, Ring, Submission}
 use crate::json::Object;
 use crate::marker;
 use crate::pattern::compare;
+use crate::sys;
 
 /// Where their buffers get addresses, a place of [`SPACE`] bytes each.
 const ADDRESS: u64 = FIRST_ADDRESS + 32 * GIB;
@@ -224,9 +225,10 @@ impl<'a> Client<'a> {
             }
             if let Some(expected) = expected.filter(|expected| *expected != ended.errno()) {
                 against.push(format!(
-                    "{} ended with error {}, not {expected}",
+                    "{} ended with error {}, not {}",
                     what(),
-                    ended.errno()
+                    sys::name(ended.errno()),
+                    sys::name(expected)
                 ));
             }
             if let Err(error) = job.unmap() {

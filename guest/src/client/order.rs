@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use protocol::names::{CONTEXT_FLAGS, ERRNO, Names};
+
 use crate::drm::Engine;
 
 /// How long a client waits for its submissions unless it is told. Longer than the driver's longest time limit for a job (60 s for
@@ -163,12 +165,12 @@ impl Order {
                 limit: arguments
                     .number("limit")?
                     .map_or(WAIT_LIMIT, |limit: u32| Duration::from_millis(limit.into())),
-                expect: arguments.number("expect")?,
-                pending: arguments.number("pending")?,
+                expect: arguments.error("expect")?,
+                pending: arguments.error("pending")?,
             }),
             "state" => Self::State(StateExpected {
-                flags: arguments.number("flags")?,
-                current: arguments.number("current")?,
+                flags: arguments.named("flags", &CONTEXT_FLAGS)?,
+                current: arguments.named("current", &CONTEXT_FLAGS)?,
                 lost: arguments.number("lost")?,
             }),
             "fault" => Self::Fault {
@@ -240,6 +242,25 @@ impl<'a> Arguments<'a> {
         })
     }
 
+    /// A number by its name, or itself.
+    fn named(&mut self, name: &str, names: &Names) -> Result<Option<u32>, String> {
+        let Some(text) = self.take(name) else {
+            return Ok(None);
+        };
+        match names.number(text) {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(format!(
+                "client-{}: {name}={text:?} is not {}",
+                self.verb, names.what
+            )),
+        }
+    }
+
+    fn error(&mut self, name: &str) -> Result<Option<i32>, String> {
+        let number = self.named(name, &ERRNO)?;
+        Ok(number.and_then(|number| i32::try_from(number).ok()))
+    }
+
     /// A number: decimal, hexadecimal with `0x`, or with a plus in front.
     fn number<T: TryFrom<u32>>(&mut self, name: &str) -> Result<Option<T>, String> {
         let Some(text) = self.take(name) else {
@@ -288,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_wait_has_a_limit_and_may_expect_how_things_end() {
-        let Ok(Order::Wait(wait)) = Order::parse("wait expect=125 pending=0 limit=2500") else {
+        let Ok(Order::Wait(wait)) = Order::parse("wait expect=ECANCELED pending=0 limit=2500") else {
             panic!("not a wait");
         };
         assert_eq!((wait.expect, wait.pending), (Some(125), Some(0)));
@@ -298,7 +319,7 @@ mod tests {
     #[test]
     fn numbers_are_decimal_or_hexadecimal() {
         assert_eq!(
-            Order::parse("state flags=0x7 lost=+1"),
+            Order::parse("state flags=RESET|VRAMLOST|0x4 lost=+1"),
             Ok(Order::State(StateExpected {
                 flags: Some(7),
                 current: None,
@@ -330,6 +351,8 @@ mod tests {
             ("wait limit=soon", "soon"),
             ("use maybe", "maybe"),
             ("state lost=-1", "-1"),
+            ("state flags=LOST", "LOST"),
+            ("wait expect=EWHAT", "EWHAT"),
             ("resume new", "new"),
             ("remap twice", "twice"),
         ] {

@@ -1,5 +1,7 @@
 //! What the driver tells a client about its contexts.
 
+use protocol::names::CONTEXT_FLAGS;
+
 use super::order::StateExpected;
 use super::set::Client;
 use crate::json::Object;
@@ -29,14 +31,19 @@ impl Client<'_> {
                 .number("in_flight", self.jobs.in_flight()),
         );
         let mismatches: Vec<_> = [
-            ("the oldest context's flags", oldest.0, expected.flags),
-            ("the newest context's flags", newest.0, expected.current),
-            ("the losses of VRAM since the start", since, expected.lost),
+            (
+                "the oldest context's flags",
+                oldest.0,
+                expected.flags,
+                flags as fn(u32) -> String,
+            ),
+            ("the newest context's flags", newest.0, expected.current, flags),
+            ("the losses of VRAM since the start", since, expected.lost, number),
         ]
         .into_iter()
-        .filter_map(|(what, found, expected)| {
+        .filter_map(|(what, found, expected, text)| {
             let expected = expected.filter(|expected| *expected != found)?;
-            Some(format!("{what} are {found:#x}, not {expected:#x}"))
+            Some(format!("{what} are {}, not {}", text(found), text(expected)))
         })
         .collect();
         if mismatches.is_empty() {
@@ -45,4 +52,12 @@ impl Client<'_> {
             Err(mismatches.join("; "))
         }
     }
+}
+
+fn flags(bits: u32) -> String {
+    CONTEXT_FLAGS.text(bits)
+}
+
+fn number(number: u32) -> String {
+    number.to_string()
 }

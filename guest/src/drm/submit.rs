@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use protocol::names::CONTEXT_FLAGS;
+
 use super::buffer::Buffer;
 use super::device::Device;
 use super::engine::Ring;
@@ -23,16 +25,10 @@ pub struct ContextState(pub u32);
 impl ContextState {
     /// The flags in words (amdgpu_drm.h, `AMDGPU_CTX_QUERY2_FLAGS_*`).
     pub fn words(self) -> Vec<&'static str> {
-        [
-            (1, "reset"),
-            (2, "vram-lost"),
-            (4, "guilty"),
-            (32, "reset-in-progress"),
-        ]
-        .into_iter()
-        .filter(|(bit, _)| self.0 & bit != 0)
-        .map(|(_, word)| word)
-        .collect()
+        let bits = CONTEXT_FLAGS.list.iter();
+        bits.filter(|(_, bit)| self.0 & bit != 0)
+            .map(|(name, _)| *name)
+            .collect()
     }
 }
 

@@ -6,17 +6,19 @@ use std::time::{Duration, Instant};
 use machine::daemon::{self, Connection};
 use machine::progress::{Progress, Running};
 use machine::session::{Reply, Session, SessionError, Start};
+use protocol::asic::Asic;
 use protocol::guest::console::unix_us;
+use scenario::condition::Pattern;
 use scenario::evidence::{Comparison, Event, EventLog, Evidence, Mark, difference};
 use scenario::expect;
 use scenario::judge::{Failure, Found, fault_fired, judge};
 use scenario::kernels::Version;
-use scenario::model::{Action, Driver, Expected, Machine, Step};
+use scenario::model::{Action, Driver, Expected, Machine, Step, Taken};
 use scenario::outcome::{Outcome, StepOutcome};
 use scenario::plan::Job;
 use scenario::timing;
 use scenario::verdict::{self, Expectations};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::run::chain;
 
@@ -27,6 +29,7 @@ pub struct Boot<'a> {
     events: EventLog,
     folder: PathBuf,
     limit: Duration,
+    asic: Asic,
     tolerated_in_probe: Option<&'static str>,
     progress: &'a Progress,
     /// What a wait has seen already; everything since the step before it counts.
@@ -63,7 +66,7 @@ impl<'a> Boot<'a> {
         folder: &Path,
         machine: &Machine,
         limit: Duration,
-        tolerated_in_probe: Option<&'static str>,
+        (asic, tolerated_in_probe): (Asic, Option<&'static str>),
         progress: &'a Progress,
     ) -> Result<Self, String> {
         let mut boot = Self {
@@ -71,6 +74,7 @@ impl<'a> Boot<'a> {
             events: EventLog::of(folder),
             folder: folder.to_owned(),
             limit,
+            asic,
             tolerated_in_probe,
             progress,
             seen: Mark::default(),
@@ -125,6 +129,7 @@ impl<'a> Boot<'a> {
         let stats = self.ask(&json!({ "request": "stats" }));
 
         let mut course = Course::default();
+        course.evidence.asic = self.asic;
         for planned in planned(job, version) {
             if !self.step(&planned, begin, &mut course) {
                 break;
@@ -218,16 +223,24 @@ impl<'a> Boot<'a> {
             }
             Action::Device {
                 request,
+                taken,
                 keep_connection,
             } => {
                 self.seen = mark;
-                self.request(planned, &Value::Object(request.clone()), *keep_connection, course)
+                match filled(request, taken, &course.evidence) {
+                    Ok(request) => self.request(planned, &request, *keep_connection, course),
+                    Err(missing) => Ok(Some(missing)),
+                }
             }
             Action::WaitEvent(matcher) => {
-                self.wait_event(|event| matcher.matches(&event.fields), &title, limit, &running)
+                let asic = self.asic;
+                let wanted = |event: &Event| matcher.matches(&event.fields, asic);
+                self.wait_event(wanted, &title, limit, &running)
             }
-            Action::WaitDmesg(pattern) => {
-                self.wait_line(|text| pattern.is_match(text), &title, limit, &running)
+            Action::WaitDmesg { pattern, unless } => {
+                let pattern = pattern.of(self.asic);
+                let unless: Vec<_> = unless.iter().map(|pattern| pattern.of(self.asic)).collect();
+                self.wait_line(pattern, &unless, &title, limit, &running)
             }
         };
         let failure = as_expected(result.unwrap_or_else(Some), step);
@@ -366,10 +379,11 @@ impl<'a> Boot<'a> {
         waited.map(|()| None).map_err(|error| chain(&error))
     }
 
-    /// The same for a line of the kernel's log.
+    /// The same for a line of the kernel's log. One that says that it will not come any more ends the wait at once.
     fn wait_line(
         &mut self,
-        wanted: impl Fn(&str) -> bool,
+        wanted: &Pattern,
+        unless: &[&Pattern],
         what: &str,
         limit: Duration,
         running: &Running,
@@ -378,15 +392,21 @@ impl<'a> Boot<'a> {
         let mut found = None;
         let waited = self.session.watch(what, limit, running, |log| {
             let mut fresh = log.iter().enumerate().skip(from);
-            found = found.or(fresh
-                .find(|(_, line)| line.marker().is_none() && wanted(&line.text))
-                .map(|(at, _)| at));
+            found = found.take().or_else(|| {
+                fresh.find_map(|(at, line)| {
+                    if line.marker().is_some() {
+                        return None;
+                    }
+                    Some((at, answer_of(&line.text, wanted, unless)?))
+                })
+            });
             found.is_some()
         });
-        if let Some(at) = found {
-            self.seen.log = at + 1;
-        }
-        waited.map(|()| None).map_err(|error| chain(&error))
+        let Some((at, answer)) = found else {
+            return waited.map(|()| None).map_err(|error| chain(&error));
+        };
+        self.seen.log = at + 1;
+        Ok(answer.err())
     }
 
     /// How far everything is. The device writes its log a little later than it answers, so that is waited for.
@@ -443,6 +463,36 @@ impl<'a> Boot<'a> {
             .to_vec();
         evidence.flaw = flaw;
     }
+}
+
+/// What a line says to a wait: what was waited for is there, or why it will not come. None if it says neither.
+fn answer_of(line: &str, wanted: &Pattern, unless: &[&Pattern]) -> Option<Result<(), String>> {
+    if wanted.is_match(line) {
+        return Some(Ok(()));
+    }
+    let against = unless.iter().find(|pattern| pattern.is_match(line))?;
+    Some(Err(format!(
+        "the log has \"{line}\" first, which is like \"{against}\""
+    )))
+}
+
+/// A request with the fields that are taken from earlier answers; of a step that is repeated from the last.
+fn filled(request: &Map<String, Value>, taken: &[Taken], evidence: &Evidence) -> Result<Value, String> {
+    let mut request = request.clone();
+    for Taken { field, answer, path } in taken {
+        let answers = evidence
+            .answers
+            .get(answer)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let Some(last) = answers.last() else {
+            return Err(format!("`{field}`: the step {answer:?} got no answer"));
+        };
+        let value = expect::value_at(last, path).filter(|value| !value.is_null());
+        let value = value.ok_or_else(|| format!("`{field}`: the answer to {answer:?} has no `{path}`"))?;
+        request.insert(field.clone(), value.clone());
+    }
+    Ok(Value::Object(request))
 }
 
 fn running_seconds(began_unix_us: u64) -> f64 {

@@ -162,7 +162,6 @@ impl Shown {
 
 #[cfg(test)]
 mod tests {
-    use protocol::asic::Asic;
     use scenario::catalogue;
 
     use super::*;
@@ -181,7 +180,7 @@ mod tests {
 
     #[test]
     fn every_patch_has_a_scenario_that_shows_what_it_mends() {
-        let scenarios = catalogue::shipped(catalogue::Texts::Present, Asic::default()).unwrap();
+        let scenarios = catalogue::shipped(catalogue::Texts::Present).unwrap();
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/findings");
         let all = proofs(&folder, &scenarios, &[]).unwrap();
         assert!(!all.is_empty());

@@ -20,7 +20,6 @@ use machine::kbuild::{Builder, Change, Source};
 use machine::parts;
 use machine::progress::Progress;
 use machine::qemu::Qemu;
-use protocol::asic::Asic;
 use report::{Report, compute, files, junit, ktap, table};
 use scenario::outcome::{Outcome, Overall};
 use scenario::plan::Controls;
@@ -104,11 +103,11 @@ fn read_text(path: &Path) -> Result<String> {
 fn list(names: &[String], tags: &[String]) -> Result<String> {
     if names.is_empty() {
         return Ok(catalogue::table(&catalogue::tagged(
-            catalogue::shipped(texts(), Asic::default())?,
+            catalogue::shipped(texts())?,
             tags,
         )?));
     }
-    let scenarios = catalogue::tagged(catalogue::named(names, texts(), Asic::default())?, tags)?;
+    let scenarios = catalogue::tagged(catalogue::named(names, texts())?, tags)?;
     Ok(scenarios
         .iter()
         .map(catalogue::details)
@@ -123,9 +122,9 @@ fn run_scenarios(
     progress: &Progress,
 ) -> Result<Overall> {
     let scenarios = if arguments.scenarios.is_empty() {
-        catalogue::tagged(catalogue::shipped(texts(), arguments.gpu.asic)?, &arguments.tag)?
+        catalogue::tagged(catalogue::shipped(texts())?, &arguments.tag)?
     } else {
-        catalogue::named(&arguments.scenarios, texts(), arguments.gpu.asic)?
+        catalogue::named(&arguments.scenarios, texts())?
     };
     let request = runner::Request {
         scenarios,
@@ -192,7 +191,7 @@ fn show_findings(arguments: &FindingsArgs, cache: &Cache, progress: &Progress) -
     let Command::Run(given) = Cli::try_parse_from(line)?.command else {
         anyhow::bail!("only options of `run` stand behind --");
     };
-    let mut scenarios = catalogue::shipped(texts(), given.gpu.asic)?;
+    let mut scenarios = catalogue::shipped(texts())?;
     scenarios.retain(|scenario| scenario.elsewhere(given.gpu.personality()).is_none());
     let proofs = findings::proofs(&folder, &scenarios, &arguments.numbers)?;
     anyhow::ensure!(

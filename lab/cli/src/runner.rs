@@ -391,7 +391,10 @@ impl Bench<'_> {
             &folder,
             machine,
             self.options.timeout,
-            asic::tolerated_in_probe(self.options.asic, &self.version),
+            (
+                self.options.asic,
+                asic::tolerated_in_probe(self.options.asic, &self.version),
+            ),
             progress,
         );
         let waits = watch.end();

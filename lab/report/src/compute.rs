@@ -179,7 +179,6 @@ fn wrong(reasons: &[String]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use protocol::asic::Asic;
     use scenario::catalogue;
 
     use super::*;
@@ -224,7 +223,7 @@ mod tests {
 
     #[test]
     fn every_row_is_of_a_scenario_that_is_there() {
-        let shipped = catalogue::shipped(catalogue::Texts::Present, Asic::default()).unwrap();
+        let shipped = catalogue::shipped(catalogue::Texts::Present).unwrap();
         for (_, _, scenario, _) in ROWS {
             assert!(shipped.iter().any(|known| known.name == scenario), "{scenario}");
         }

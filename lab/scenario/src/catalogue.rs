@@ -5,12 +5,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use protocol::asic::Asic;
-
 use super::diagnostic::{Rejected, did_you_mean};
 use super::model::Scenario;
 use super::parse::parse;
-use crate::asic::fill_in;
 
 /// The shipped files, by file name, as they were when this program was built.
 const SHIPPED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/scenarios.rs"));
@@ -63,15 +60,13 @@ pub enum Texts {
     Present,
 }
 
-/// All shipped scenarios, by name, as they are for a part.
-pub fn shipped(texts: Texts, asic: Asic) -> Result<Vec<Scenario>, CatalogueError> {
+/// All shipped scenarios, by name.
+pub fn shipped(texts: Texts) -> Result<Vec<Scenario>, CatalogueError> {
     let folder = Path::new(FOLDER);
     if texts == Texts::BuiltIn || !folder.is_dir() {
         return SHIPPED
             .iter()
-            .map(|(name, text)| {
-                parse(Path::new(name), &fill_in(asic, text)).map_err(CatalogueError::Rejected)
-            })
+            .map(|(name, text)| parse(Path::new(name), text).map_err(CatalogueError::Rejected))
             .collect();
     }
     let entries = fs::read_dir(folder).map_err(|source| CatalogueError::File {
@@ -83,20 +78,20 @@ pub fn shipped(texts: Texts, asic: Asic) -> Result<Vec<Scenario>, CatalogueError
         .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
         .collect();
     paths.sort();
-    paths.iter().map(|path| read(path, asic)).collect()
+    paths.iter().map(|path| read(path)).collect()
 }
 
 /// The scenarios that are named, each once: shipped ones by name, files by path.
-pub fn named(names: &[String], texts: Texts, asic: Asic) -> Result<Vec<Scenario>, CatalogueError> {
+pub fn named(names: &[String], texts: Texts) -> Result<Vec<Scenario>, CatalogueError> {
     let mut found: Vec<Scenario> = Vec::new();
     let mut known = None;
     for name in names {
         let scenario = if name.contains('/') || name.ends_with(".toml") {
-            read(Path::new(name), asic)?
+            read(Path::new(name))?
         } else {
             let known = match &known {
                 Some(known) => known,
-                None => known.insert(shipped(texts, asic)?),
+                None => known.insert(shipped(texts)?),
             };
             let scenario = known.iter().find(|scenario| scenario.name == *name);
             scenario.cloned().ok_or_else(|| CatalogueError::Unknown {
@@ -132,7 +127,7 @@ fn hint<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
     did_you_mean(word, known).map_or_else(String::new, |hint| format!(", {hint}"))
 }
 
-fn read(path: &Path, asic: Asic) -> Result<Scenario, CatalogueError> {
+fn read(path: &Path) -> Result<Scenario, CatalogueError> {
     let text = fs::read_to_string(path).map_err(|source| CatalogueError::File {
         path: path.to_owned(),
         source,
@@ -141,7 +136,7 @@ fn read(path: &Path, asic: Asic) -> Result<Scenario, CatalogueError> {
         .ok()
         .and_then(|here| path.strip_prefix(here).ok())
         .unwrap_or(path);
-    parse(shown, &fill_in(asic, &text)).map_err(CatalogueError::Rejected)
+    parse(shown, &text).map_err(CatalogueError::Rejected)
 }
 
 /// A table of scenarios: name, kernels, tags, title.
@@ -263,26 +258,20 @@ mod tests {
     use super::super::model::{CanFail, Expectation};
     use super::*;
 
-    const NAVI21: Asic = Asic::Navi21;
-
     #[test]
     fn every_shipped_file_is_right_and_in_the_program() {
-        for asic in Asic::ALL {
-            let scenarios = shipped(Texts::Present, asic).unwrap_or_else(|error| panic!("{error}"));
-            let built_in: Vec<_> = SHIPPED
-                .iter()
-                .map(|(name, text)| {
-                    parse(Path::new(name), &fill_in(asic, text)).unwrap_or_else(|error| panic!("{error}"))
-                })
-                .collect();
-            assert!(!scenarios.is_empty());
-            assert_eq!(scenarios, built_in);
-        }
+        let scenarios = shipped(Texts::Present).unwrap_or_else(|error| panic!("{error}"));
+        let built_in: Vec<_> = SHIPPED
+            .iter()
+            .map(|(name, text)| parse(Path::new(name), text).unwrap_or_else(|error| panic!("{error}")))
+            .collect();
+        assert!(!scenarios.is_empty());
+        assert_eq!(scenarios, built_in);
     }
 
     #[test]
     fn shipped_scenarios_say_what_they_are_about_and_can_fail() {
-        for scenario in shipped(Texts::Present, NAVI21).unwrap() {
+        for scenario in shipped(Texts::Present).unwrap() {
             assert!(!scenario.about.is_empty(), "{}", scenario.name);
             assert!(!scenario.tags.is_empty(), "{}", scenario.name);
             assert!(!scenario.expectations.is_empty(), "{}", scenario.name);
@@ -293,7 +282,7 @@ mod tests {
     /// scenario, or said.
     #[test]
     fn every_negative_expectation_is_known_to_be_able_to_fail() {
-        let scenarios = shipped(Texts::Present, NAVI21).unwrap();
+        let scenarios = shipped(Texts::Present).unwrap();
         let controlled = |scenario: &Scenario, expectation: &Expectation| {
             let words = [expectation.label.as_deref(), Some(expectation.what.kind())];
             let mut fails = scenario.controls.iter().flat_map(|control| &control.fails);
@@ -330,12 +319,12 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_told_with_a_near_one() {
-        let name = &shipped(Texts::Present, NAVI21).unwrap()[0].name;
-        let error = named(&[format!("{name}x")], Texts::Present, NAVI21)
+        let name = &shipped(Texts::Present).unwrap()[0].name;
+        let error = named(&[format!("{name}x")], Texts::Present)
             .unwrap_err()
             .to_string();
         assert!(error.contains(&format!("did you mean `{name}`?")), "{error}");
-        let error = named(&["/no/such.toml".into()], Texts::Present, NAVI21)
+        let error = named(&["/no/such.toml".into()], Texts::Present)
             .unwrap_err()
             .to_string();
         assert!(error.contains("/no/such.toml"), "{error}");
@@ -351,7 +340,7 @@ mod tests {
         )
         .unwrap();
         let path = path.display().to_string();
-        let found = named(&[path.clone(), path], Texts::Present, NAVI21).unwrap();
+        let found = named(&[path.clone(), path], Texts::Present).unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].name, "mine");
         assert_eq!(table(&found).lines().last(), Some("mine  all      own   t"));

@@ -8,7 +8,9 @@ use super::diagnostic::{Diagnostic, did_you_mean};
 use super::model::{Action, Driver, Scenario, Step};
 use super::parse_expect::KINDS;
 use super::reader::{At, Reader};
+use super::resolve::TakenPlace;
 use super::vocabulary::{self, AnswerPlace};
+use protocol::asic::Asic;
 
 /// Where things stand in the file.
 #[derive(Debug, Default)]
@@ -19,6 +21,10 @@ pub(super) struct Places {
     pub references: Vec<At<String>>,
     /// What is expected of answers.
     pub answers: Vec<AnswerPlace>,
+    /// Fields of requests that are taken from answers, each with the number of the step that they have to come before.
+    pub taken: Vec<(TakenPlace, usize)>,
+    /// ASICs that a value is not given for, and where.
+    pub asics: Vec<(Range<usize>, Asic)>,
     /// Of each expectation, the words that say why no control makes it fail.
     pub uncontrolled: Vec<Option<Range<usize>>>,
     /// The controls.
@@ -92,6 +98,18 @@ pub(super) fn check(scenario: &Scenario, places: &Places, root: &Reader<'_>) {
             ),
         }
     }
+    for (place, until) in &places.taken {
+        taken(scenario, place, *until, root);
+    }
+    for (span, asic) in &places.asics {
+        if !scenario.not_for.iter().any(|(other, _)| other == asic) {
+            root.error(
+                span.clone(),
+                format!("nothing is said for {asic}"),
+                format!("expected `{asic} = \"...\"` as well, or a reason for {asic} in [asic]"),
+            );
+        }
+    }
     for (control, place) in scenario.controls.iter().zip(&places.controls) {
         for (word, span) in control.fails.iter().zip(&place.fails) {
             let known = fail_words(scenario);
@@ -119,6 +137,30 @@ pub(super) fn check(scenario: &Scenario, places: &Places, root: &Reader<'_>) {
     }
     if scenario.share_boot {
         leaves_usable(scenario, places, root);
+    }
+}
+
+/// What a field is taken from has to be answered before.
+fn taken(scenario: &Scenario, place: &TakenPlace, until: usize, root: &Reader<'_>) {
+    let name = place.taken.answer.as_str();
+    let at = |(index, step): (usize, &Step)| (step.label.as_deref() == Some(name)).then_some(index);
+    let Some(index) = scenario.steps.iter().enumerate().find_map(at) else {
+        // A step that is not there is told elsewhere.
+        return;
+    };
+    let span = place.step().span;
+    match scenario.steps.get(index).map(|step| &step.action) {
+        Some(Action::Device { .. }) if index >= until => root.error(
+            span,
+            format!("the step {name:?} comes later, so that it has no answer yet"),
+            "expected the label of an earlier step with `device`",
+        ),
+        Some(Action::Device { request, .. }) => place.check(root, request),
+        _ => root.error(
+            span,
+            format!("the step {name:?} asks the device for nothing, so that it gets no answer"),
+            "expected the label of an earlier step with `device`",
+        ),
     }
 }
 

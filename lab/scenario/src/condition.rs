@@ -7,6 +7,9 @@ use std::str::FromStr;
 use regex::Regex;
 use serde_json::{Map, Value};
 
+use super::per_asic::PerAsic;
+use protocol::asic::Asic;
+
 /// A regular expression that compares by its text.
 #[derive(Debug, Clone)]
 pub struct Pattern(Regex);
@@ -141,6 +144,20 @@ pub enum Wanted {
     Amount(Amount),
     /// A text that matches: `"~regex"`.
     Like(Pattern),
+    /// A number that has a name: one of these.
+    Named {
+        /// As the file has it.
+        text: String,
+        /// The numbers.
+        numbers: Vec<u32>,
+    },
+    /// A word that stands for another value with each ASIC.
+    PerAsic {
+        /// The word.
+        word: String,
+        /// The values.
+        values: PerAsic<Value>,
+    },
     /// Something is there, or (false) nothing: `true`/`false` would be values, so this is `"*"` and `"-"`.
     Present(bool),
 }
@@ -164,13 +181,18 @@ impl Wanted {
         Ok(Self::Equal(value))
     }
 
-    /// Whether a field is as it has to be.
-    pub fn holds(&self, found: Option<&Value>) -> bool {
+    /// Whether a field is as it has to be, of an ASIC.
+    pub fn holds(&self, found: Option<&Value>, asic: Asic) -> bool {
         let found = found.filter(|value| !value.is_null());
         match (self, found) {
             (Self::Present(wanted), found) => *wanted == found.is_some(),
             (_, None) => false,
             (Self::Equal(wanted), Some(found)) => wanted == found,
+            (Self::Named { numbers, .. }, Some(found)) => {
+                let found = found.as_u64().and_then(|number| u32::try_from(number).ok());
+                found.is_some_and(|number| numbers.contains(&number))
+            }
+            (Self::PerAsic { values, .. }, Some(found)) => values.of(asic) == found,
             (Self::Amount(amount), Some(found)) => found.as_i64().is_some_and(|number| amount.holds(number)),
             (Self::Like(pattern), Some(Value::String(text))) => pattern.is_match(text),
             (Self::Like(pattern), Some(other)) => pattern.is_match(&other.to_string()),
@@ -186,11 +208,11 @@ pub struct Matcher {
 }
 
 impl Matcher {
-    /// Whether an object is such.
-    pub fn matches(&self, object: &Map<String, Value>) -> bool {
+    /// Whether an object is such, of an ASIC.
+    pub fn matches(&self, object: &Map<String, Value>, asic: Asic) -> bool {
         self.fields
             .iter()
-            .all(|(name, wanted)| wanted.holds(object.get(name)))
+            .all(|(name, wanted)| wanted.holds(object.get(name), asic))
     }
 }
 
@@ -201,6 +223,9 @@ impl fmt::Display for Matcher {
             match wanted {
                 Wanted::Equal(Value::String(text)) => write!(f, "{separator}{name} {text}")?,
                 Wanted::Equal(value) => write!(f, "{separator}{name} {value}")?,
+                Wanted::Named { text, .. } | Wanted::PerAsic { word: text, .. } => {
+                    write!(f, "{separator}{name} {text}")?;
+                }
                 Wanted::Amount(amount) => write!(f, "{separator}{name} {amount}")?,
                 Wanted::Like(pattern) => write!(f, "{separator}{name} like {pattern}")?,
                 Wanted::Present(true) => write!(f, "{separator}with {name}")?,
@@ -248,11 +273,37 @@ mod tests {
             (json!("-"), Value::Null, json!(0)),
         ] {
             let wanted = Wanted::from_value(wanted).unwrap();
-            assert!(wanted.holds(Some(&good)), "{wanted:?} {good}");
-            assert!(!wanted.holds(Some(&bad)), "{wanted:?} {bad}");
+            assert!(wanted.holds(Some(&good), Asic::Navi21), "{wanted:?} {good}");
+            assert!(!wanted.holds(Some(&bad), Asic::Navi21), "{wanted:?} {bad}");
         }
-        assert!(!Wanted::from_value(json!("x")).unwrap().holds(None));
+        assert!(!Wanted::from_value(json!("x")).unwrap().holds(None, Asic::Navi21));
         Wanted::from_value(json!("~(")).unwrap_err();
+    }
+
+    #[test]
+    fn a_named_number_is_a_number_and_a_word_of_the_asic_is_its_value() {
+        let named = Wanted::Named {
+            text: "~^(ETIME|ECANCELED)$".to_owned(),
+            numbers: vec![62, 125],
+        };
+        for (found, holds) in [
+            (json!(62), true),
+            (json!(125), true),
+            (json!(5), false),
+            (json!("ETIME"), false),
+        ] {
+            assert_eq!(named.holds(Some(&found), Asic::Navi21), holds, "{found}");
+        }
+        let word = Wanted::PerAsic {
+            word: "x".to_owned(),
+            values: PerAsic::each(|asic| asic.name().into()),
+        };
+        for asic in Asic::ALL {
+            for other in Asic::ALL {
+                assert_eq!(word.holds(Some(&json!(other.name())), asic), asic == other);
+            }
+            assert!(!word.holds(None, asic));
+        }
     }
 
     #[test]
@@ -263,9 +314,9 @@ mod tests {
                 .into(),
         };
         let object = |value: Value| value.as_object().cloned().unwrap();
-        assert!(matcher.matches(&object(json!({"a": 1, "b": "x", "c": 3}))));
-        assert!(!matcher.matches(&object(json!({"a": 1, "b": "y"}))));
-        assert!(!matcher.matches(&object(json!({"a": 1}))));
+        assert!(matcher.matches(&object(json!({"a": 1, "b": "x", "c": 3})), Asic::Navi12));
+        assert!(!matcher.matches(&object(json!({"a": 1, "b": "y"})), Asic::Navi12));
+        assert!(!matcher.matches(&object(json!({"a": 1})), Asic::Navi12));
         assert_eq!(matcher.to_string(), "a 1, b x");
     }
 }

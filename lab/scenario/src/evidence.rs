@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use protocol::asic::Asic;
 use protocol::guest::console::{Line, Note, unix_us};
 use serde_json::{Map, Value};
 
@@ -132,6 +133,8 @@ pub struct Mark {
 /// What was seen.
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
+    /// What the GPU is.
+    pub asic: Asic,
     /// The console.
     pub log: Vec<Line>,
     /// What the guest reported.

@@ -1,11 +1,13 @@
 //! Holds expectations against the evidence. Evidence that is not there never satisfies one.
 
+use protocol::guest::note;
 use serde_json::{Map, Value};
 
 use super::condition::{Amount, Matcher};
 use super::evidence::{Evidence, Window, counter};
 use super::model::{Change, Expectation, Expected};
 use super::outcome::Checked;
+use protocol::asic::Asic;
 
 /// Holds one expectation against what was seen.
 pub fn check(expectation: &Expectation, evidence: &Evidence) -> Checked {
@@ -23,15 +25,16 @@ fn holds(expectation: &Expectation, evidence: &Evidence) -> Held {
     let Some(window) = evidence.window(expectation.from.as_deref(), expectation.until.as_deref()) else {
         return (false, "a step that it is about never began".to_owned());
     };
+    let asic = evidence.asic;
     match &expectation.what {
         Expected::Dmesg { pattern, count } => {
-            let lines = messages(window).filter(|text| pattern.is_match(text));
+            let lines = messages(window).filter(|text| pattern.of(asic).is_match(text));
             counted(lines.collect(), *count)
         }
         Expected::DmesgOrder(patterns) => in_order(
             patterns,
             &messages(window).collect::<Vec<_>>(),
-            |pattern, text| pattern.is_match(text),
+            |pattern, text| pattern.of(asic).is_match(text),
             |text| (*text).to_owned(),
         ),
         Expected::Event { .. } | Expected::EventOrder(_) if evidence.flaw.is_some() => {
@@ -46,13 +49,13 @@ fn holds(expectation: &Expectation, evidence: &Evidence) -> Held {
             let events = window
                 .events
                 .iter()
-                .filter(|event| matcher.matches(&event.fields));
+                .filter(|event| matcher.matches(&event.fields, asic));
             counted(events.map(|event| shown(&event.fields)).collect(), *count)
         }
         Expected::EventOrder(matchers) => in_order(
             matchers,
             &window.events.iter().collect::<Vec<_>>(),
-            |matcher, event| matcher.matches(&event.fields),
+            |matcher, event| matcher.matches(&event.fields, asic),
             |event| shown(&event.fields),
         ),
         Expected::Oracle { amounts, all_spaces } => oracle(evidence, amounts, *all_spaces),
@@ -60,19 +63,23 @@ fn holds(expectation: &Expectation, evidence: &Evidence) -> Held {
             Some(by) => (words.contains(&by), by),
             None => (false, "the device gave no comparison of page tables".to_owned()),
         },
-        Expected::Stats { path, amount } => match evidence.stats.as_ref().map(|stats| counter(stats, path)) {
-            Some(Some(number)) => (amount.holds(number), number.to_string()),
-            Some(None) => (false, "the device has no such counter".to_owned()),
-            None => (false, "the device gave no counters".to_owned()),
-        },
+        Expected::Stats { path, amount } => {
+            match evidence.stats.as_ref().map(|stats| counter(stats, path.of(asic))) {
+                Some(Some(number)) => (amount.holds(number), number.to_string()),
+                Some(None) => (false, "the device has no such counter".to_owned()),
+                None => (false, "the device gave no counters".to_owned()),
+            }
+        }
         Expected::Note { matcher, count } => {
             let notes = window.notes.iter().filter_map(|note| {
                 let mut fields = note.facts.clone();
                 fields.insert("about".to_owned(), note.about.clone().into());
-                matcher.matches(&fields).then(|| shown(&fields))
+                matcher
+                    .matches(&fields, asic)
+                    .then(|| shown_note(&note.about, &fields))
             });
             let (ok, found) = counted(notes.collect(), *count);
-            (ok, near_note(window, matcher, ok, found))
+            (ok, near_note(window, matcher, (ok, found), asic))
         }
         Expected::Answer {
             step,
@@ -81,7 +88,9 @@ fn holds(expectation: &Expectation, evidence: &Evidence) -> Held {
         } => match evidence.answers.get(step) {
             None => (false, "that step got no answer".to_owned()),
             Some(answers) => {
-                let fields = matcher.as_ref().map(|matcher| answers_hold(answers, matcher));
+                let fields = matcher
+                    .as_ref()
+                    .map(|matcher| answers_hold(answers, matcher, asic));
                 let change = change.as_ref().map(|change| change_holds(answers, change));
                 both(fields, change)
             }
@@ -152,16 +161,34 @@ fn shown(fields: &Map<String, Value>) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
+/// The same of a note about something, with names in place of the numbers that have some.
+fn shown_note(about: &str, facts: &Map<String, Value>) -> String {
+    let kinds = note::about(about).map(|note| note.facts).unwrap_or_default();
+    let named = |name: &str, value: &Value| {
+        let number = value.as_u64().and_then(|number| u32::try_from(number).ok())?;
+        kinds.iter().find_map(|(fact, kind)| match kind {
+            note::Kind::Named(names) if *fact == name => Some(names.text(number)),
+            _ => None,
+        })
+    };
+    let facts = facts.iter().map(|(name, value)| {
+        let value = named(name, value).map_or_else(|| value.clone(), Value::String);
+        (name.clone(), value)
+    });
+    shown(&facts.collect())
+}
+
 /// If no note is as wanted, the last one about the same says why.
-fn near_note(window: Window<'_>, matcher: &Matcher, ok: bool, found: String) -> String {
+fn near_note(window: Window<'_>, matcher: &Matcher, (ok, found): Held, asic: Asic) -> String {
     let about = matcher.fields.get("about");
     let near = window
         .notes
         .iter()
-        .rfind(|note| about.is_none_or(|about| about.holds(Some(&Value::String(note.about.clone())))));
+        .rfind(|note| about.is_none_or(|about| about.holds(Some(&Value::String(note.about.clone())), asic)));
     match near {
         Some(note) if !ok && found == "none" => {
-            format!("none; the last about {} has {}", note.about, shown(&note.facts))
+            let facts = shown_note(&note.about, &note.facts);
+            format!("none; the last about {} has {facts}", note.about)
         }
         _ => found,
     }
@@ -238,10 +265,10 @@ pub fn recovered_by(evidence: &Evidence) -> Option<String> {
 }
 
 /// Every answer has to be so: a step that is repeated has several.
-fn answers_hold(answers: &[Value], matcher: &Matcher) -> Held {
+fn answers_hold(answers: &[Value], matcher: &Matcher, asic: Asic) -> Held {
     let mut last = (false, "none".to_owned());
     for (number, answer) in answers.iter().enumerate() {
-        last = answer_holds(answer, matcher);
+        last = answer_holds(answer, matcher, asic);
         if !last.0 && answers.len() > 1 {
             return (
                 false,
@@ -309,19 +336,19 @@ fn number_at(answer: &Value, path: &str) -> Option<i64> {
 }
 
 /// A value by its way: names and numbers of members with dots between them.
-fn value_at<'a>(answer: &'a Value, path: &str) -> Option<&'a Value> {
+pub fn value_at<'a>(answer: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(answer, |value, name| match value {
         Value::Array(items) => items.get(name.parse::<usize>().ok()?),
         value => value.get(name),
     })
 }
 
-fn answer_holds(answer: &Value, matcher: &Matcher) -> Held {
+fn answer_holds(answer: &Value, matcher: &Matcher, asic: Asic) -> Held {
     let mut ok = !matcher.fields.is_empty();
     let mut found = Vec::new();
     for (path, wanted) in &matcher.fields {
         let value = value_at(answer, path);
-        ok &= wanted.holds(value);
+        ok &= wanted.holds(value, asic);
         found.push(match value {
             Some(value) => format!("{path} {value}"),
             None => format!("no {path}"),

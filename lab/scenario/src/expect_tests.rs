@@ -25,6 +25,7 @@ fn evidence() -> Evidence {
         events,
     };
     Evidence {
+        asic: Asic::Navi21,
         log: [
             "[    1.0] amdgpu 0000:01:00.0: amdgpu: GPU reset begin!",
             "[    1.5] @lab {\"ev\":\"note\",\"about\":\"x\",\"line\":\"VRAM is lost\"}",
@@ -242,12 +243,13 @@ fn notes_of_the_guest() {
         &[
             "note = { about = 'state', vram_lost = 1 }",
             "note = { about = 'state', flags = '~^[37]$' }",
+            "note = { about = 'state', flags = 'RESET|VRAMLOST' }",
             "note = { about = 'client' }\nabsent = true",
         ],
         &[
             (
                 "note = { about = 'state', vram_lost = 2 }",
-                "none; the last about state has flags 3, vram_lost 1",
+                "none; the last about state has flags RESET|VRAMLOST, vram_lost 1",
             ),
             ("note = { about = 'client' }", "none"),
             ("note = { about = 'state' }\nabsent = true", "1: "),

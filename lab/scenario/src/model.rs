@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::condition::{Amount, Matcher, Pattern};
 use super::kernels::{Kernels, Version};
+use super::per_asic::PerAsic;
 
 /// A scenario.
 #[derive(Debug, Clone, PartialEq)]
@@ -240,13 +241,31 @@ pub enum Action {
     Device {
         /// Its fields.
         request: Map<String, Value>,
+        /// Fields that are taken from earlier answers.
+        taken: Vec<Taken>,
         /// Whether the connection that it is made at stays open until the end.
         keep_connection: bool,
     },
     /// Wait until the device reports an event.
     WaitEvent(Matcher),
     /// Wait until the kernel says something.
-    WaitDmesg(Pattern),
+    WaitDmesg {
+        /// What.
+        pattern: PerAsic<Pattern>,
+        /// What it says instead where that will not come any more.
+        unless: Vec<PerAsic<Pattern>>,
+    },
+}
+
+/// A field of a request that is what the device answered to an earlier one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// The field.
+    pub field: String,
+    /// The label of the earlier step.
+    pub answer: String,
+    /// The way to the value in its answer.
+    pub path: String,
 }
 
 impl Action {
@@ -258,7 +277,7 @@ impl Action {
                 request.get("request").and_then(Value::as_str).unwrap_or_default()
             }
             Self::WaitEvent(_) => "wait-event",
-            Self::WaitDmesg(_) => "wait-dmesg",
+            Self::WaitDmesg { .. } => "wait-dmesg",
         }
     }
 }
@@ -267,7 +286,7 @@ impl std::fmt::Display for Action {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Guest { words, .. } => f.write_str(words),
-            Self::Device { request, .. } => {
+            Self::Device { request, taken, .. } => {
                 write!(f, "device: {}", self.name())?;
                 for (name, value) in request.iter().filter(|(name, _)| *name != "request") {
                     match value {
@@ -275,10 +294,13 @@ impl std::fmt::Display for Action {
                         value => write!(f, " {name}={value}")?,
                     }
                 }
+                for Taken { field, answer, path } in taken {
+                    write!(f, " {field}=({path} of {answer})")?;
+                }
                 Ok(())
             }
             Self::WaitEvent(event) => write!(f, "wait for {event}"),
-            Self::WaitDmesg(pattern) => write!(f, "wait for \"{pattern}\" in the log"),
+            Self::WaitDmesg { pattern, .. } => write!(f, "wait for \"{pattern}\" in the log"),
         }
     }
 }
@@ -322,12 +344,12 @@ pub enum Expected {
     /// Lines of the kernel's log: so many.
     Dmesg {
         /// The line.
-        pattern: Pattern,
+        pattern: PerAsic<Pattern>,
         /// How many.
         count: Amount,
     },
     /// Lines of the kernel's log in this order, whatever is between them.
-    DmesgOrder(Vec<Pattern>),
+    DmesgOrder(Vec<PerAsic<Pattern>>),
     /// Events of the device: so many.
     Event {
         /// The event.
@@ -349,7 +371,7 @@ pub enum Expected {
     /// By how much a counter of the device went up.
     Stats {
         /// The way to it, with dots; `*` for all members.
-        path: String,
+        path: PerAsic<String>,
         /// By how much.
         amount: Amount,
     },

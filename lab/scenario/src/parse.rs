@@ -1,5 +1,6 @@
 //! Reads a scenario file.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use super::condition::{Matcher, Pattern, Wanted};
 use super::diagnostic::{Diagnostics, Rejected};
 use super::kernels::{Kernels, NoKernels};
 use super::model::{Action, Applies, Control, Driver, KnownBug, Machine, Repeat, Scenario, Step, Tolerated};
-use super::reader::{At, Reader, json};
+use super::per_asic::PerAsic;
+use super::reader::{AsicText, At, Reader, json};
 use super::vocabulary;
 use crate::steps;
 
@@ -191,10 +193,40 @@ pub(super) fn pattern(table: &Reader<'_>, text: &At<&str>) -> Option<Pattern> {
         .ok()
 }
 
-/// The fields of a table as conditions.
-pub(super) fn matcher(table: &Reader<'_>) -> Matcher {
+/// The same of a text that may differ from ASIC to ASIC.
+pub(super) fn pattern_per_asic(
+    table: &Reader<'_>,
+    text: &AsicText<'_>,
+    places: &mut check::Places,
+) -> Option<PerAsic<Pattern>> {
+    let mut texts: Vec<&At<&str>> = Vec::new();
+    for asic in Asic::ALL {
+        match text.texts.of(asic) {
+            // One text for all is looked at once.
+            Some(text) if texts.contains(&text) => {}
+            Some(text) => texts.push(text),
+            None => places.asics.push((text.span.clone(), asic)),
+        }
+    }
+    let patterns: Vec<_> = texts.iter().map(|text| pattern(table, text)).collect();
+    let of = |asic| {
+        let found = text.texts.of(asic).as_ref()?;
+        let index = texts.iter().position(|text| *text == found)?;
+        patterns.get(index)?.clone()
+    };
+    // What no scenario is run with has to be something.
+    let any = patterns.iter().flatten().next()?.clone();
+    Some(PerAsic::each(|asic| of(asic).unwrap_or_else(|| any.clone())))
+}
+
+/// The fields of a table as conditions; `resolved` are those that the language has words of its own for.
+pub(super) fn matcher(table: &Reader<'_>, resolved: &BTreeMap<String, Wanted>) -> Matcher {
     let mut matcher = Matcher::default();
     for (key, value) in table.entries() {
+        if let Some(wanted) = resolved.get(key.value) {
+            matcher.fields.insert(key.value.to_owned(), wanted.clone());
+            continue;
+        }
         let Some(json) = json_at(table, value) else {
             continue;
         };
@@ -366,13 +398,26 @@ fn machine(table: &Reader<'_>) -> Machine {
 
 fn step(table: &Reader<'_>, places: &mut check::Places) -> Step {
     let label = table.text("label");
-    let mut actions = actions(table);
-    if let Some(text) = table.text("wait-dmesg") {
-        actions.extend(pattern(table, &text).map(Action::WaitDmesg));
+    let mut actions = actions(table, places, places.steps.len());
+    if let Some(text) = table.text_per_asic("wait-dmesg") {
+        let pattern = pattern_per_asic(table, &text, places);
+        let unless = table.texts_per_asic("unless");
+        let unless = unless.map(|texts| texts.value).unwrap_or_default();
+        let unless = unless
+            .iter()
+            .filter_map(|text| pattern_per_asic(table, text, places))
+            .collect();
+        actions.extend(pattern.map(|pattern| Action::WaitDmesg { pattern, unless }));
+    } else if let Some(value) = table.value("unless") {
+        table.error(
+            value.span(),
+            "`unless` ends a wait for a line of the kernel's log, and this step waits for none",
+            "expected `wait-dmesg` beside it",
+        );
     }
     if let Some(event) = table.table("wait-event") {
-        vocabulary::event(&event);
-        actions.push(Action::WaitEvent(matcher(&event)));
+        let resolved = vocabulary::event(&event);
+        actions.push(Action::WaitEvent(matcher(&event, &resolved)));
     }
     let timeout = table
         .number("timeout")
@@ -397,6 +442,7 @@ fn step(table: &Reader<'_>, places: &mut check::Places) -> Step {
         label: label.map(|label| label.value.to_owned()),
         action: actions.into_iter().next().unwrap_or(Action::Device {
             request: Map::new(),
+            taken: Vec::new(),
             keep_connection: false,
         }),
         kernels,
@@ -405,8 +451,8 @@ fn step(table: &Reader<'_>, places: &mut check::Places) -> Step {
     }
 }
 
-/// What the guest or the device is told.
-fn actions(table: &Reader<'_>) -> Vec<Action> {
+/// What the guest or the device is told. A request can take fields from answers to steps before number `until`, counted from 0.
+fn actions(table: &Reader<'_>, places: &mut check::Places, until: usize) -> Vec<Action> {
     let mut actions = Vec::new();
     let keep_connection = flag(table, "keep-connection");
     if let Some(words) = table.text("guest") {
@@ -421,14 +467,24 @@ fn actions(table: &Reader<'_>) -> Vec<Action> {
     }
     if let Some(request) = table.table("device") {
         request.required_text("request");
-        vocabulary::request(&request);
+        let mut resolved = vocabulary::request(&request);
         let fields: Map<String, Value> = request
             .entries()
             .into_iter()
-            .filter_map(|(key, value)| Some((key.value.to_owned(), json_at(table, value)?)))
+            .filter(|(key, _)| !resolved.taken.iter().any(|place| place.taken.field == key.value))
+            .filter_map(|(key, value)| {
+                let number = resolved.numbers.remove(key.value);
+                Some((key.value.to_owned(), number.or_else(|| json_at(table, value))?))
+            })
             .collect();
+        let taken = resolved.taken.iter().map(|place| place.taken.clone()).collect();
+        for place in resolved.taken {
+            places.references.push(place.step());
+            places.taken.push((place, until));
+        }
         actions.push(Action::Device {
             request: fields,
+            taken,
             keep_connection,
         });
     } else if keep_connection {
@@ -439,9 +495,9 @@ fn actions(table: &Reader<'_>) -> Vec<Action> {
 
 fn control(table: &Reader<'_>, steps: &[Step], places: &mut check::Places) -> Control {
     let name = table.required_text("name");
-    let sabotage = actions(table).into_iter().next();
     let before =
         step_index(table, "before", steps).unwrap_or(if table.has("before") { 0 } else { steps.len() });
+    let sabotage = actions(table, places, before).into_iter().next();
     let skip = step_index(table, "skip", steps);
     let every_time = flag(table, "every-time");
     let kinds = ["guest", "device", "skip"];
@@ -570,6 +626,9 @@ fn known_bug(table: &Reader<'_>) -> KnownBug {
     bug
 }
 
+#[cfg(test)]
+#[path = "language_tests.rs"]
+mod language_tests;
 #[cfg(test)]
 #[path = "parse_tests.rs"]
 mod tests;

@@ -1,14 +1,17 @@
 //! Reads what has to be seen: the tables `[[expect]]`.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::check::Places;
 use super::condition::{Amount, Matcher};
 use super::diagnostic::{Diagnostic, did_you_mean};
 use super::model::{CanFail, Change, Expectation, Expected};
-use super::parse::{kernels, matcher, pattern};
+use super::parse::{kernels, matcher, pattern_per_asic};
+use super::per_asic::PerAsic;
 use super::reader::{At, Reader, json};
 use super::vocabulary::{self, AnswerPlace};
+use protocol::asic::Asic;
 
 /// The kinds; each is the key that makes an expectation one.
 pub(super) const KINDS: [&str; 7] = ["dmesg", "event", "oracle", "recovery", "stats", "note", "answer"];
@@ -32,15 +35,15 @@ pub(super) fn expectation(table: &Reader<'_>, places: &mut Places) -> Expectatio
     let kernels = kernels(table);
     let given: Vec<_> = KINDS.into_iter().filter(|kind| table.has(kind)).collect();
     let what = match given.as_slice() {
-        ["dmesg"] => dmesg(table),
+        ["dmesg"] => dmesg(table, places),
         ["event"] => event(table),
         ["oracle"] => oracle(table),
         ["recovery"] => recovery(table),
-        ["stats"] => stats(table),
+        ["stats"] => stats(table, places),
         ["note"] => table.table("note").map(|note| {
-            vocabulary::note(&note);
+            let resolved = vocabulary::note(&note);
             Expected::Note {
-                matcher: matcher(&note),
+                matcher: matcher(&note, &resolved),
                 count: count(table),
             }
         }),
@@ -155,12 +158,12 @@ fn amount(table: &Reader<'_>, key: &'static str) -> Option<Amount> {
     amount
 }
 
-fn dmesg(table: &Reader<'_>) -> Option<Expected> {
-    let texts = table.texts("dmesg")?;
+fn dmesg(table: &Reader<'_>, places: &mut Places) -> Option<Expected> {
+    let texts = table.texts_per_asic("dmesg")?;
     let patterns: Vec<_> = texts
         .value
         .iter()
-        .filter_map(|text| pattern(table, text))
+        .filter_map(|text| pattern_per_asic(table, text, places))
         .collect();
     match <[_; 1]>::try_from(patterns) {
         Ok([pattern]) => Some(Expected::Dmesg {
@@ -199,8 +202,8 @@ fn event_matcher(event: &Reader<'_>) -> Matcher {
     if event.required_text("event").is_none() {
         return Matcher::default();
     }
-    vocabulary::event(event);
-    matcher(event)
+    let resolved = vocabulary::event(event);
+    matcher(event, &resolved)
 }
 
 /// An empty list expects nothing and would hold always.
@@ -262,9 +265,24 @@ fn recovery(table: &Reader<'_>) -> Option<Expected> {
     ))
 }
 
-fn stats(table: &Reader<'_>) -> Option<Expected> {
-    let path = table.text("stats")?;
-    vocabulary::counter(table, &path);
+fn stats(table: &Reader<'_>, places: &mut Places) -> Option<Expected> {
+    let path = table.text_per_asic("stats")?;
+    let mut found: Option<At<&str>> = None;
+    for asic in Asic::ALL {
+        match path.texts.of(asic) {
+            None => places.asics.push((path.span.clone(), asic)),
+            Some(text) if found.as_ref() != Some(text) => {
+                vocabulary::counter(table, text);
+                found = Some(text.clone());
+            }
+            Some(_) => {}
+        }
+    }
+    let any = found?.value;
+    let paths = PerAsic::each(|asic| {
+        let text = path.texts.of(asic).as_ref();
+        text.map_or(any, |text| text.value).to_owned()
+    });
     let given: Vec<_> = ["equals", "at-least"]
         .into_iter()
         .filter_map(|key| amount(table, key).map(|amount| (key, amount)))
@@ -284,10 +302,7 @@ fn stats(table: &Reader<'_>) -> Option<Expected> {
             return None;
         }
     };
-    Some(Expected::Stats {
-        path: path.value.to_owned(),
-        amount,
-    })
+    Some(Expected::Stats { path: paths, amount })
 }
 
 fn answer(table: &Reader<'_>, places: &mut Places) -> Option<Expected> {
@@ -319,7 +334,7 @@ fn answer(table: &Reader<'_>, places: &mut Places) -> Option<Expected> {
     }
     Some(Expected::Answer {
         step: step.value.to_owned(),
-        matcher: fields.map(|fields| matcher(&fields)),
+        matcher: fields.map(|fields| matcher(&fields, &BTreeMap::new())),
         change,
     })
 }

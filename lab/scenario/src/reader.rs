@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
+use super::per_asic::PerAsic;
 
 /// A value with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,15 @@ impl<T> At<T> {
             span: self.span,
         }
     }
+}
+
+/// A text that may differ from ASIC to ASIC; none for one that is not named.
+#[derive(Debug, Clone)]
+pub struct AsicText<'a> {
+    /// The texts.
+    pub texts: PerAsic<Option<At<&'a str>>>,
+    /// The place of all of it.
+    pub span: Range<usize>,
 }
 
 /// A table that is being read.
@@ -126,6 +136,57 @@ impl<'a> Reader<'a> {
             _ => None,
         };
         self.wanted(key, value, "a text or a list of texts", list)
+    }
+
+    /// A text, or one for each ASIC: `{ navi21 = "...", navi12 = "..." }`.
+    pub fn text_per_asic(&self, key: &'static str) -> Option<AsicText<'a>> {
+        let value = self.value(key)?;
+        self.per_asic(key, value, "a text")
+    }
+
+    /// A list of these, or one.
+    pub fn texts_per_asic(&self, key: &'static str) -> Option<At<Vec<AsicText<'a>>>> {
+        let value = self.value(key)?;
+        let expected = "a text or a list of texts";
+        let texts = match value.get_ref().as_array() {
+            Some(items) => items
+                .iter()
+                .filter_map(|item| self.per_asic(key, item, expected))
+                .collect(),
+            None => self.per_asic(key, value, expected).into_iter().collect(),
+        };
+        Some(At {
+            value: texts,
+            span: value.span(),
+        })
+    }
+
+    /// A value of this table that is a table itself, whatever its key.
+    pub fn inner(&self, what: &'static str, value: &'a Spanned<DeValue<'a>>) -> Option<Reader<'a>> {
+        let table = value.get_ref().as_table()?;
+        Some(Reader::new(what, table, value.span(), self.diagnostics))
+    }
+
+    fn per_asic(
+        &self,
+        key: &'static str,
+        value: &'a Spanned<DeValue<'a>>,
+        expected: &str,
+    ) -> Option<AsicText<'a>> {
+        let Some(table) = value.get_ref().as_table() else {
+            let text = self.wanted(key, value, expected, value.get_ref().as_str())?;
+            return Some(AsicText {
+                span: text.span.clone(),
+                texts: PerAsic::same(Some(text)),
+            });
+        };
+        let table = Reader::new("a text for each ASIC", table, value.span(), self.diagnostics);
+        let texts = PerAsic::each(|asic| table.text(asic.name()));
+        table.finish();
+        Some(AsicText {
+            texts,
+            span: value.span(),
+        })
     }
 
     /// A table inside.

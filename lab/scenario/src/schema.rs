@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use protocol::asic::Asic;
 use protocol::guest::order;
 use protocol::guest::root::GuestRoot;
 use protocol::shape::{Fields, Shape};
 use serde_json::{Map, Value, json};
 
 use super::parse_expect::{KINDS, ORACLE, RECOVERIES};
+use super::resolve::words_for;
 use super::vocabulary::{EVENTS, FAULTS, NOTED, REQUESTS, STATS};
 
 /// A comparison, as a text.
@@ -140,7 +142,19 @@ fn step() -> Value {
         ("wait-event", refer("event")),
         (
             "wait-dmesg",
-            text("A regular expression: waits for a line of the kernel's log that matches."),
+            with(
+                text_per_asic(),
+                "description",
+                "A regular expression: waits for a line of the kernel's log that matches.".into(),
+            ),
+        ),
+        (
+            "unless",
+            with(
+                one_or_list(text_per_asic()),
+                "description",
+                "Regular expressions beside `wait-dmesg`: a line like one of them ends the wait, and the step fails.".into(),
+            ),
         ),
         ("kernels", refer("kernels")),
         ("timeout", number("Seconds, instead of `--timeout`.")),
@@ -179,7 +193,11 @@ fn expect() -> Value {
         ),
         (
             "dmesg",
-            texts("A regular expression for a line of the kernel's log; a list: in this order."),
+            with(
+                one_or_list(text_per_asic()),
+                "description",
+                "A regular expression for a line of the kernel's log; a list: in this order.".into(),
+            ),
         ),
         ("event", one_or_list(refer("event"))),
         ("note", refer("note")),
@@ -287,9 +305,12 @@ fn oracle() -> Value {
 fn counters() -> Value {
     let mut ways = Vec::new();
     numbers(&STATS, "", &mut ways);
+    let way = json!({
+        "anyOf": [{ "enum": ways }, { "type": "string", "pattern": r"(^|\.)([0-9]+|\*)(\.|$)" }],
+    });
     json!({
         "description": "The way to a counter of the device; `*` is the sum over all members.",
-        "anyOf": [{ "enum": ways }, { "type": "string", "pattern": r"(^|\.)([0-9]+|\*)(\.|$)" }],
+        "anyOf": [way, per_asic(&way)],
     })
 }
 
@@ -334,10 +355,10 @@ fn request() -> Value {
                         .and_then(|fields| fields.get_key_value("request"))
                         .map(owned),
                 );
-                variant(&[("request", name), ("kind", kind)], &fields, plain, true)
+                variant(&[("request", name), ("kind", kind)], &fields, given, true)
             }));
         } else {
-            requests.push(variant(&[("request", name)], fields, plain, true));
+            requests.push(variant(&[("request", name)], fields, given, true));
         }
     }
     json!({ "type": "object", "required": ["request"], "anyOf": requests })
@@ -376,17 +397,46 @@ fn variant(tags: &[(&str, &str)], fields: &Fields, value: fn(&Shape) -> Value, a
     json!({ "properties": properties, "required": required, "additionalProperties": false })
 }
 
+/// What a field of a request can be: a value, or one of an earlier answer.
+fn given(shape: &Shape) -> Value {
+    let from_answer = table(&[
+        ("answer", text("The label of an earlier step with `device`.")),
+        ("field", text("The way to the value in its answer.")),
+    ]);
+    let from_answer = with(from_answer, "required", json!(["answer", "field"]));
+    json!({ "anyOf": [plain(shape), from_answer] })
+}
+
+/// A text, or one for each ASIC.
+fn text_per_asic() -> Value {
+    let text = json!({ "type": "string" });
+    json!({ "anyOf": [text, per_asic(&text)] })
+}
+
+fn per_asic(value: &Value) -> Value {
+    table(&Asic::ALL.map(|asic| (asic.name(), value.clone())))
+}
+
 /// What a field can be.
 fn plain(shape: &Shape) -> Value {
     let mut kinds = Vec::new();
     if shape.number {
         kinds.push(json!({ "type": "integer" }));
     }
+    match shape.names {
+        Some(names) if names.bits => {
+            let words: Vec<_> = names.words().collect();
+            let word = format!("({})?({}|[0-9]+|0x[0-9a-f]+)", names.prefix, words.join("|"));
+            kinds.push(json!({ "type": "string", "pattern": format!(r"^{word}( *\| *{word})*$") }));
+        }
+        Some(names) => kinds.push(json!({ "enum": names.words().collect::<Vec<_>>() })),
+        None => {}
+    }
     if shape.flag {
         kinds.push(json!({ "type": "boolean" }));
     }
     if !shape.words.is_empty() {
-        kinds.push(json!({ "enum": shape.words }));
+        kinds.push(json!({ "enum": words_for(shape) }));
     }
     match &shape.text {
         Some(Some(pattern)) => kinds.push(json!({ "type": "string", "pattern": pattern })),
@@ -473,19 +523,17 @@ fn one_or_list(of: Value) -> Value {
 mod tests {
     use std::path::Path;
 
-    use protocol::asic::Asic;
-
     use super::*;
     use crate::{catalogue, reader};
 
-    /// `cargo run -p amdgpu-lab --example schema > docs/scenario.schema.json`
+    /// `cargo run -p amdgpu-lab-scenario --example schema > docs/scenario.schema.json`
     #[test]
     fn the_file_is_what_is_made_here() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/scenario.schema.json");
         let file: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         assert!(
             file == schema(),
-            "make it with: cargo run -p amdgpu-lab --example schema"
+            "make it with: cargo run -p amdgpu-lab-scenario --example schema"
         );
     }
 
@@ -493,7 +541,7 @@ mod tests {
     #[test]
     fn tables_have_the_keys_that_files_are_read_by() {
         reader::asked::take();
-        catalogue::shipped(catalogue::Texts::Present, Asic::Navi21).unwrap();
+        catalogue::shipped(catalogue::Texts::Present).unwrap();
         let asked = reader::asked::take();
         for (what, mut keys) in keys() {
             keys.sort_unstable();

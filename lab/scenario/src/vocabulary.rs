@@ -24,6 +24,8 @@ use super::alternatives::dead_branch;
 use super::condition::Wanted;
 use super::diagnostic::{Diagnostic, did_you_mean};
 use super::reader::{At, Reader, json};
+use super::resolve::{self, Condition, Resolved, TakenPlace, named, words_for};
+use protocol::asic::Asic;
 
 pub(super) static EVENTS: LazyLock<BTreeMap<String, Fields>> =
     LazyLock::new(|| Shape::variants::<Record>("event"));
@@ -42,23 +44,26 @@ pub(super) static NOTED: LazyLock<BTreeMap<String, Fields>> = LazyLock::new(|| {
 /// The longest list of words that is shown whole.
 const SHOWN: usize = 100;
 
-/// The fields of an event as conditions.
-pub(super) fn event(table: &Reader<'_>) {
-    object(table, "event", "event", &EVENTS);
+/// The fields of an event as conditions; gives those in words of the language.
+pub(super) fn event(table: &Reader<'_>) -> BTreeMap<String, Wanted> {
+    object(table, "event", "event", &EVENTS)
 }
 
-/// The facts of a note as conditions.
-pub(super) fn note(table: &Reader<'_>) {
-    object(table, "note", "about", &NOTED);
+/// The same of the facts of a note.
+pub(super) fn note(table: &Reader<'_>) -> BTreeMap<String, Wanted> {
+    object(table, "note", "about", &NOTED)
 }
 
-/// A request to the device, with plain values.
-pub(super) fn request(table: &Reader<'_>) {
+/// A request to the device, with plain values, names of numbers, or what earlier answers say.
+pub(super) fn request(table: &Reader<'_>) -> Resolved {
+    let mut resolved = Resolved::default();
     let entries = table.entries();
     let word = |key: &str| entries.iter().find(|(name, _)| name.value == key);
-    let Some((_, name)) = word("request") else { return };
+    let Some((_, name)) = word("request") else {
+        return resolved;
+    };
     let Some(fields) = chosen(table, "request", name, &REQUESTS) else {
-        return;
+        return resolved;
     };
     let name = name.get_ref().as_str().unwrap_or_default();
     let kind = word("kind").filter(|_| name == "fault");
@@ -68,7 +73,7 @@ pub(super) fn request(table: &Reader<'_>) {
                 format!("a fault `{}`", kind.get_ref().as_str().unwrap_or_default()),
                 fields,
             ),
-            None => return,
+            None => return resolved,
         },
         None => (format!("the request `{name}`"), fields),
     };
@@ -80,8 +85,20 @@ pub(super) fn request(table: &Reader<'_>) {
         match fields.get(key.value) {
             None => no_field(table, key, &what, fields),
             Some(field) => {
-                if let Some(found) = json(value.get_ref()) {
-                    plain(table, key.value, value.span(), &found, &field.shape);
+                let shape = &field.shape;
+                if let Some(inner) = table.inner("a value from an answer", value) {
+                    resolved.taken.extend(TakenPlace::read(key.value, &inner, shape));
+                } else if let (Some(names), Some(text)) = (shape.names, value.get_ref().as_str()) {
+                    let text = At {
+                        value: text,
+                        span: value.span(),
+                    };
+                    let number = named(table, key.value, &text, names);
+                    resolved
+                        .numbers
+                        .extend(number.map(|number| (key.value.to_owned(), number.into())));
+                } else if let Some(found) = json(value.get_ref()) {
+                    plain(table, key.value, value.span(), &found, shape);
                 }
             }
         }
@@ -91,6 +108,7 @@ pub(super) fn request(table: &Reader<'_>) {
             table.missing(name, &format!("{what} needs it"));
         }
     }
+    resolved
 }
 
 /// An order for the guest.
@@ -101,8 +119,11 @@ pub(super) fn order(table: &Reader<'_>, order: &At<&str>) {
     };
     let span = match words.get(wrong.word) {
         Some((start, word)) => {
-            let inside = word.find(&wrong.found).unwrap_or(0);
-            part(order, start + inside, wrong.found.len())
+            let length = wrong
+                .found
+                .len()
+                .clamp(1, word.len().saturating_sub(wrong.at).max(1));
+            part(order, start + wrong.at, length)
         }
         None => order.span.clone(),
     };
@@ -170,7 +191,7 @@ pub(super) fn answer(table: &Reader<'_>, request: &Map<String, Value>, place: &A
 }
 
 /// What the device answers to a request.
-fn answered(request: &Map<String, Value>) -> Option<Shape> {
+pub(super) fn answered(request: &Map<String, Value>) -> Option<Shape> {
     let word = |key: &str| request.get(key).and_then(Value::as_str).unwrap_or_default();
     Some(match word("request") {
         "stats" => STATS.clone(),
@@ -190,7 +211,14 @@ fn answered(request: &Map<String, Value>) -> Option<Shape> {
 }
 
 /// A table of conditions on the fields of an object, which is of one of several kinds: `tag` says of which.
-fn object(table: &Reader<'_>, what: &'static str, tag: &str, kinds: &BTreeMap<String, Fields>) {
+/// Gives the conditions in words of the language.
+fn object(
+    table: &Reader<'_>,
+    what: &'static str,
+    tag: &str,
+    kinds: &BTreeMap<String, Fields>,
+) -> BTreeMap<String, Wanted> {
+    let mut resolved = BTreeMap::new();
     let entries = table.entries();
     let tagged = entries.iter().find(|(key, _)| key.value == tag);
     let names: Vec<&str> = kinds.keys().map(String::as_str).collect();
@@ -204,16 +232,16 @@ fn object(table: &Reader<'_>, what: &'static str, tag: &str, kinds: &BTreeMap<St
                     format!("`{tag}` is the name of a kind of {what}, and no {kind}"),
                     "expected a text",
                 );
-                return;
+                return resolved;
             };
             let wanted = Wanted::from_value(text.into());
             let matching: Vec<&str> = match &wanted {
                 Ok(wanted) => names
                     .iter()
                     .copied()
-                    .filter(|name| wanted.holds(Some(&Value::from(*name))))
+                    .filter(|name| wanted.holds(Some(&Value::from(*name)), Asic::default()))
                     .collect(),
-                Err(_) => return,
+                Err(_) => return resolved,
             };
             if matching.is_empty() && matches!(wanted, Ok(Wanted::Equal(_))) {
                 table.push(Diagnostic {
@@ -236,7 +264,7 @@ fn object(table: &Reader<'_>, what: &'static str, tag: &str, kinds: &BTreeMap<St
                 [] => match nearest(text, &names).and_then(|name| kinds.get(name).cloned()) {
                     // The rest is held against what was meant.
                     Some(fields) => (format!("such {what}"), fields),
-                    None => return,
+                    None => return resolved,
                 },
                 [one] => (
                     format!("{what} `{one}`"),
@@ -254,11 +282,26 @@ fn object(table: &Reader<'_>, what: &'static str, tag: &str, kinds: &BTreeMap<St
             no_field(table, key, &format!("the {which}"), &fields);
             continue;
         };
+        if let Some(text) = value.get_ref().as_str() {
+            let text = At {
+                value: text,
+                span: value.span(),
+            };
+            match resolve::condition(table, key.value, &text, &field.shape) {
+                Condition::Own(wanted) => {
+                    resolved.insert(key.value.to_owned(), wanted);
+                    continue;
+                }
+                Condition::Wrong => continue,
+                Condition::Plain => {}
+            }
+        }
         if let Some(found) = json(value.get_ref()) {
             let always = field.required && !field.shape.null;
             condition(table, key.value, value.span(), &found, &field.shape, always);
         }
     }
+    resolved
 }
 
 /// What a field is compared with has to be something that it can be.
@@ -271,7 +314,8 @@ fn condition(table: &Reader<'_>, name: &str, span: Range<usize>, value: &Value, 
             format!("`{name}` is always there"),
             "expected something that it can be",
         ),
-        Ok(Wanted::Present(_)) => {}
+        // Those in words of the language are read elsewhere.
+        Ok(Wanted::Present(_) | Wanted::Named { .. } | Wanted::PerAsic { .. }) => {}
         Ok(Wanted::Amount(_)) if shape.number => {}
         Ok(Wanted::Amount(_)) => table.error(
             span,
@@ -306,12 +350,15 @@ fn plain(table: &Reader<'_>, name: &str, span: Range<usize>, value: &Value, shap
         return;
     }
     match value {
-        Value::String(word) if !shape.words.is_empty() => table.push(Diagnostic {
-            span,
-            message: format!("`{name}` cannot be {word:?}"),
-            expected: expected(&shape.words),
-            help: did_you_mean(word, shape.words.iter().map(String::as_str)),
-        }),
+        Value::String(word) if !shape.words.is_empty() => {
+            let words = words_for(shape);
+            table.push(Diagnostic {
+                span,
+                message: format!("`{name}` cannot be {word:?}"),
+                expected: expected(&words),
+                help: did_you_mean(word, words.iter().map(String::as_str)),
+            });
+        }
         Value::Object(_) => table.error(
             span,
             format!("`{name}` cannot be compared as a whole"),
@@ -347,7 +394,7 @@ fn chosen<'a>(
 }
 
 /// What a way leads to.
-fn way(table: &Reader<'_>, path: &At<&str>, root: &Shape, what: &str) -> Option<Shape> {
+pub(super) fn way(table: &Reader<'_>, path: &At<&str>, root: &Shape, what: &str) -> Option<Shape> {
     match root.at(path.value) {
         Ok(found) => Some(
             found
@@ -413,6 +460,10 @@ fn facts(note: &Note) -> Fields {
             Kind::Text => shape.text = Some(None),
             Kind::Word(words) => shape.words = words.iter().map(|word| (*word).to_owned()).collect(),
             Kind::Number => shape.number = true,
+            Kind::Named(names) => {
+                shape.number = true;
+                shape.names = Some(names);
+            }
             Kind::Flag => shape.flag = true,
             Kind::List => {
                 shape.items = Some(Box::new(Shape {
@@ -462,7 +513,7 @@ fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
 }
 
 /// What kind of value a field has, in words.
-fn kind(shape: &Shape) -> String {
+pub(super) fn kind(shape: &Shape) -> String {
     let mut kinds = Vec::new();
     if shape.number {
         kinds.push("a number".to_owned());
@@ -484,7 +535,7 @@ fn kind(shape: &Shape) -> String {
     kinds.join(", or ")
 }
 
-fn expected<'a>(known: impl IntoIterator<Item = &'a String>) -> String {
+pub(super) fn expected<'a>(known: impl IntoIterator<Item = &'a String>) -> String {
     match list(known) {
         known if known.is_empty() => "expected something else".to_owned(),
         known => format!("expected one of: {known}"),
@@ -513,7 +564,7 @@ fn words_of(text: &str) -> Vec<(usize, &str)> {
 }
 
 /// The place of a part of a text; of all of it where the file writes it otherwise than it reads.
-fn part(text: &At<&str>, start: usize, length: usize) -> Range<usize> {
+pub(super) fn part(text: &At<&str>, start: usize, length: usize) -> Range<usize> {
     let quotes = match text.span.len().checked_sub(text.value.len()) {
         Some(0) => 0,
         Some(2) => 1,

@@ -159,8 +159,10 @@ pub enum Event {
     /// An entry went into the interrupt ring.
     Interrupt {
         /// Who.
+        #[schemars(extend("x-names" = "interrupt-client"))]
         client: u8,
         /// Why.
+        #[schemars(extend("x-names" = "interrupt-source"))]
         source: u8,
         /// Ring id.
         ring: u8,

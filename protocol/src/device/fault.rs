@@ -250,6 +250,7 @@ pub enum FaultRequest {
         what: Option<InterruptPart>,
         /// Which source; all if left out.
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(extend("x-names" = "interrupt-source"))]
         source: Option<u8>,
         /// When.
         #[serde(flatten)]

@@ -6,6 +6,11 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 
+use crate::names::Names;
+
+/// Where a description says which names a number has: `#[schemars(extend("x-names" = "errno"))]`.
+const NAMES: &str = "x-names";
+
 /// The fields of an object by name.
 pub type Fields = BTreeMap<String, Field>;
 
@@ -25,6 +30,8 @@ pub struct Field {
 pub struct Shape {
     /// A number.
     pub number: bool,
+    /// The numbers have these names.
+    pub names: Option<&'static Names>,
     /// True or false.
     pub flag: bool,
     /// Nothing.
@@ -128,6 +135,7 @@ impl Shape {
             Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),
             _ => Vec::new(),
         };
+        shape.names = schema.get(NAMES).and_then(Value::as_str).and_then(Names::called);
         for kind in types {
             match kind {
                 "integer" | "number" => shape.number = true,
@@ -205,6 +213,7 @@ impl Shape {
     fn add(&mut self, other: Self) {
         let Self {
             number,
+            names,
             flag,
             null,
             text,
@@ -214,6 +223,7 @@ impl Shape {
             numbered,
         } = other;
         self.number |= number;
+        self.names = self.names.or(names);
         self.flag |= flag;
         self.null |= null;
         self.text = self.text.take().or(text);
@@ -370,6 +380,20 @@ mod tests {
     }
 
     #[test]
+    fn numbers_have_the_names_that_they_are_said_to_have() {
+        let events = Shape::variants::<crate::event::Record>("event");
+        let of = |field: &str| events["interrupt"][field].shape.names.unwrap().called;
+        assert_eq!(
+            (of("client"), of("source")),
+            ("interrupt-client", "interrupt-source")
+        );
+        let faults = Shape::variants::<crate::fault::FaultRequest>("kind");
+        let source = &faults["drop-interrupts"]["source"].shape;
+        assert_eq!(source.names.unwrap().called, "interrupt-source");
+        assert!(source.number);
+    }
+
+    #[test]
     fn ways_lead_through_names_numbers_and_stars() {
         let stats = Shape::of::<StatsAnswer>();
         for path in [
@@ -378,6 +402,7 @@ mod tests {
             "sdma.*.faults",
             "sdma.0.packets.FENCE",
             "smu_messages.48",
+            "smu_messages.Mode1Reset",
             "psp_commands.PROG_REG",
             "sriov.messages.READY_TO_RESET",
             "process.private",

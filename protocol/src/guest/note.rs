@@ -1,5 +1,7 @@
 //! Notes: facts that the guest's programs report, each about a subject.
 
+use crate::names::{self, Names};
+
 /// What a fact is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -9,6 +11,8 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// A number.
     Number,
+    /// A number that has names.
+    Named(&'static Names),
     /// True or false.
     Flag,
     /// A list of texts.
@@ -24,7 +28,10 @@ pub struct Note {
     pub facts: &'static [(&'static str, Kind)],
 }
 
-use Kind::{Flag, List, Number, Text, Word};
+use Kind::{Flag, List, Named, Number, Text, Word};
+
+const ERRNO: Kind = Named(&names::ERRNO);
+const FLAGS: Kind = Named(&names::CONTEXT_FLAGS);
 
 /// Streams of a program.
 const STREAMS: &[&str] = &["out", "err"];
@@ -124,11 +131,15 @@ pub const NOTES: &[Note] = &[
     },
     Note {
         about: "ended",
-        facts: &[("name", Text), ("signal", Number), ("status", Number)],
+        facts: &[
+            ("name", Text),
+            ("signal", Named(&names::SIGNAL)),
+            ("status", Number),
+        ],
     },
     Note {
         about: "evict",
-        facts: &[("errno", Number), ("ms", Number)],
+        facts: &[("errno", ERRNO), ("ms", Number)],
     },
     Note {
         about: "evict-loop",
@@ -136,7 +147,7 @@ pub const NOTES: &[Note] = &[
             ("ended", Flag),
             ("rounds", Number),
             ("errors", Number),
-            ("errno", Number),
+            ("errno", ERRNO),
         ],
     },
     Note {
@@ -155,7 +166,7 @@ pub const NOTES: &[Note] = &[
             ("accesses", Number),
             ("jobs", Number),
             ("errors", Number),
-            ("errno", Number),
+            ("errno", ERRNO),
             ("ms", Number),
         ],
     },
@@ -206,9 +217,9 @@ pub const NOTES: &[Note] = &[
         about: "kfd",
         facts: &[
             ("name", Text),
-            ("clock_errno", Number),
-            ("available_errno", Number),
-            ("allocate_errno", Number),
+            ("clock_errno", ERRNO),
+            ("available_errno", ERRNO),
+            ("allocate_errno", ERRNO),
             ("gpu_clock", Number),
             ("available", Number),
         ],
@@ -259,7 +270,7 @@ pub const NOTES: &[Note] = &[
     },
     Note {
         about: "recover",
-        facts: &[("errno", Number), ("ms", Number)],
+        facts: &[("errno", ERRNO), ("ms", Number)],
     },
     Note {
         about: "register-latency",
@@ -275,8 +286,8 @@ pub const NOTES: &[Note] = &[
         about: "reset-event",
         facts: &[
             ("name", Text),
-            ("reset_type", Number),
-            ("reset_cause", Number),
+            ("reset_type", Named(&names::RESET_TYPE)),
+            ("reset_cause", Named(&names::RESET_CAUSE)),
             ("memory_lost", Number),
             ("gpu_id", Text),
         ],
@@ -347,16 +358,20 @@ pub const NOTES: &[Note] = &[
     },
     Note {
         about: "smi-event",
-        facts: &[("name", Text), ("event", Number), ("text", Text)],
+        facts: &[
+            ("name", Text),
+            ("event", Named(&names::SMI_EVENT)),
+            ("text", Text),
+        ],
     },
     Note {
         about: "state",
         facts: &[
             ("name", Text),
             ("contexts", Number),
-            ("flags", Number),
+            ("flags", FLAGS),
             ("words", List),
-            ("current_flags", Number),
+            ("current_flags", FLAGS),
             ("current_words", List),
             ("vram_lost", Number),
             ("vram_lost_since", Number),
@@ -450,8 +465,8 @@ pub const NOTES: &[Note] = &[
             ("engine", Word(ENGINES)),
             ("ring", Number),
             ("ended", Word(&["running", "completed", "error"])),
-            ("errno", Number),
-            ("wait_errno", Number),
+            ("errno", ERRNO),
+            ("wait_errno", ERRNO),
             ("bytes", Word(&["not-compared", "right", "wrong"])),
             ("ms", Number),
         ],

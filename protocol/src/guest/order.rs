@@ -1,9 +1,11 @@
 //! Orders for the guest, and the words that each takes.
 
+use crate::names::{self, Names};
+
 /// The engines that a client submits to.
 const ENGINE: Word = Word::Option("engine", Value::OneOf(super::note::ENGINES));
 /// The error that is expected.
-const EXPECT: Word = Word::Option("expect", Value::Number);
+const EXPECT: Word = Word::Option("expect", Value::Named(&names::ERRNO));
 /// The result of a call of Vulkan's that is expected.
 const VULKAN_RESULT: Word = Word::Option("expect", Value::OneOfOr(&[], "VK_"));
 const OLD_OR_NEW: Word = Word::Either(&["old", "new"]);
@@ -13,6 +15,8 @@ const OLD_OR_NEW: Word = Word::Either(&["old", "new"]);
 pub enum Value {
     /// A number: decimal, or hexadecimal with `0x`, or with a plus in front.
     Number,
+    /// A name of one of these numbers, or such a number.
+    Named(&'static Names),
     /// One of these words.
     OneOf(&'static [&'static str]),
     /// One of these words, or one that begins so.
@@ -91,7 +95,7 @@ pub const ORDERS: &[Order] = &[
         &[
             Word::Client,
             Word::Option("limit", Value::Number),
-            Word::Option("signal", Value::Number),
+            Word::Option("signal", Value::Named(&names::SIGNAL)),
         ],
     ),
     order("client-evict", &[Word::Client, EXPECT]),
@@ -128,8 +132,8 @@ pub const ORDERS: &[Order] = &[
         "client-state",
         &[
             Word::Client,
-            Word::Option("flags", Value::Number),
-            Word::Option("current", Value::Number),
+            Word::Option("flags", Value::Named(&names::CONTEXT_FLAGS)),
+            Word::Option("current", Value::Named(&names::CONTEXT_FLAGS)),
             Word::Option("lost", Value::Number),
             EXPECT,
         ],
@@ -143,7 +147,7 @@ pub const ORDERS: &[Order] = &[
             Word::Client,
             Word::Option("limit", Value::Number),
             EXPECT,
-            Word::Option("pending", Value::Number),
+            Word::Option("pending", Value::Named(&names::ERRNO)),
         ],
     ),
     order("coredump", &[Word::Number]),
@@ -209,6 +213,8 @@ pub const ORDERS: &[Order] = &[
 pub struct Wrong {
     /// Which word, counted from 0 with the order's name; behind the last if one is missing.
     pub word: usize,
+    /// Where in it the wrong part begins, in bytes.
+    pub at: usize,
     /// The part of it that is wrong.
     pub found: String,
     /// What is wrong with it.
@@ -242,6 +248,7 @@ pub fn check<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<&'static Or
     let Some(order) = named(name) else {
         return Err(Wrong {
             word: 0,
+            at: 0,
             found: name.to_owned(),
             message: format!("there is no step {name:?}"),
             known: ORDERS.iter().map(|order| order.name.to_owned()).collect(),
@@ -255,14 +262,18 @@ pub fn check<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<&'static Or
     let mut last = 0;
     'words: for (index, text) in words {
         last = index;
-        let wrong = |found: &str, message: String, known: Vec<String>| Wrong {
+        let wrong = |at: usize, found: &str, message: String, known: Vec<String>| Wrong {
             word: index,
+            at,
             found: found.to_owned(),
             message: format!("{name}: {message}"),
             known,
         };
         if let Some((key, value)) = option(order, text) {
-            value_of(key, value).map_err(|(message, known)| wrong(given(text), message, known))?;
+            value_of(key, value).map_err(|bad| {
+                let start = text.len() - value.len() + bad.at;
+                wrong(start, &bad.found, bad.message, bad.known)
+            })?;
             continue;
         }
         if order.words.contains(&Word::Variable) && is_variable(text) {
@@ -293,7 +304,7 @@ pub fn check<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<&'static Or
         } else {
             format!("it takes no {found:?}")
         };
-        return Err(wrong(found, message, known));
+        return Err(wrong(0, found, message, known));
     }
     let missing = places.find_map(|place| match place {
         Word::Needed(what) => Some((*what, Vec::new())),
@@ -304,6 +315,7 @@ pub fn check<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<&'static Or
         None => Ok(order),
         Some((what, known)) => Err(Wrong {
             word: last + 1,
+            at: 0,
             found: String::new(),
             message: format!("{name}: no {what} given"),
             known,
@@ -329,28 +341,46 @@ fn named_option(order: &str, key: &str) -> Option<&'static Word> {
     named(order)?.words.iter().find(is_it)
 }
 
-fn value_of(word: &Word, value: &str) -> Result<(), (String, Vec<String>)> {
-    match word {
-        Word::Option(name, Value::OneOf(list)) if !list.contains(&value) => {
-            let known = list.iter().map(|word| (*word).to_owned()).collect();
-            Err((format!("{name}={value:?} is not known"), known))
-        }
-        Word::Option(name, Value::OneOfOr(list, start))
-            if !list.contains(&value) && !value.starts_with(start) =>
-        {
-            let known = list.iter().map(|word| (*word).to_owned());
-            let known = known.chain([format!("{start}...")]).collect();
-            Err((format!("{name}={value:?} is not known"), known))
-        }
-        Word::Option(name, Value::Number) if !is_number(value) => {
-            Err((format!("{name}={value:?} is no number"), Vec::new()))
-        }
-        _ => Ok(()),
-    }
+/// What is wrong with the value of an option.
+struct BadValue {
+    /// Where in the value, in bytes.
+    at: usize,
+    found: String,
+    message: String,
+    known: Vec<String>,
 }
 
-fn given(text: &str) -> &str {
-    text.split_once('=').map_or(text, |(_, value)| value)
+fn value_of(word: &Word, value: &str) -> Result<(), BadValue> {
+    let Word::Option(name, kind) = word else {
+        return Ok(());
+    };
+    let owned = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let bad = |what: &str, known| BadValue {
+        at: 0,
+        found: value.to_owned(),
+        message: format!("{name}={value:?} is {what}"),
+        known,
+    };
+    match kind {
+        Value::OneOf(list) if !list.contains(&value) => Err(bad("not known", owned(list))),
+        Value::OneOfOr(list, start) if !list.contains(&value) && !value.starts_with(start) => {
+            let known = owned(list).into_iter().chain([format!("{start}...")]);
+            Err(bad("not known", known.collect()))
+        }
+        Value::Number if !is_number(value) => Err(bad("no number", Vec::new())),
+        Value::Named(names) => match names.number(value) {
+            Ok(_) => Ok(()),
+            Err(wrong) => Err(BadValue {
+                at: wrong.start,
+                found: wrong.word,
+                ..bad(
+                    &format!("not {}", names.what),
+                    names.words().map(str::to_owned).collect(),
+                )
+            }),
+        },
+        _ => Ok(()),
+    }
 }
 
 fn either(order: &Order) -> &'static [&'static str] {
@@ -409,8 +439,10 @@ mod tests {
             "client-use a",
             "client-use new",
             "client-use a old expect=125",
-            "client-use expect=125 a old",
+            "client-use expect=ECANCELED a old",
             "client-state a flags=0x3 lost=+1",
+            "client-state a flags=RESET|AMDGPU_CTX_QUERY2_FLAGS_VRAMLOST current=0",
+            "client-ended a signal=SIGBUS",
             "client-hang a engine=gfx how=bad-opcode",
             "evict-loop start",
             "modprobe amdgpu reset_method=4",
@@ -442,9 +474,16 @@ mod tests {
             ("evict-loop strat", 1, "strat", "start"),
             ("evict-loop", 1, "", "stop"),
             ("client colour=3", 1, "colour", "churn"),
+            ("client-use a old expect=ECANCELLED", 3, "ECANCELLED", "ECANCELED"),
+            ("client-state a flags=RESET|VRAMLOSS", 2, "VRAMLOSS", "VRAMLOST"),
         ] {
             let wrong = wrong(line);
             assert_eq!((wrong.word, wrong.found.as_str()), (word, found), "{line}");
+            let text = line.split(' ').nth(word).unwrap_or_default();
+            assert!(
+                text.get(wrong.at..).unwrap().starts_with(found),
+                "{line}: {wrong:?}"
+            );
             assert!(wrong.known.iter().any(|other| other == known), "{wrong:?}");
         }
         for (line, message) in [
