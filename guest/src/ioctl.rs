@@ -48,11 +48,7 @@ pub fn send<R: Request>(file: &impl AsRawFd, request: &mut R, arguments: &str) -
         }
         let source = io::Error::last_os_error();
         if !matches!(source.raw_os_error(), Some(libc::EINTR | libc::EAGAIN)) {
-            return Err(Error {
-                request: R::NAME,
-                arguments: arguments.to_owned(),
-                source,
-            });
+            return Err(Error::new(R::NAME, arguments, source));
         }
     }
 }
@@ -70,6 +66,7 @@ pub struct Error {
     request: &'static str,
     arguments: String,
     source: io::Error,
+    hint: Option<&'static str>,
 }
 
 impl Error {
@@ -79,6 +76,16 @@ impl Error {
             request: call,
             arguments: arguments.to_owned(),
             source,
+            hint: None,
+        }
+    }
+
+    /// The same, with what it means if it is one of these errors.
+    pub fn with_hints(self, hints: &[(i32, &'static str)]) -> Self {
+        let hint = hints.iter().find(|(code, _)| *code == self.code());
+        Self {
+            hint: hint.map(|(_, hint)| *hint),
+            ..self
         }
     }
 
@@ -96,7 +103,11 @@ impl std::fmt::Display for Error {
             self.request,
             self.arguments,
             sys::explain(&self.source)
-        )
+        )?;
+        match self.hint {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
+        }
     }
 }
 

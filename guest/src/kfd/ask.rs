@@ -2,7 +2,7 @@
 
 use super::Kfd;
 use super::uapi::{self, AllocMemory, AvailableMemory, ClockCounters};
-use crate::ioctl::{self, Error, Request};
+use crate::ioctl::{Error, Request};
 
 /// A page.
 const SIZE: u64 = 0x1000;
@@ -64,6 +64,6 @@ impl Kfd {
     }
 
     fn send<R: Request>(&self, request: &mut R, arguments: &str) -> Result<(), Error> {
-        ioctl::send(&self.file, request, arguments)
+        super::send(&self.file, request, arguments)
     }
 }

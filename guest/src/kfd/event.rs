@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::uapi::{self, CreateEvent, EventData, WaitEvents};
 use super::{Error, Kfd};
-use crate::ioctl;
 
 /// An event that a reset of the GPU signals.
 #[derive(Debug)]
@@ -34,7 +33,7 @@ impl<'a> ResetEvent<'a> {
             auto_reset: 1,
             ..CreateEvent::default()
         };
-        ioctl::send(&kfd.file, &mut request, "HW_EXCEPTION")?;
+        super::send(&kfd.file, &mut request, "HW_EXCEPTION")?;
         Ok(Self {
             kfd,
             event: request.event,
@@ -54,7 +53,7 @@ impl<'a> ResetEvent<'a> {
             milliseconds: u32::try_from(limit.as_millis()).unwrap_or(u32::MAX),
             result: 0,
         };
-        ioctl::send(&self.kfd.file, &mut request, &format!("event {}", self.event))?;
+        super::send(&self.kfd.file, &mut request, &format!("event {}", self.event))?;
         let [data] = data;
         match request.result {
             uapi::WAIT_COMPLETE => Ok(Some(Exception {

@@ -10,10 +10,11 @@ mod svm;
 mod uapi;
 
 use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::path::Path;
 
 use crate::drm::Device;
-use crate::ioctl::{self, Error, Mapping};
+use crate::ioctl::{self, Error, Mapping, Request};
 use crate::pci::Gpu;
 use crate::sys;
 pub use event::ResetEvent;
@@ -40,12 +41,7 @@ impl Kfd {
             .read(true)
             .write(true)
             .open(NODE)
-            .map_err(|error| {
-                format!(
-                    "opening {NODE}: {}; a kernel without CONFIG_HSA_AMD has no KFD",
-                    sys::explain(&error)
-                )
-            })?;
+            .map_err(|error| refused(&error))?;
         Ok(Self {
             file,
             gpu: number_of(gpu, Path::new(TOPOLOGY))?,
@@ -65,8 +61,26 @@ impl Kfd {
             gpu: self.gpu,
         };
         let arguments = format!("descriptor {descriptor}, gpu {:#x}", self.gpu);
-        Ok(ioctl::send(&self.file, &mut request, &arguments)?)
+        Ok(send(&self.file, &mut request, &arguments)?)
     }
+}
+
+/// Why `/dev/kfd` cannot be opened. Only that it is not there, or has no driver, is a matter of how the kernel was built: KFD itself says EAGAIN
+/// while a reset goes on, EINVAL for a process that it cannot take (kfd_process.c, `kfd_create_process`), EPERM for one of 32 bits.
+fn refused(error: &io::Error) -> String {
+    let hint = match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ENXIO | libc::ENODEV) => {
+            "; there is no KFD: the kernel needs CONFIG_HSA_AMD, and amdgpu has to be loaded"
+        }
+        _ => "",
+    };
+    format!("opening {NODE}: {}{hint}", sys::explain(error))
+}
+
+/// Sends one of KFD's requests.
+fn send<R: Request>(file: &File, request: &mut R, arguments: &str) -> Result<(), Error> {
+    ioctl::send(file, request, arguments)
+        .map_err(|error| error.with_hints(&[(libc::ENOTTY, "this kernel's KFD has no such request")]))
 }
 
 /// Memory in VRAM that KFD allocated and mapped at an address of the compute VM.
@@ -90,7 +104,7 @@ impl<'a> Memory<'a> {
             ..AllocMemory::default()
         };
         let arguments = format!("{size:#x} bytes at {address:#x}, flags {:#x}", request.flags);
-        ioctl::send(&kfd.file, &mut request, &arguments)?;
+        send(&kfd.file, &mut request, &arguments)?;
         let handle = request.handle;
         let mapping = map(kfd, device, &request).inspect_err(|_| free(kfd, handle))?;
         Ok(Self {
@@ -138,7 +152,7 @@ impl Drop for Memory<'_> {
             done: 0,
         };
         // It is ours; a failure would change nothing for us.
-        let _ = ioctl::send(&self.kfd.file, &mut request, "");
+        let _ = send(&self.kfd.file, &mut request, "");
         free(self.kfd, self.handle);
     }
 }
@@ -152,7 +166,7 @@ fn map(kfd: &Kfd, device: &Device, memory: &AllocMemory) -> Result<Mapping, Stri
         done: 0,
     };
     let arguments = format!("handle {:#x}, gpu {:#x}", memory.handle, kfd.gpu);
-    ioctl::send(&kfd.file, &mut request, &arguments)?;
+    send(&kfd.file, &mut request, &arguments)?;
     let length = usize::try_from(memory.size).unwrap_or(usize::MAX);
     let mapping = device.map(memory.mmap_offset, length).map_err(|source| {
         let arguments = format!("{length:#x} bytes at {:#x}", memory.mmap_offset);
@@ -163,7 +177,7 @@ fn map(kfd: &Kfd, device: &Device, memory: &AllocMemory) -> Result<Mapping, Stri
 
 fn free(kfd: &Kfd, handle: u64) {
     // The handle is ours; a failure would change nothing for us.
-    let _ = ioctl::send(&kfd.file, &mut FreeMemory { handle }, "");
+    let _ = send(&kfd.file, &mut FreeMemory { handle }, "");
 }
 
 /// KFD's number of a GPU: that of the node whose place on the bus is the GPU's.
@@ -201,6 +215,34 @@ fn property(text: &str, name: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_not_there_is_a_matter_of_the_kernels_configuration() {
+        let told = |number| refused(&io::Error::from_raw_os_error(number));
+        for number in [libc::ENOENT, libc::ENXIO, libc::ENODEV] {
+            assert!(told(number).contains("CONFIG_HSA_AMD"), "{}", told(number));
+        }
+        for (number, name) in [
+            (libc::EAGAIN, "EAGAIN"),
+            (libc::EINVAL, "EINVAL"),
+            (libc::EPERM, "EPERM"),
+        ] {
+            let text = told(number);
+            assert!(
+                text.starts_with(&format!("opening /dev/kfd: {name}: ")) && !text.contains("CONFIG"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_request_that_a_kernel_does_not_know_is_told_as_such() {
+        let error = |number| Error::new("X", "a", io::Error::from_raw_os_error(number));
+        let hints = [(libc::ENOTTY, "no such request")];
+        let told = |number| error(number).with_hints(&hints).to_string();
+        assert!(told(libc::ENOTTY).ends_with("; no such request"));
+        assert!(told(libc::EINVAL).starts_with("X(a): EINVAL: ") && !told(libc::EINVAL).contains("request"));
+    }
 
     #[test]
     fn a_node_is_found_by_its_place_on_the_bus() {

@@ -36,7 +36,7 @@ impl Smi {
             gpu: kfd.gpu,
             descriptor: u32::MAX,
         };
-        ioctl::send(&kfd.file, &mut request, &format!("gpu {:#x}", kfd.gpu))?;
+        super::send(&kfd.file, &mut request, &format!("gpu {:#x}", kfd.gpu))?;
         let descriptor = i32::try_from(request.descriptor)
             .ok()
             .and_then(ioctl::take_descriptor);

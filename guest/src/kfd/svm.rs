@@ -5,7 +5,15 @@
 
 use super::uapi::{self, Svm, SvmAttribute};
 use super::{Error, Kfd, Mapping};
-use crate::ioctl;
+
+/// What a refusal means: without SVM the request is there and says EPERM (kfd_chardev.c, `kfd_ioctl_svm`, 6.1 to 7.3).
+const HINTS: [(i32, &str); 2] = [
+    (
+        libc::EPERM,
+        "the kernel needs CONFIG_HSA_AMD_SVM, which needs CONFIG_DEVICE_PRIVATE",
+    ),
+    (libc::ENOTTY, "this kernel's KFD has no such request"),
+];
 
 /// A range of anonymous memory.
 #[derive(Debug)]
@@ -38,12 +46,12 @@ impl Range {
             attributes: attributes.map(|kind| SvmAttribute { kind, value: kfd.gpu }),
         };
         let arguments = format!(
-            "SET_ATTR, access and prefetch of {:#x} bytes at {:#x} for gpu {:#x}; a kernel without CONFIG_HSA_AMD_SVM or device-private memory has no SVM",
+            "SET_ATTR, access and prefetch of {:#x} bytes at {:#x} for gpu {:#x}",
             self.size,
             self.mapping.address(),
             kfd.gpu
         );
-        ioctl::send(&kfd.file, &mut request, &arguments)
+        super::send(&kfd.file, &mut request, &arguments).map_err(|error| error.with_hints(&HINTS))
     }
 
     /// Writes all of it by the processor.
