@@ -4,7 +4,7 @@ use gart::{ClientId, Fault, FaultSink, GpuVa, Hub, Series, Space, VirtualMemory,
 use mmio::{RegOffset, RegisterBus};
 
 use super::fabric::Fabric;
-use super::inject::EngineName;
+use crate::event::EngineName;
 use crate::memory::DeviceMemory;
 
 /// What an engine on the graphics hub reaches: memory through its contexts, and all registers.

@@ -1,13 +1,15 @@
 //! What register writes asked for, carried out in order once the write is done; interrupts and faults.
 
+use std::time::Duration;
+
 use gart::{Access, ClientId, FaultInterrupt, FaultSink, HubEffect, HubId, Vmid};
 use sdma_engine::SdmaEffect;
 
 use super::Gpu;
 use super::bus::mm_space;
-use super::engines::Turn;
 use super::fabric::{Effect, Fabric};
 use super::inject::InterruptVerdict;
+use super::turn::Turn;
 use crate::event::{EngineName, Event, Hex, Hub, ResetKind};
 use crate::ih::{IhEffect, IvEntry};
 use crate::limited::limited;
@@ -162,6 +164,18 @@ impl Gpu {
         } = &mut self.fabric;
         let mut space = mm_space(mmhub, memory, ClientId::OSS, &mut unreported);
         self.interrupt |= ih.raise(&entry, clock, &mut space) && message;
+    }
+
+    /// Puts an interrupt off, if there is room for it.
+    fn put_off(&mut self, entry: &IvEntry, delay: Duration) -> bool {
+        self.late.put_off(self.now.saturating_add(delay), entry)
+    }
+
+    /// Raises late interrupts whose time has come.
+    pub(super) fn raise_late(&mut self) {
+        for entry in self.late.due(self.now) {
+            self.raise_now(&entry, true);
+        }
     }
 
     fn report_faults(&mut self) {

@@ -6,6 +6,7 @@ use gart::ClientId;
 use sdma_engine::{Budget, Engine, EngineEvent, Step, Wait, WaitTarget};
 
 use super::bus::EngineBus;
+use super::turn::Turn;
 use super::{Gpu, Work};
 use crate::asic::SdmaInstance;
 use crate::event::{EngineName, Event, Hex, ResetKind};
@@ -33,14 +34,6 @@ const TOLD_WAIT: Duration = Duration::from_millis(100);
 const LONG_WAIT: Duration = Duration::from_secs(1);
 /// IH source of an SDMA trap (`ivsrcid/sdma0/irqsrcs_sdma0_5_0.h`).
 const IH_SOURCE_SDMA_TRAP: u8 = 224;
-
-/// When an engine wants its next turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
-    Now,
-    At(Duration),
-    None,
-}
 
 #[derive(Debug)]
 pub(super) struct SdmaSlot {

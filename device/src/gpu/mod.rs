@@ -9,14 +9,19 @@ mod bus;
 mod effects;
 mod engines;
 mod fabric;
+mod faults;
+mod gate;
 mod inject;
 mod loss;
+mod observe;
 mod oracle;
 mod pages;
+mod presence;
 mod report;
 mod reset;
 mod sriov;
 mod state;
+mod turn;
 
 pub use inject::{ArmedView, EngineName, Fault, HangWhen, InjectError, InterruptPart, Order, ResetFailure};
 pub use loss::{Loss, LossMode, POISON};
@@ -41,13 +46,15 @@ use crate::limited::limited;
 use crate::memory::DeviceMemory;
 use crate::sriov::Indirect;
 use cp_engine::CommandProcessor;
-use engines::{SdmaSlot, Turn};
+use engines::SdmaSlot;
 use fabric::{Effect, Fabric};
-use inject::{Late, Presence};
+use inject::Late;
 use loss::Losing;
 use oracle::Oracle;
+use presence::Presence;
 use reset::Baco;
 use sriov::HostSide;
+use turn::Turn;
 
 /// What a GPU is made of.
 #[derive(Debug, Clone, Copy)]

@@ -4,8 +4,8 @@ use gart::{Location, PhysicalMemory, VramOffset};
 use sdma_engine::InvalidateRegisters;
 
 use super::Gpu;
-use super::engines::Turn;
 use super::loss::{Loss, LossMode};
+use super::turn::Turn;
 use crate::asic::AsicProfile;
 use crate::event::{Event, LossCause, ResetKind};
 use crate::images::discovery;

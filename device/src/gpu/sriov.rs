@@ -8,9 +8,9 @@ use protocol::state::SriovState;
 use protocol::stats::SriovStats;
 use serde::{Deserialize, Serialize};
 
-use super::engines::Turn;
 use super::inject::HostVerdict;
 use super::loss::LossMode;
+use super::turn::Turn;
 use super::{Gpu, accesses};
 use crate::event::{Event, Fate, ResetKind, Side};
 use crate::ih::IvEntry;

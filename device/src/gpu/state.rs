@@ -8,7 +8,8 @@ use protocol::state::{ContextState, Doing, IndirectState, QueueReport, SdmaState
 use sdma_engine::Wait;
 
 use super::Gpu;
-use super::engines::{SdmaSlot, Turn};
+use super::engines::SdmaSlot;
+use super::turn::Turn;
 use crate::event::{EngineName, Hex, engine_of_queue};
 use cp_engine::{HaltReason, QueueState};
 

@@ -142,7 +142,7 @@ impl Armory {
         self.armed.iter().map(Armed::view).collect()
     }
     /// Whether such a fault is armed, without that anything happens.
-    pub(super) fn any(&self, which: impl Fn(&Fault) -> bool) -> bool {
+    pub(in crate::gpu) fn any(&self, which: impl Fn(&Fault) -> bool) -> bool {
         self.armed.iter().any(|armed| which(&armed.fault))
     }
 

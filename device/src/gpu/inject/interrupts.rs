@@ -7,7 +7,6 @@ use mmio::RegOffset;
 
 use super::armory::Armory;
 use super::fault::{Fault, InterruptPart, hub_name};
-use crate::gpu::Gpu;
 use crate::ih::IvEntry;
 
 /// Interrupts that can be late at once; a further one is in time.
@@ -86,7 +85,7 @@ impl Late {
     }
 
     /// Takes those that are due, in the order of their times.
-    fn due(&mut self, now: Duration) -> Vec<IvEntry> {
+    pub(in crate::gpu) fn due(&mut self, now: Duration) -> Vec<IvEntry> {
         if self.0.is_empty() {
             return Vec::new();
         }
@@ -98,30 +97,5 @@ impl Late {
     /// They never come: a reset.
     pub(in crate::gpu) fn forget(&mut self) {
         self.0.clear();
-    }
-}
-
-impl Gpu {
-    /// Puts an interrupt off, if there is room for it.
-    pub(in crate::gpu) fn put_off(&mut self, entry: &IvEntry, delay: Duration) -> bool {
-        self.late.put_off(self.now.saturating_add(delay), entry)
-    }
-
-    /// Raises late interrupts whose time has come.
-    pub(in crate::gpu) fn raise_late(&mut self) {
-        for entry in self.late.due(self.now) {
-            self.raise_now(&entry, true);
-        }
-    }
-
-    /// Acknowledges what was withheld, if nothing is to be withheld any more.
-    pub(super) fn release_acknowledgements(&mut self) {
-        for hub in [&mut self.fabric.gfxhub, &mut self.fabric.mmhub] {
-            let id = hub.id();
-            let held = |fault: &Fault| matches!(fault, Fault::WithholdAcknowledge { hub } if *hub == id);
-            if !self.fabric.inject.any(held) {
-                gart::InvalidationEngine::all().for_each(|engine| hub.hold_acknowledge(engine, false));
-            }
-        }
     }
 }

@@ -1,40 +1,38 @@
 //! Faults of engines: asked before each packet.
 
-use gart::{Access, Backing, GpuVa, Location, Translation, Vmid};
-use sdma_engine::{Ahead, Gate, Packet, Verdict};
+use gart::GpuVa;
+use sdma_engine::Verdict;
 
 use super::armory::Armory;
 use super::fault::{EngineName, Fault, HangWhen};
-use crate::gpu::bus::EngineBus;
-use crate::gpu::fabric::Fabric;
-use cp_engine::{QueueAhead, QueueGate, QueueId, QueueVerdict};
+use cp_engine::{QueueAhead, QueueVerdict};
 
 /// Nanoseconds in a tick of the reference clock.
 const TICK: u128 = 10;
 
 /// What faults want to know of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Facts {
+pub(in crate::gpu) struct Facts {
     /// Who executes it.
-    pub(super) engine: EngineName,
+    pub(in crate::gpu) engine: EngineName,
     /// It has been put off before.
-    pub(super) delayed: bool,
+    pub(in crate::gpu) delayed: bool,
     /// It enters an indirect buffer.
-    pub(super) enters: bool,
+    pub(in crate::gpu) enters: bool,
     /// Entries that it writes into page tables in VRAM.
-    pub(super) entries: u64,
+    pub(in crate::gpu) entries: u64,
     /// It copies from system memory into VRAM.
-    pub(super) uploads: bool,
+    pub(in crate::gpu) uploads: bool,
     /// It fills VRAM.
-    pub(super) fills: bool,
+    pub(in crate::gpu) fills: bool,
     /// Where it writes.
-    pub(super) to: GpuVa,
+    pub(in crate::gpu) to: GpuVa,
 }
 
 impl Armory {
     /// What becomes of a packet of an SDMA engine. Each delay is one opportunity, and so is each packet that is begun: one that was
     /// delayed does not count twice.
-    pub(super) fn packet(&mut self, facts: &Facts) -> Verdict {
+    pub(in crate::gpu) fn packet(&mut self, facts: &Facts) -> Verdict {
         let Facts {
             engine,
             delayed,
@@ -79,7 +77,7 @@ impl Armory {
     }
 
     /// What becomes of a queue of the command processor.
-    pub(super) fn queue(&mut self, engine: EngineName, ahead: QueueAhead) -> QueueVerdict {
+    pub(in crate::gpu) fn queue(&mut self, engine: EngineName, ahead: QueueAhead) -> QueueVerdict {
         if !ahead.delayed
             && let Some(delay) = self.delay(engine)
         {
@@ -126,79 +124,5 @@ fn hang(fault: &Fault, which: EngineName, moment: HangWhen) -> Option<()> {
     match fault {
         Fault::Hang { engine, when } => (*engine == which && *when == moment).then_some(()),
         _ => None,
-    }
-}
-
-impl Fabric {
-    /// Where an access of VMID 0 through the graphics hub leads.
-    fn place(&self, va: GpuVa, access: Access) -> Option<Location> {
-        match self.gfxhub.translate(&self.memory, Vmid::KERNEL, va, access) {
-            Ok(Translation {
-                backing: Backing::Memory(location),
-                ..
-            }) => Some(location),
-            Ok(_) | Err(_) => None,
-        }
-    }
-
-    /// The facts of a packet. Where its first byte goes decides for all of them, as it does in the statistics.
-    fn facts(&self, engine: EngineName, ahead: &Ahead<'_>) -> Facts {
-        let kernels = ahead.vmid == Vmid::KERNEL;
-        let (to, source, fill) = match (ahead.update, ahead.packet) {
-            (Some(update), _) => (update.dst, None, false),
-            (None, Packet::CopyLinear(copy)) if kernels => (copy.dst, Some(copy.src), false),
-            (None, Packet::ConstFill(fill)) if kernels => (fill.dst, None, true),
-            _ => (GpuVa::default(), None, false),
-        };
-        let mut facts = Facts {
-            engine,
-            delayed: ahead.delayed,
-            enters: matches!(ahead.packet, Packet::Indirect(_)),
-            entries: 0,
-            uploads: false,
-            fills: false,
-            to,
-        };
-        if let Some(update) = ahead.update
-            && let Some(place @ Location::Vram(_)) = self.place(to, Access::Write)
-            && !self.is_gart_table(place)
-        {
-            facts.entries = update.entries;
-        }
-        if let Some(source) = source {
-            facts.uploads = matches!(self.place(source, Access::Read), Some(Location::System(_)))
-                && matches!(self.place(to, Access::Write), Some(Location::Vram(_)));
-        }
-        if fill {
-            facts.fills = matches!(self.place(to, Access::Write), Some(Location::Vram(_)));
-        }
-        facts
-    }
-
-    /// What a queue of the command processor is called.
-    pub(in crate::gpu) fn engine_of(&self, queue: QueueId) -> EngineName {
-        crate::event::engine_of_queue(queue, self.gfx.cp_config().kiq)
-    }
-}
-
-impl Gate for EngineBus<'_> {
-    #[inline]
-    fn verdict(&mut self, ahead: &Ahead<'_>) -> Verdict {
-        if self.fabric.inject.is_empty() {
-            return Verdict::Proceed;
-        }
-        let facts = self.fabric.facts(self.engine, ahead);
-        self.fabric.inject.packet(&facts)
-    }
-}
-
-impl QueueGate for EngineBus<'_> {
-    #[inline]
-    fn queue_verdict(&mut self, queue: QueueId, ahead: QueueAhead) -> QueueVerdict {
-        if self.fabric.inject.is_empty() {
-            return QueueVerdict::Proceed;
-        }
-        let engine = self.fabric.engine_of(queue);
-        self.fabric.inject.queue(engine, ahead)
     }
 }

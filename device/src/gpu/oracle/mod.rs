@@ -22,12 +22,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use gart::{
-    Class, Comparison, Context, Counts, GpuVa, HubId, Level, Location, Mappings, PhysicalMemory, Table,
-    VisitedEntry, Vmid, VramOffset, WalkBudget, deciding_entry, walk_directories,
+    Class, Comparison, Context, Counts, Level, Location, Mappings, PhysicalMemory, Table, VisitedEntry, Vmid,
+    VramOffset, WalkBudget, walk_directories,
 };
 
-use super::Gpu;
-use super::fabric::Fabric;
 use super::loss::{Loss, LossMode, POISON};
 pub use protocol::oracle::{OracleReport, SnapshotReport};
 use ranges::Ranges;
@@ -35,7 +33,7 @@ pub(super) use recovery::Hit;
 use recovery::Recovery;
 use restored::Restored;
 use spaces::{Reference, Space, SpaceId, Spaces};
-use survey::{Purpose, Survey};
+pub(super) use survey::{Purpose, Survey};
 use tables::{State, TableIndex};
 
 /// What the walk of a new root's directories may do.
@@ -48,11 +46,11 @@ const POISONED_ENTRY: u64 = (POISON as u64) << 32 | POISON as u64;
 
 /// When a look is taken.
 #[derive(Debug, Clone, Copy)]
-struct Moment {
-    generation: u64,
-    now: Duration,
+pub(super) struct Moment {
+    pub(super) generation: u64,
+    pub(super) now: Duration,
     /// Contents are being lost.
-    losing: bool,
+    pub(super) losing: bool,
 }
 
 /// What somebody asks the oracle.
@@ -188,7 +186,7 @@ impl Oracle {
     }
 
     /// Whether an entry is what a loss left behind.
-    fn is_poison(&self, at: Location, bits: u64) -> bool {
+    pub(super) fn is_poison(&self, at: Location, bits: u64) -> bool {
         bits == POISONED_ENTRY && matches!(at, Location::Vram(at) if self.poisoned.contains(at.get()))
     }
 
@@ -236,7 +234,7 @@ impl Oracle {
 
     /// The generation ends. Nothing has run since a survey that is under way has begun, so that it serves this end as well; but a
     /// comparison has to wait.
-    fn end_generation(&mut self, moment: Moment, vram_size: u64) {
+    pub(super) fn end_generation(&mut self, moment: Moment, vram_size: u64) {
         match &mut self.survey {
             Some(survey) if survey.purpose != Purpose::Comparison => survey.since = moment.now,
             _ => self.survey = Some(Survey::new(Purpose::Generation, moment, self, vram_size)),
@@ -244,7 +242,7 @@ impl Oracle {
     }
 
     /// Counts from now on what brings tables back: every space's look was taken.
-    fn start_over(&mut self, survey: &Survey) {
+    pub(super) fn start_over(&mut self, survey: &Survey) {
         self.tables.start_over();
         // Only now: a table that took a lost one's place has just been dropped with that, and is taken up as what it is.
         self.take_up_tables(&survey.taken);
@@ -300,184 +298,82 @@ impl Oracle {
         }
     }
 
-    fn forget(&mut self, id: SpaceId) {
-        self.spaces.forget(id);
-        self.tables.forget(id);
-    }
-}
-
-impl Gpu {
-    /// Everything from now on is of a new generation: engines were stopped, or contents are about to be lost. What page tables map is
-    /// kept as it is at this moment: at once, or, if it is much, in as many turns as that takes, for which engines and losses wait.
-    pub(super) fn begin_generation(&mut self) {
-        self.observe_use();
-        let moment = self.moment();
-        self.oracle.end_generation(moment, self.fabric.memory.vram.size());
-        self.survey();
-        self.journal.begin_generation();
-    }
-
-    /// Takes a survey that is under way one turn further, or begins the one that was asked for. Returns whether it is to go on.
-    pub(super) fn survey(&mut self) -> bool {
-        if self.oracle.survey.is_none() {
-            let Some((_, question)) = self.oracle.asked else {
-                return false;
-            };
-            self.observe_use();
-            let purpose = match question {
-                Question::Snapshot => Purpose::Snapshot,
-                Question::Comparison => Purpose::Comparison,
-            };
-            let (moment, size) = (self.moment(), self.fabric.memory.vram.size());
-            self.oracle.survey = Some(Survey::new(purpose, moment, &self.oracle, size));
-        }
-        let Some(mut survey) = self.oracle.survey.take() else {
-            return false;
+    /// Begins the look that was asked for.
+    pub(super) fn begin(&mut self, moment: Moment, vram_size: u64) {
+        let purpose = match self.asked {
+            Some((_, Question::Snapshot)) => Purpose::Snapshot,
+            Some((_, Question::Comparison)) => Purpose::Comparison,
+            None => return,
         };
-        if !survey.advance(&mut self.oracle, &self.fabric.memory) {
-            self.oracle.survey = Some(survey);
-            return true;
-        }
-        self.surveyed(survey);
-        // Somebody may have asked meanwhile.
-        self.oracle.asked.is_some()
+        self.survey = Some(Survey::new(purpose, moment, self, vram_size));
     }
 
-    fn surveyed(&mut self, mut survey: Survey) {
-        let answer = match survey.purpose {
-            Purpose::Comparison => {
-                let report = report::comparison(self, std::mem::take(&mut survey.reports));
-                self.journal.record(report::event(&report));
-                Some(Answer::Comparison(Box::new(report)))
-            }
-            Purpose::Snapshot => {
-                self.oracle.start_over(&survey);
-                let report = report::snapshot(&self.oracle, survey.moment);
-                Some(Answer::Snapshot(report))
-            }
-            Purpose::Generation => {
-                self.oracle.start_over(&survey);
-                None
-            }
-        };
-        if let Some(answer) = answer
-            && let Some((ticket, _)) = self.oracle.asked.take()
-        {
-            self.oracle.answers.push_back((ticket, answer));
-            if self.oracle.answers.len() > ANSWERS {
-                self.oracle.answers.pop_front();
-            }
+    /// Takes a survey one turn further; gives it when it is complete.
+    pub(super) fn advance<M: PhysicalMemory>(&mut self, memory: &M) -> Option<Survey> {
+        let mut survey = self.survey.take()?;
+        if survey.advance(self, memory) {
+            return Some(survey);
         }
-        for (vmid, context) in std::mem::take(&mut self.oracle.waiting) {
-            self.context_set(Vmid::from_field(vmid.into()), context);
-        }
+        self.survey = Some(survey);
+        None
     }
 
-    /// Asks for a look at all page tables, which [`run`](Self::run) takes in turns. `None` while another question is being answered.
-    pub fn ask_oracle(&mut self, question: Question) -> Option<Ticket> {
-        if self.oracle.asked.is_some() {
+    /// The number of a new question. `None` while another one is being answered.
+    pub(super) fn ask(&mut self, question: Question) -> Option<Ticket> {
+        if self.is_asked() {
             return None;
         }
-        self.oracle.tickets = self.oracle.tickets.saturating_add(1);
-        let ticket = self.oracle.tickets;
-        self.oracle.asked = Some((ticket, question));
-        Some(ticket)
+        self.tickets = self.tickets.saturating_add(1);
+        self.asked = Some((self.tickets, question));
+        Some(self.tickets)
+    }
+
+    /// Whether a question waits for its answer.
+    pub(super) const fn is_asked(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// Answers the question that was asked.
+    pub(super) fn reply(&mut self, answer: Answer) {
+        if let Some((ticket, _)) = self.asked.take() {
+            self.answers.push_back((ticket, answer));
+            if self.answers.len() > ANSWERS {
+                self.answers.pop_front();
+            }
+        }
     }
 
     /// The answer to a question, if it is there.
-    pub fn oracle_answer(&mut self, ticket: Ticket) -> Outcome {
-        let answers = &mut self.oracle.answers;
-        let found = answers.iter().position(|(known, _)| *known == ticket);
-        if let Some((_, answer)) = found.and_then(|index| answers.remove(index)) {
+    pub(super) fn answer(&mut self, ticket: Ticket) -> Outcome {
+        let found = self.answers.iter().position(|(known, _)| *known == ticket);
+        if let Some((_, answer)) = found.and_then(|index| self.answers.remove(index)) {
             return Outcome::Ready(answer);
         }
-        match self.oracle.asked {
+        match self.asked {
             Some((known, _)) if known == ticket => Outcome::Pending,
             _ => Outcome::Gone,
         }
     }
 
-    /// Asks, and takes all turns at once.
-    fn ask_at_once(&mut self, question: Question) -> Option<Answer> {
-        while self.survey() {}
-        let ticket = self.ask_oracle(question)?;
-        while self.survey() {}
-        match self.oracle_answer(ticket) {
-            Outcome::Ready(answer) => Some(answer),
-            Outcome::Pending | Outcome::Gone => None,
-        }
+    /// A context was set while a survey was under way: it counts when that is over.
+    pub(super) fn put_off(&mut self, vmid: Vmid, context: Context) {
+        self.waiting.insert(vmid.get(), context);
     }
 
-    const fn moment(&self) -> Moment {
-        Moment {
-            generation: self.journal.generation(),
-            now: self.now,
-            losing: self.losing.is_some(),
-        }
+    /// Contexts that were set while a survey was under way.
+    pub(super) fn take_waiting(&mut self) -> impl Iterator<Item = (Vmid, Context)> + use<> {
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        waiting.map(|(vmid, context)| (Vmid::from_field(vmid.into()), context))
     }
 
-    /// Work in a VMID is use of the space that it is pointed at.
-    pub(super) fn observe_use(&mut self) {
-        let used = std::mem::take(&mut self.fabric.used_vmids);
-        let generation = self.journal.generation();
-        let hub = &self.fabric.gfxhub;
-        let fb_offset = hub.space().apertures.fb_offset;
-        for vmid in Vmid::all().filter(|vmid| used >> vmid.get() & 1 != 0) {
-            if let Some(context) = hub.context(vmid) {
-                self.oracle
-                    .spaces
-                    .work(vmid, context.root.location(fb_offset), generation);
-            }
-        }
+    /// There was work in a VMID whose root this is.
+    pub(super) fn work(&mut self, vmid: Vmid, root: Location, generation: u64) {
+        self.spaces.work(vmid, root, generation);
     }
 
-    pub(super) fn context_set(&mut self, vmid: Vmid, context: Context) {
-        if self.oracle.is_surveying() {
-            self.oracle.waiting.insert(vmid.get(), context);
-            return;
-        }
-        self.observe_use();
-        let generation = self.journal.generation();
-        let Fabric { gfxhub, memory, .. } = &self.fabric;
-        let fb_offset = gfxhub.space().apertures.fb_offset;
-        self.oracle
-            .context_set(memory, vmid, context, fb_offset, generation);
-    }
-
-    /// Keeps what page tables map at this moment, whatever state they are in, as what later ones are compared with. What brought tables
-    /// back until now does not count any more.
-    pub fn take_snapshot(&mut self) -> SnapshotReport {
-        match self.ask_at_once(Question::Snapshot) {
-            Some(Answer::Snapshot(report)) => report,
-            _ => report::snapshot(&self.oracle, self.moment()),
-        }
-    }
-
-    /// Compares what page tables map at this moment with what they mapped before.
-    pub fn compare_tables(&mut self) -> OracleReport {
-        match self.ask_at_once(Question::Comparison) {
-            Some(Answer::Comparison(report)) => *report,
-            _ => report::comparison(self, Vec::new()),
-        }
-    }
-
-    /// Whether a walk for this address ends at what a loss left behind: at an entry that reads as the poison, in memory that was
-    /// poisoned.
-    pub fn meets_poison(&self, hub: HubId, vmid: Vmid, va: GpuVa) -> bool {
-        let Fabric {
-            gfxhub,
-            mmhub,
-            memory,
-            ..
-        } = &self.fabric;
-        let hub = match hub {
-            HubId::Gfx => gfxhub,
-            HubId::Mm => mmhub,
-        };
-        let fb_offset = hub.space().apertures.fb_offset;
-        hub.context(vmid)
-            .and_then(|context| deciding_entry(context, fb_offset, memory, va))
-            .is_some_and(|(at, bits)| self.oracle.is_poison(at, bits))
+    fn forget(&mut self, id: SpaceId) {
+        self.spaces.forget(id);
+        self.tables.forget(id);
     }
 }
 

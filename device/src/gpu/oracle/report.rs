@@ -1,14 +1,14 @@
 //! The answers, as values that serialise.
 
-use gart::{Counts, Example, Location, Seen};
+use gart::{Counts, Example, Hub, Location, Seen};
 use protocol::oracle::{
     Before, By, Classes, EntryReport, ExampleReport, OracleReport, RecoveryReport, Rewritten, ShadowCopies,
     SnapshotReport, SpaceReport, Sums, Tables,
 };
 
 use super::spaces::Space;
-use super::{Class, Comparison, Gpu, Level, Mappings, Moment, Oracle, State, micros};
-use crate::event::Event;
+use super::{Class, Comparison, Level, Mappings, Moment, Oracle, State, micros};
+use crate::event::{Event, Journal};
 
 const fn classes(counts: Counts) -> Classes {
     let Counts {
@@ -42,7 +42,7 @@ const fn count_table(tables: &mut Tables, state: State) {
     *count = count.saturating_add(1);
 }
 
-pub(super) fn snapshot(oracle: &Oracle, moment: Moment) -> SnapshotReport {
+pub(in crate::gpu) fn snapshot(oracle: &Oracle, moment: Moment) -> SnapshotReport {
     let references = || {
         oracle
             .spaces
@@ -63,19 +63,24 @@ pub(super) fn snapshot(oracle: &Oracle, moment: Moment) -> SnapshotReport {
 }
 
 /// From the reports of all spaces, the most recently used first.
-pub(super) fn comparison(gpu: &Gpu, mut spaces: Vec<SpaceReport>) -> OracleReport {
-    let generation = gpu.journal.generation();
-    let oracle = &gpu.oracle;
+pub(in crate::gpu) fn comparison(
+    oracle: &Oracle,
+    journal: &Journal,
+    hub: &Hub,
+    losing: bool,
+    mut spaces: Vec<SpaceReport>,
+) -> OracleReport {
+    let generation = journal.generation();
     for report in &mut spaces {
         let root = |space: &&Space| space.root.to_string() == report.root;
         let kind = |space: &&Space| space.is_gart() == (report.kind == GART);
         let space = oracle.spaces.all().iter().filter(kind).find(root);
-        report.vmid_now = space.and_then(|space| vmid_now(gpu, space));
+        report.vmid_now = space.and_then(|space| vmid_now(hub, space));
     }
     spaces.sort_by_key(|space| !space.in_use);
     let mut report = OracleReport {
         generation,
-        losing: gpu.losing.is_some(),
+        losing,
         in_use: Sums::default(),
         all: Sums::default(),
         recovery: recovery_report(oracle, generation),
@@ -83,7 +88,7 @@ pub(super) fn comparison(gpu: &Gpu, mut spaces: Vec<SpaceReport>) -> OracleRepor
     };
     let whole_us = (!report.losing).then(|| whole_us(&report.spaces)).flatten();
     report.recovery.whole_us = whole_us;
-    report.recovery.whole_unix_us = whole_us.and_then(|us| gpu.journal.unix_us(us));
+    report.recovery.whole_unix_us = whole_us.and_then(|us| journal.unix_us(us));
     for space in &report.spaces {
         report.all.add(&space.counts);
         if space.in_use {
@@ -94,7 +99,7 @@ pub(super) fn comparison(gpu: &Gpu, mut spaces: Vec<SpaceReport>) -> OracleRepor
 }
 
 /// What of a comparison is an event.
-pub(super) const fn event(report: &OracleReport) -> Event {
+pub(in crate::gpu) const fn event(report: &OracleReport) -> Event {
     Event::Oracle {
         by: report.recovery.by,
         in_use: report.in_use,
@@ -171,8 +176,7 @@ pub(super) fn space(
 }
 
 /// The VMID whose registers point at a space.
-fn vmid_now(gpu: &Gpu, space: &Space) -> Option<u8> {
-    let hub = &gpu.fabric.gfxhub;
+fn vmid_now(hub: &Hub, space: &Space) -> Option<u8> {
     let fb_offset = hub.space().apertures.fb_offset;
     gart::Vmid::all()
         .filter(|vmid| space.is_gart() == (*vmid == gart::Vmid::KERNEL))

@@ -41,7 +41,7 @@ fn at_cost<T>(cost: u64, left: &mut u64, work: impl FnOnce(&mut u64) -> T) -> T 
 
 /// What a look is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(in crate::gpu) enum Purpose {
     /// The present generation ends. Spaces that are still to come back keep the reference that they have.
     Generation,
     /// Somebody asked for a snapshot: every space gets a new reference.
@@ -65,9 +65,9 @@ pub(super) fn budget(vram_size: u64) -> CollectBudget {
 
 /// A survey of all spaces that is under way.
 #[derive(Debug)]
-pub(super) struct Survey {
-    pub(super) purpose: Purpose,
-    pub(super) moment: Moment,
+pub(in crate::gpu) struct Survey {
+    pub(in crate::gpu) purpose: Purpose,
+    pub(in crate::gpu) moment: Moment,
     /// Since when packets count that come after it.
     pub(super) since: Duration,
     /// Spaces that are still to be looked at, the most recently used last.
@@ -78,7 +78,7 @@ pub(super) struct Survey {
     stage: Stage,
     /// Spaces that have a new reference, the most recently used first.
     pub(super) taken: Vec<SpaceId>,
-    pub(super) reports: Vec<SpaceReport>,
+    pub(in crate::gpu) reports: Vec<SpaceReport>,
 }
 
 #[derive(Debug, Default)]

@@ -2,10 +2,10 @@
 
 use gart::registers as hub;
 
-use super::super::{GpuConfig, Work};
 use super::*;
 use crate::asic::NAVI21;
 use crate::event::ResetKind;
+use crate::gpu::{Gpu, GpuConfig, Work};
 use crate::memory::{DeviceMemory, Vram};
 
 /// So many that a look takes several turns, and that not one of them goes on where the one before ends.
@@ -136,7 +136,7 @@ fn a_space_that_appears_during_a_look_is_known_after_it() {
 fn engines_stand_still_during_a_look() {
     let mut gpu = gpu();
     gpu.ask_oracle(Question::Snapshot).unwrap();
-    gpu.cp_turn = super::super::engines::Turn::Now;
+    gpu.cp_turn = crate::gpu::turn::Turn::Now;
     gpu.run();
     assert!(gpu.oracle.is_surveying() && gpu.is_due(gpu.cp_turn));
     settle(&mut gpu);

@@ -1,5 +1,5 @@
 use gart::testing::{TestMemory, TestTables};
-use gart::{Pde, Pte};
+use gart::{GpuVa, Pde, Pte};
 
 use super::*;
 

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use super::armory::Armory;
-use super::fault::{EngineName, Fault, ResetFailure};
+use super::Gpu;
+use super::inject::ResetFailure;
 use crate::event::ResetKind;
-use crate::gpu::Gpu;
-use cp_engine::QueueKind;
 
 /// How long a part still answers after a reset that it was asked for at a mailbox. It has stopped by then; but the guest reads the
 /// mailbox's answer, which was given before the reset begins.
@@ -14,7 +12,7 @@ const LAST_WORDS: Duration = Duration::from_millis(10);
 
 /// Whether the part answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(in crate::gpu) enum Presence {
+pub(super) enum Presence {
     /// It does.
     #[default]
     Here,
@@ -29,31 +27,6 @@ pub(in crate::gpu) enum Presence {
     },
 }
 
-impl Armory {
-    fn reset(&mut self, kind: ResetKind) -> Option<ResetFailure> {
-        let fits = |fault: &Fault| match fault {
-            Fault::ResetFail { how } => Some(*how),
-            _ => None,
-        };
-        self.fire(fits, || format!("{kind:?}"))
-    }
-
-    /// Whether a pulse of this SDMA engine's bit in GRBM_SOFT_RESET does nothing.
-    pub(in crate::gpu) fn soft_reset_fails(&mut self, engine: EngineName) -> bool {
-        self.queue_reset_fails(engine, || "a soft reset does nothing".to_owned())
-    }
-
-    /// A queue of the command processor was asked to be reset and stayed as it was: the fault has happened.
-    pub(in crate::gpu) fn queue_not_reset(&mut self, engine: EngineName, queue: &str) {
-        self.queue_reset_fails(engine, || format!("{queue} stays as it is"));
-    }
-
-    fn queue_reset_fails(&mut self, engine: EngineName, detail: impl FnOnce() -> String) -> bool {
-        let fits = |fault: &Fault| fault.spoils_queue_reset(engine).then_some(());
-        self.fire(fits, detail).is_some()
-    }
-}
-
 impl Gpu {
     /// Whether registers answer. A part that does not reads as all ones and drops writes.
     #[inline]
@@ -66,7 +39,7 @@ impl Gpu {
     }
 
     /// Whether engines run.
-    pub(in crate::gpu) fn runs(&self) -> bool {
+    pub(super) fn runs(&self) -> bool {
         self.presence == Presence::Here && !self.off_bus
     }
 
@@ -78,7 +51,7 @@ impl Gpu {
 
     /// Asked before a reset: whether a fault decides over it. A reset from the bus, and switching the machine off, always work and end
     /// a reset that does not end by itself.
-    pub(in crate::gpu) fn reset_goes_wrong(&mut self, kind: ResetKind) -> bool {
+    pub(super) fn reset_goes_wrong(&mut self, kind: ResetKind) -> bool {
         if matches!(kind, ResetKind::Bus | ResetKind::PowerOff) {
             self.presence = Presence::Here;
             return false;
@@ -107,7 +80,7 @@ impl Gpu {
     }
 
     /// Ends a reset whose time has come.
-    pub(in crate::gpu) fn come_back(&mut self) {
+    pub(super) fn come_back(&mut self) {
         if let Presence::InReset {
             kind,
             until: Some(until),
@@ -124,25 +97,10 @@ impl Gpu {
     }
 
     /// When a reset ends.
-    pub(in crate::gpu) const fn comes_back_at(&self) -> Option<Duration> {
+    pub(super) const fn comes_back_at(&self) -> Option<Duration> {
         match self.presence {
             Presence::InReset { until, .. } => until,
             Presence::Here => None,
         }
-    }
-
-    /// Takes over which faults last.
-    pub(super) fn update_presence(&mut self) {
-        let inject = &self.fabric.inject;
-        let works = |which: EngineName| !inject.any(|fault| fault.spoils_queue_reset(which));
-        for (index, registers) in self.fabric.sdma.iter_mut().enumerate() {
-            registers.set_freeze_works(works(EngineName::Sdma(index)));
-        }
-        let graphics = works(EngineName::Gfx);
-        let compute = works(EngineName::Compute);
-        self.fabric.gfx.set_queue_reset(QueueKind::Graphics, graphics);
-        self.fabric.gfx.set_queue_reset(QueueKind::Compute, compute);
-        self.off_bus = self.fabric.inject.any(|fault| matches!(fault, Fault::OffBus));
-        self.update_pf2vf();
     }
 }
