@@ -32,7 +32,7 @@ impl Gpu {
 
     fn apply(&mut self, effect: Effect) {
         match effect {
-            Effect::Ih(IhEffect::Interrupt) => self.interrupt = true,
+            Effect::Ih(IhEffect::Interrupt) => self.interrupts.due = true,
             Effect::Hub(HubEffect::Invalidate { .. } | HubEffect::ContextSet { hub: HubId::Mm, .. }) => {}
             Effect::Hub(HubEffect::ContextSet {
                 hub: HubId::Gfx,
@@ -52,13 +52,11 @@ impl Gpu {
             Effect::Smu(SmuEffect::Mode1Reset) => self.ask_for(ResetKind::Mode1Smu),
             Effect::Smu(SmuEffect::Mode2Reset) => self.ask_for(ResetKind::Mode2),
             Effect::Smu(SmuEffect::EnterBaco) => self.ask_for(ResetKind::BacoEnter),
-            Effect::Smu(SmuEffect::ExitBaco) => self.baco_exit_asked = true,
+            Effect::Smu(SmuEffect::ExitBaco) => self.power.baco_exit_asked = true,
             Effect::Mailbox(effect) => self.apply_mailbox(effect),
             Effect::Gfx(effect) => self.apply_gfx(effect),
             Effect::Sdma(index, SdmaEffect::Kick | SdmaEffect::Stop) => {
-                if let Some(slot) = self.sdma.get_mut(index) {
-                    slot.turn = Turn::Now;
-                }
+                self.engines.kick_sdma(index);
             }
         }
     }
@@ -73,12 +71,12 @@ impl Gpu {
                         }
                     }
                 }
-                self.cp.apply(command);
-                self.cp_turn = Turn::Now;
+                self.engines.cp.apply(command);
+                self.engines.cp_turn = Turn::Now;
             }
             GfxEffect::Event(event) => self.cp_event(&event),
             GfxEffect::ResetSdma(mask) => {
-                for index in (0..self.sdma.len()).filter(|index| mask >> index & 1 != 0) {
+                for index in (0..self.engines.sdma.len()).filter(|index| mask >> index & 1 != 0) {
                     if !self.fabric.inject.soft_reset_fails(EngineName::Sdma(index)) {
                         self.reset_sdma(index);
                     }
@@ -90,10 +88,10 @@ impl Gpu {
 
     /// Context 0 is gone: what waits for memory through it would wait for ever, or walk a table that is no longer one.
     fn drop_blocked_work(&mut self) {
-        for queue in self.cp.context_disabled(Vmid::KERNEL) {
+        for queue in self.engines.cp.context_disabled(Vmid::KERNEL) {
             self.queue_halted(queue, "blocked when context 0 was disabled");
         }
-        for (slot, registers) in self.sdma.iter_mut().zip(&mut self.fabric.sdma) {
+        for (slot, registers) in self.engines.sdma.iter_mut().zip(&mut self.fabric.sdma) {
             if matches!(slot.turn, Turn::At(_)) {
                 slot.stop();
                 registers.publish(slot.engine.status());
@@ -101,15 +99,13 @@ impl Gpu {
         }
     }
 
-    /// Of two resets that are asked for before either is carried out, the one that clears more is.
-    ///
     /// A virtual function resets nothing but itself: it is not heard by those who reset the part.
     pub(super) fn ask_for(&mut self, kind: ResetKind) {
         if self.host.is_some() && kind != ResetKind::VfFlr {
             limited!(Warn, target: "amdgpu::sriov", "guest error: a virtual function asks for a reset of the part: {kind:?}");
             return;
         }
-        self.pending_reset = self.pending_reset.max(Some(kind));
+        self.power.ask_for(kind);
     }
 
     fn run_psp(&mut self) {
@@ -153,7 +149,7 @@ impl Gpu {
         // The handler itself looks up whose address space a VMID is at the moment.
         let pasid = self.fabric.ih.pasid(entry.vmid, entry.mm_hub);
         let entry = IvEntry { pasid, ..*entry };
-        self.journal.record(Event::Interrupt {
+        self.observers.journal.record(Event::Interrupt {
             client: entry.client,
             source: entry.source,
             ring: entry.ring,
@@ -163,17 +159,19 @@ impl Gpu {
             ih, mmhub, memory, ..
         } = &mut self.fabric;
         let mut space = mm_space(mmhub, memory, ClientId::OSS, &mut unreported);
-        self.interrupt |= ih.raise(&entry, clock, &mut space) && message;
+        self.interrupts.due |= ih.raise(&entry, clock, &mut space) && message;
     }
 
     /// Puts an interrupt off, if there is room for it.
     fn put_off(&mut self, entry: &IvEntry, delay: Duration) -> bool {
-        self.late.put_off(self.now.saturating_add(delay), entry)
+        self.interrupts
+            .late
+            .put_off(self.now.saturating_add(delay), entry)
     }
 
     /// Raises late interrupts whose time has come.
     pub(super) fn raise_late(&mut self) {
-        for entry in self.late.due(self.now) {
+        for entry in self.interrupts.late.due(self.now) {
             self.raise_now(&entry, true);
         }
     }
@@ -185,7 +183,7 @@ impl Gpu {
                 "{:?} fault: VMID {} {:?} at {}", fault.hub, fault.vmid, fault.access, fault.va
             );
             let poisoned = self.meets_poison(fault.hub, fault.vmid, fault.va);
-            self.journal.record(Event::VmFault {
+            self.observers.journal.record(Event::VmFault {
                 hub: match fault.hub {
                     HubId::Gfx => Hub::Gfxhub,
                     HubId::Mm => Hub::Mmhub,

@@ -7,7 +7,7 @@ use gart::{Access, Backing, FaultSink, GpuVa, Hub, HubEffect, Location, Physical
 use mmio::{Direction, Effects, Ledger, Overlap, RegOffset, RegisterBlock, RegisterFile, Router};
 use sdma_engine::{SdmaEffect, SdmaRegisters};
 
-use super::GpuConfig;
+use super::config::GpuConfig;
 use super::inject::Armory;
 use crate::ih::{IhEffect, InterruptHandler};
 use crate::memory::DeviceMemory;

@@ -15,7 +15,7 @@ impl Gpu {
     /// [`InjectError`] if there is no room for it, or nothing that it could happen to.
     pub fn inject(&mut self, order: Order) -> Result<u64, InjectError> {
         if let Some(EngineName::Sdma(index)) = order.fault.engine()
-            && index >= self.sdma.len()
+            && index >= self.engines.sdma.len()
         {
             return Err(InjectError::NoEngine(EngineName::Sdma(index)));
         }
@@ -55,7 +55,7 @@ impl Gpu {
 
     fn hang_now(&mut self, engine: EngineName) -> Result<u64, InjectError> {
         let detail = if let EngineName::Sdma(index) = engine {
-            let slot = self.sdma.get_mut(index);
+            let slot = self.engines.sdma.get_mut(index);
             let slot = slot.ok_or(InjectError::NoEngine(engine))?;
             slot.engine.hang();
             // One step, so that its registers show it.
@@ -63,11 +63,11 @@ impl Gpu {
             "stands still".to_owned()
         } else {
             let fabric = &self.fabric;
-            let queues = self.cp.hang(|queue| fabric.engine_of(queue) == engine);
+            let queues = self.engines.cp.hang(|queue| fabric.engine_of(queue) == engine);
             if queues == 0 {
                 return Err(InjectError::NoQueue(engine));
             }
-            self.cp_turn = Turn::Now;
+            self.engines.cp_turn = Turn::Now;
             format!("{queues} queues stand still")
         };
         let fault = Fault::Hang {
@@ -92,7 +92,7 @@ impl Gpu {
     /// Takes down what faults did.
     pub(super) fn note_faults(&mut self) {
         for event in self.fabric.inject.take_news() {
-            self.journal.record(event);
+            self.observers.journal.record(event);
         }
     }
 
@@ -118,7 +118,7 @@ impl Gpu {
         let compute = works(EngineName::Compute);
         self.fabric.gfx.set_queue_reset(QueueKind::Graphics, graphics);
         self.fabric.gfx.set_queue_reset(QueueKind::Compute, compute);
-        self.off_bus = self.fabric.inject.any(|fault| matches!(fault, Fault::OffBus));
+        self.power.off_bus = self.fabric.inject.any(|fault| matches!(fault, Fault::OffBus));
         self.update_pf2vf();
     }
 }

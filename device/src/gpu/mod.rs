@@ -6,25 +6,32 @@
 
 mod accesses;
 mod bus;
+mod config;
 mod effects;
 mod engines;
 mod fabric;
 mod faults;
 mod gate;
 mod inject;
+mod interrupts;
+mod losing;
 mod loss;
 mod observe;
+mod observers;
 mod oracle;
 mod pages;
+mod power;
 mod presence;
 mod report;
 mod reset;
+mod run;
 mod sriov;
 mod state;
 mod turn;
 
+pub use config::{GpuConfig, VfConfig, VfRegisters};
 pub use inject::{ArmedView, EngineName, Fault, HangWhen, InjectError, InterruptPart, Order, ResetFailure};
-pub use loss::{Loss, LossMode, POISON};
+pub use losing::{Loss, LossMode, POISON};
 pub use oracle::{Answer, OracleReport, Outcome, Question, SnapshotReport, Ticket};
 pub use protocol::oracle::{By, SpaceReport, Sums};
 pub use protocol::state::{ContextState, Doing, IndirectState, QueueReport, SdmaState, SriovState, State};
@@ -32,72 +39,24 @@ pub use protocol::stats::{AccessCount, RegisterAccesses};
 pub use protocol::stats::{PageTableUpdates, ResetCounts, SriovStats, Stats, UpdateCounts};
 pub use protocol::tables::{TableReport, UnmodelledRegister};
 pub use report::BlockRegisters;
-pub use sriov::{VfConfig, VfRegisters};
+pub use turn::Work;
 
 use std::time::Duration;
 
 use mmio::{Direction, Overlap, RegOffset};
-use sdma_engine::Engine;
 use thiserror::Error;
 
-use crate::asic::{AsicProfile, Board, Personality};
-use crate::event::{Event, Journal, ResetKind};
+use crate::event::{Event, Journal};
 use crate::limited::limited;
 use crate::memory::DeviceMemory;
-use crate::sriov::Indirect;
-use cp_engine::CommandProcessor;
-use engines::SdmaSlot;
+use engines::Engines;
 use fabric::{Effect, Fabric};
-use inject::Late;
-use loss::Losing;
-use oracle::Oracle;
-use presence::Presence;
-use reset::Baco;
+use interrupts::Interrupts;
+use losing::Losses;
+use observers::Observers;
+use power::Power;
 use sriov::HostSide;
 use turn::Turn;
-
-/// What a GPU is made of.
-#[derive(Debug, Clone, Copy)]
-pub struct GpuConfig {
-    /// The part.
-    pub asic: &'static AsicProfile,
-    /// What the function is to its driver: one of the part's personalities.
-    pub personality: &'static Personality,
-    /// A virtual function's registers.
-    pub vf: VfConfig,
-    /// SDMA engines, at least 1 and at most what the part has.
-    pub sdma_instances: usize,
-    /// The board.
-    pub board: Board,
-}
-
-impl GpuConfig {
-    /// The part itself, with so many SDMA engines, on its usual board.
-    pub const fn bare_metal(asic: &'static AsicProfile, sdma_instances: usize) -> Self {
-        Self {
-            asic,
-            personality: &asic.bare_metal,
-            vf: VfConfig {
-                registers: VfRegisters::Open,
-                indirect: Indirect {
-                    interrupt_handler: false,
-                    mmhub: false,
-                    graphics: false,
-                },
-            },
-            sdma_instances,
-            board: asic.board(),
-        }
-    }
-
-    /// The same for a virtual function of it.
-    pub const fn virtual_function(asic: &'static AsicProfile, sdma_instances: usize) -> Self {
-        Self {
-            personality: &asic.virtual_function,
-            ..Self::bare_metal(asic, sdma_instances)
-        }
-    }
-}
 
 /// A GPU that cannot be built.
 #[derive(Debug, Error)]
@@ -107,42 +66,17 @@ pub enum GpuError {
     Overlap(#[from] Overlap),
 }
 
-/// Whether the engines have more to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Work {
-    /// Run again at once.
-    Busy,
-    /// Nothing to do for this long, unless something is written.
-    Wait(Duration),
-    /// Nothing to do until something is written.
-    Idle,
-}
-
 /// The GPU.
 #[derive(Debug)]
 pub struct Gpu {
     config: GpuConfig,
     fabric: Fabric,
-    sdma: Vec<SdmaSlot>,
-    cp: CommandProcessor,
-    cp_turn: Turn,
-    cp_waits_since: Option<Duration>,
     now: Duration,
-    interrupt: bool,
-    pending_reset: Option<ResetKind>,
-    baco: Baco,
-    baco_exit_asked: bool,
-    asleep: bool,
-    losing: Option<Losing>,
-    next_loss: Option<Loss>,
-    page_tables: PageTableUpdates,
-    oracle: Oracle,
-    resets: ResetCounts,
-    journal: Journal,
-    accesses: RegisterAccesses,
-    late: Late,
-    presence: Presence,
-    off_bus: bool,
+    engines: Engines,
+    power: Power,
+    losses: Losses,
+    interrupts: Interrupts,
+    observers: Observers,
     /// A virtual function's.
     host: Option<HostSide>,
 }
@@ -154,43 +88,15 @@ impl Gpu {
     /// [`GpuError`] if the profile contradicts itself.
     pub fn new(config: GpuConfig, memory: DeviceMemory) -> Result<Self, GpuError> {
         let fabric = Fabric::new(&config, memory)?;
-        let sdma = config
-            .asic
-            .sdma
-            .iter()
-            .take(config.sdma_instances)
-            .map(|instance| SdmaSlot {
-                instance,
-                engine: Engine::new(reset::invalidate_registers(config.asic)),
-                turn: Turn::None,
-                wait: None,
-                told: None,
-                logged: None,
-            })
-            .collect();
         let mut gpu = Self {
             config,
             fabric,
-            sdma,
-            cp: CommandProcessor::new(),
-            cp_turn: Turn::None,
-            cp_waits_since: None,
             now: Duration::ZERO,
-            interrupt: false,
-            pending_reset: None,
-            baco: Baco::default(),
-            baco_exit_asked: false,
-            asleep: false,
-            losing: None,
-            next_loss: None,
-            page_tables: PageTableUpdates::default(),
-            oracle: Oracle::default(),
-            resets: ResetCounts::default(),
-            journal: Journal::default(),
-            accesses: RegisterAccesses::default(),
-            late: Late::default(),
-            presence: Presence::default(),
-            off_bus: false,
+            engines: Engines::new(&config),
+            power: Power::default(),
+            losses: Losses::default(),
+            interrupts: Interrupts::default(),
+            observers: Observers::default(),
             host: config
                 .personality
                 .host
@@ -213,7 +119,7 @@ impl Gpu {
     /// Tells the time since some fixed moment. Never goes back.
     pub fn set_time(&mut self, since_start: Duration) {
         self.now = since_start.max(self.now);
-        self.journal.set_time(self.now);
+        self.observers.journal.set_time(self.now);
         // The reference clock runs at 100 MHz.
         self.fabric
             .set_clock(u64::try_from(self.now.as_nanos() / 10).unwrap_or(u64::MAX));
@@ -221,33 +127,36 @@ impl Gpu {
 
     /// What happened so far.
     pub const fn journal(&self) -> &Journal {
-        &self.journal
+        &self.observers.journal
     }
 
     /// Keeps this many events.
     pub(crate) fn keep_events(&mut self, count: usize) {
-        self.journal.keep(count);
+        self.observers.journal.keep(count);
     }
 
     /// Takes down what waits in the journal for more of its kind.
     pub fn flush_journal(&mut self) {
-        self.journal.flush();
+        self.observers.journal.flush();
     }
 
     /// How long the journal may wait until it is told the time, if it waits for that.
     pub fn journal_due(&self) -> Option<Duration> {
-        Some(self.journal.due()?.saturating_sub(self.now))
+        Some(self.observers.journal.due()?.saturating_sub(self.now))
     }
 
     /// Takes down something that the surroundings saw.
     pub fn record(&mut self, event: Event) {
-        self.journal.record(event);
+        self.observers.journal.record(event);
     }
 
     /// Reads a register of BAR 5.
     pub fn read_register(&mut self, offset: RegOffset) -> u32 {
         let owner = self.fabric.owner(offset);
-        accesses::count(accesses::of(&mut self.accesses, owner, offset), Direction::Read);
+        accesses::count(
+            accesses::of(&mut self.observers.accesses, owner, offset),
+            Direction::Read,
+        );
         if !self.answers() || !self.may_access(offset, Direction::Read) {
             return u32::MAX;
         }
@@ -264,7 +173,10 @@ impl Gpu {
     pub fn write_register(&mut self, offset: RegOffset, value: u32) {
         let direction = Direction::Write(value);
         let owner = self.fabric.owner(offset);
-        accesses::count(accesses::of(&mut self.accesses, owner, offset), direction);
+        accesses::count(
+            accesses::of(&mut self.observers.accesses, owner, offset),
+            direction,
+        );
         if !self.answers() || !self.may_access(offset, direction) {
             return;
         }
@@ -290,7 +202,7 @@ impl Gpu {
             self.settle();
             return;
         }
-        let slots = self.fabric.sdma.iter_mut().zip(&mut self.sdma);
+        let slots = self.fabric.sdma.iter_mut().zip(&mut self.engines.sdma);
         for (registers, slot) in slots {
             if registers.doorbell_index() == Some(index) {
                 registers.ring_doorbell(value);
@@ -298,8 +210,8 @@ impl Gpu {
                 return;
             }
         }
-        if self.cp.doorbell(index, value) {
-            self.cp_turn = Turn::Now;
+        if self.engines.cp.doorbell(index, value) {
+            self.engines.cp_turn = Turn::Now;
         } else {
             log::debug!(target: "amdgpu::doorbell", "guest error: doorbell {index:#x} belongs to no queue");
         }
@@ -307,11 +219,11 @@ impl Gpu {
 
     /// Accesses of the guest's CPUs to BAR 5, by block.
     pub const fn register_accesses(&self) -> &RegisterAccesses {
-        &self.accesses
+        &self.observers.accesses
     }
 
     /// Whether an interrupt has become due since the last call.
     pub const fn take_interrupt(&mut self) -> bool {
-        std::mem::replace(&mut self.interrupt, false)
+        std::mem::replace(&mut self.interrupts.due, false)
     }
 }

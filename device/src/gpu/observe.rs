@@ -15,66 +15,68 @@ impl Gpu {
     pub(super) fn begin_generation(&mut self) {
         self.observe_use();
         let moment = self.moment();
-        self.oracle.end_generation(moment, self.fabric.memory.vram.size());
+        self.observers
+            .oracle
+            .end_generation(moment, self.fabric.memory.vram.size());
         self.survey();
-        self.journal.begin_generation();
+        self.observers.journal.begin_generation();
     }
 
     /// Takes a survey that is under way one turn further, or begins the one that was asked for. Returns whether it is to go on.
     pub(super) fn survey(&mut self) -> bool {
-        if !self.oracle.is_surveying() {
-            if !self.oracle.is_asked() {
+        if !self.observers.oracle.is_surveying() {
+            if !self.observers.oracle.is_asked() {
                 return false;
             }
             self.observe_use();
             let (moment, size) = (self.moment(), self.fabric.memory.vram.size());
-            self.oracle.begin(moment, size);
+            self.observers.oracle.begin(moment, size);
         }
-        let Some(survey) = self.oracle.advance(&self.fabric.memory) else {
+        let Some(survey) = self.observers.oracle.advance(&self.fabric.memory) else {
             return true;
         };
         self.surveyed(survey);
         // Somebody may have asked meanwhile.
-        self.oracle.is_asked()
+        self.observers.oracle.is_asked()
     }
 
     fn surveyed(&mut self, mut survey: Survey) {
         match survey.purpose {
             Purpose::Comparison => {
                 let report = self.comparison(std::mem::take(&mut survey.reports));
-                self.journal.record(report::event(&report));
-                self.oracle.reply(Answer::Comparison(Box::new(report)));
+                self.observers.journal.record(report::event(&report));
+                self.observers.oracle.reply(Answer::Comparison(Box::new(report)));
             }
             Purpose::Snapshot => {
-                self.oracle.start_over(&survey);
-                let report = report::snapshot(&self.oracle, survey.moment);
-                self.oracle.reply(Answer::Snapshot(report));
+                self.observers.oracle.start_over(&survey);
+                let report = report::snapshot(&self.observers.oracle, survey.moment);
+                self.observers.oracle.reply(Answer::Snapshot(report));
             }
-            Purpose::Generation => self.oracle.start_over(&survey),
+            Purpose::Generation => self.observers.oracle.start_over(&survey),
         }
-        for (vmid, context) in self.oracle.take_waiting() {
+        for (vmid, context) in self.observers.oracle.take_waiting() {
             self.context_set(vmid, context);
         }
     }
 
     fn comparison(&self, spaces: Vec<SpaceReport>) -> OracleReport {
         report::comparison(
-            &self.oracle,
-            &self.journal,
+            &self.observers.oracle,
+            &self.observers.journal,
             &self.fabric.gfxhub,
-            self.losing.is_some(),
+            self.losses.is_under_way(),
             spaces,
         )
     }
 
     /// Asks for a look at all page tables, which [`run`](Self::run) takes in turns. `None` while another question is being answered.
     pub fn ask_oracle(&mut self, question: Question) -> Option<Ticket> {
-        self.oracle.ask(question)
+        self.observers.oracle.ask(question)
     }
 
     /// The answer to a question, if it is there.
     pub fn oracle_answer(&mut self, ticket: Ticket) -> Outcome {
-        self.oracle.answer(ticket)
+        self.observers.oracle.answer(ticket)
     }
 
     /// Asks, and takes all turns at once.
@@ -89,37 +91,35 @@ impl Gpu {
     }
 
     const fn moment(&self) -> Moment {
-        Moment {
-            generation: self.journal.generation(),
-            now: self.now,
-            losing: self.losing.is_some(),
-        }
+        self.observers.moment(self.now, self.losses.is_under_way())
     }
 
     /// Work in a VMID is use of the space that it is pointed at.
     pub(super) fn observe_use(&mut self) {
         let used = std::mem::take(&mut self.fabric.used_vmids);
-        let generation = self.journal.generation();
+        let generation = self.observers.journal.generation();
         let hub = &self.fabric.gfxhub;
         let fb_offset = hub.space().apertures.fb_offset;
         for vmid in Vmid::all().filter(|vmid| used >> vmid.get() & 1 != 0) {
             if let Some(context) = hub.context(vmid) {
-                self.oracle
+                self.observers
+                    .oracle
                     .work(vmid, context.root.location(fb_offset), generation);
             }
         }
     }
 
     pub(super) fn context_set(&mut self, vmid: Vmid, context: Context) {
-        if self.oracle.is_surveying() {
-            self.oracle.put_off(vmid, context);
+        if self.observers.oracle.is_surveying() {
+            self.observers.oracle.put_off(vmid, context);
             return;
         }
         self.observe_use();
-        let generation = self.journal.generation();
+        let generation = self.observers.journal.generation();
         let Fabric { gfxhub, memory, .. } = &self.fabric;
         let fb_offset = gfxhub.space().apertures.fb_offset;
-        self.oracle
+        self.observers
+            .oracle
             .context_set(memory, vmid, context, fb_offset, generation);
     }
 
@@ -128,7 +128,7 @@ impl Gpu {
     pub fn take_snapshot(&mut self) -> SnapshotReport {
         match self.ask_at_once(Question::Snapshot) {
             Some(Answer::Snapshot(report)) => report,
-            _ => report::snapshot(&self.oracle, self.moment()),
+            _ => report::snapshot(&self.observers.oracle, self.moment()),
         }
     }
 
@@ -156,6 +156,6 @@ impl Gpu {
         let fb_offset = hub.space().apertures.fb_offset;
         hub.context(vmid)
             .and_then(|context| deciding_entry(context, fb_offset, memory, va))
-            .is_some_and(|(at, bits)| self.oracle.is_poison(at, bits))
+            .is_some_and(|(at, bits)| self.observers.oracle.is_poison(at, bits))
     }
 }

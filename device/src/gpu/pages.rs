@@ -30,17 +30,20 @@ impl Gpu {
         let mut hit = None;
         let target = match place {
             Some(Location::Vram(at)) if self.fabric.is_gart_table(Location::Vram(at)) => {
-                self.oracle.window_written(at, entries);
+                self.observers.oracle.window_written(at, entries);
                 UpdateTarget::Gart
             }
             Some(Location::Vram(at)) => {
-                hit = self.oracle.updated(&self.fabric.memory, at, entries, self.now);
+                hit = self
+                    .observers
+                    .oracle
+                    .updated(&self.fabric.memory, at, entries, self.now);
                 UpdateTarget::Vram
             }
             Some(Location::System(_)) => UpdateTarget::System,
             None => UpdateTarget::Faulted,
         };
-        count(&mut self.page_tables, kind, target, entries);
+        count(&mut self.observers.page_tables, kind, target, entries);
         let kind = match kind {
             PtePacket::SetPtePde => UpdateKind::SetPtePde,
             PtePacket::Write => UpdateKind::Write,
@@ -54,19 +57,22 @@ impl Gpu {
         let Some(Location::Vram(at)) = self.fabric.locate(vmid, dst) else {
             return;
         };
-        if !self.oracle.begins_table(at)
+        if !self.observers.oracle.begins_table(at)
             || !matches!(self.fabric.locate(vmid, src), Some(Location::System(_)))
         {
             return;
         }
-        let hit = self.oracle.copied(&self.fabric.memory, at, bytes, self.now);
+        let hit = self
+            .observers
+            .oracle
+            .copied(&self.fabric.memory, at, bytes, self.now);
         if hit.is_some() {
             self.record_update(UpdateKind::ShadowCopy, UpdateTarget::Vram, hit, bytes >> 3);
         }
     }
 
     fn record_update(&mut self, kind: UpdateKind, target: UpdateTarget, hit: Option<Hit>, entries: u64) {
-        self.journal.record(Event::PageTableUpdate {
+        self.observers.journal.record(Event::PageTableUpdate {
             kind,
             target,
             vmid: hit.map(|hit| hit.vmid),

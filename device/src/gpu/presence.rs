@@ -4,59 +4,39 @@ use std::time::Duration;
 
 use super::Gpu;
 use super::inject::ResetFailure;
+use super::power::Presence;
 use crate::event::ResetKind;
 
 /// How long a part still answers after a reset that it was asked for at a mailbox. It has stopped by then; but the guest reads the
 /// mailbox's answer, which was given before the reset begins.
 const LAST_WORDS: Duration = Duration::from_millis(10);
 
-/// Whether the part answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Presence {
-    /// It does.
-    #[default]
-    Here,
-    /// It is in a reset that goes on until this time, or for ever.
-    InReset {
-        /// Which reset happens then.
-        kind: ResetKind,
-        /// When registers stop to answer.
-        from: Duration,
-        /// When it is over.
-        until: Option<Duration>,
-    },
-}
-
 impl Gpu {
     /// Whether registers answer. A part that does not reads as all ones and drops writes.
     #[inline]
     pub fn answers(&self) -> bool {
-        let here = match self.presence {
-            Presence::Here => true,
-            Presence::InReset { from, .. } => self.now < from,
-        };
-        here && !self.off_bus
+        self.power.answers(self.now)
     }
 
     /// Whether engines run.
     pub(super) fn runs(&self) -> bool {
-        self.presence == Presence::Here && !self.off_bus
+        self.power.runs()
     }
 
     /// Whether nobody answers on the bus at all: configuration space, memory and ROM read as all ones as well.
     #[inline]
     pub const fn is_off_bus(&self) -> bool {
-        self.off_bus
+        self.power.off_bus
     }
 
     /// Asked before a reset: whether a fault decides over it. A reset from the bus, and switching the machine off, always work and end
     /// a reset that does not end by itself.
     pub(super) fn reset_goes_wrong(&mut self, kind: ResetKind) -> bool {
         if matches!(kind, ResetKind::Bus | ResetKind::PowerOff) {
-            self.presence = Presence::Here;
+            self.power.presence = Presence::Here;
             return false;
         }
-        if self.presence != Presence::Here {
+        if self.power.presence != Presence::Here {
             return true;
         }
         let until = match self.fabric.inject.reset(kind) {
@@ -73,8 +53,8 @@ impl Gpu {
             _ => LAST_WORDS,
         };
         let from = self.now.saturating_add(last_words);
-        self.presence = Presence::InReset { kind, from, until };
-        self.interrupt = false;
+        self.power.presence = Presence::InReset { kind, from, until };
+        self.interrupts.due = false;
         self.note_faults();
         true
     }
@@ -85,22 +65,14 @@ impl Gpu {
             kind,
             until: Some(until),
             ..
-        } = self.presence
+        } = self.power.presence
             && until <= self.now
         {
-            self.presence = Presence::Here;
+            self.power.presence = Presence::Here;
             match kind {
                 ResetKind::FunctionLevel => self.reset_now(kind),
                 _ => self.carry_out(kind),
             }
-        }
-    }
-
-    /// When a reset ends.
-    pub(super) const fn comes_back_at(&self) -> Option<Duration> {
-        match self.presence {
-            Presence::InReset { until, .. } => until,
-            Presence::Here => None,
         }
     }
 }

@@ -49,14 +49,15 @@ fn by_level(counts: &[u64; Level::COUNT]) -> BTreeMap<&'static str, u64> {
 impl Gpu {
     /// Counters since the start.
     pub fn stats(&self) -> Stats {
-        let cp = self.cp.stats();
+        let cp = self.engines.cp.stats();
         Stats {
             asic: self.config.asic.name,
             personality: self.config.personality.name,
             vram_size: self.fabric.memory.vram.size(),
             vram_resident: self.fabric.memory.vram.resident().ok(),
-            page_table_updates: self.page_tables,
+            page_table_updates: self.observers.page_tables,
             sdma: self
+                .engines
                 .sdma
                 .iter()
                 .map(|slot| sdma_view(slot.engine.stats()))
@@ -68,6 +69,7 @@ impl Gpu {
                 bad_opcodes: cp.bad_opcodes,
                 faults: cp.faults,
                 queues: self
+                    .engines
                     .cp
                     .queues()
                     .map(|view| (view.queue.me(), view.queue.pipe(), view.queue.queue()))
@@ -77,7 +79,7 @@ impl Gpu {
             faults: self.fabric.faults.faults(),
             psp_commands: self.fabric.psp.commands().clone(),
             smu_messages: self.fabric.smu.counters(),
-            resets: self.resets,
+            resets: self.power.resets,
             sriov: self.sriov_stats(),
             unmodelled_registers: self.unmodelled().len(),
             unmodelled_untracked: self

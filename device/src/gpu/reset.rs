@@ -1,27 +1,14 @@
 //! Resets, and what is there after power-on.
 
 use gart::{Location, PhysicalMemory, VramOffset};
-use sdma_engine::InvalidateRegisters;
 
 use super::Gpu;
-use super::loss::{Loss, LossMode};
+use super::losing::{Loss, LossMode};
+use super::power::Baco;
 use super::turn::Turn;
-use crate::asic::AsicProfile;
 use crate::event::{Event, LossCause, ResetKind};
 use crate::images::discovery;
 use crate::limited::limited;
-
-/// Whether the chip has power behind its bus interface ("bus active, chip off").
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Baco {
-    /// It has.
-    #[default]
-    Out,
-    /// It has not.
-    In,
-    /// It will have it again when the contents of VRAM are gone.
-    Leaving,
-}
 
 impl Gpu {
     /// As after power-on: a function level reset, or a reset from the bus. The contents of VRAM stay, unless a loss was asked for.
@@ -32,11 +19,11 @@ impl Gpu {
     }
 
     pub(super) fn reset_now(&mut self, kind: ResetKind) {
-        self.resets.function += 1;
+        self.power.resets.function += 1;
         self.forget_guest();
         match kind {
-            ResetKind::Bus => self.resets.bus += 1,
-            ResetKind::D3hot => self.resets.d3hot += 1,
+            ResetKind::Bus => self.power.resets.bus += 1,
+            ResetKind::D3hot => self.power.resets.d3hot += 1,
             _ => {}
         }
         self.begin_reset(kind);
@@ -46,7 +33,7 @@ impl Gpu {
 
     /// The machine around the card has been switched off: nothing of what its guest left in VRAM is there for the next one.
     pub fn power_off(&mut self) {
-        self.next_loss = None;
+        self.losses.next = None;
         self.forget_guest();
         self.reset_goes_wrong(ResetKind::PowerOff);
         self.begin_reset(ResetKind::PowerOff);
@@ -62,7 +49,7 @@ impl Gpu {
         limited!(Info, target: "amdgpu::reset", "{kind:?} reset");
         match kind {
             ResetKind::Mode2 => {
-                self.resets.mode2 += 1;
+                self.power.resets.mode2 += 1;
                 self.begin_reset(kind);
                 self.fabric.reset_graphics();
                 self.stop_engines();
@@ -70,14 +57,14 @@ impl Gpu {
             }
             ResetKind::BacoEnter => self.enter_baco(),
             ResetKind::VfFlr => {
-                self.resets.vf += 1;
+                self.power.resets.vf += 1;
                 self.begin_reset(kind);
                 self.begin_reset_loss(Some(kind), self.flr_loss());
                 self.cold(kind);
             }
             _ => {
-                self.resets.mode1 += 1;
-                self.resets.mode1_psp += u64::from(kind == ResetKind::Mode1Psp);
+                self.power.resets.mode1 += 1;
+                self.power.resets.mode1_psp += u64::from(kind == ResetKind::Mode1Psp);
                 self.begin_reset(kind);
                 self.begin_reset_loss(Some(kind), LossMode::Poison);
                 self.cold(kind);
@@ -88,39 +75,39 @@ impl Gpu {
     /// Bus active, chip off. The bus interface keeps its registers and the SMU's mailbox answers; everything else stands as after
     /// power-on, and does not answer. VRAM is without power too.
     fn enter_baco(&mut self) {
-        match self.baco {
+        match self.power.baco {
             Baco::Out => {}
             Baco::In => return,
             Baco::Leaving => self.finish_loss(),
         }
-        self.resets.baco += 1;
+        self.power.resets.baco += 1;
         self.begin_reset(ResetKind::BacoEnter);
         self.begin_reset_loss(None, LossMode::Poison);
         self.fabric.power_chip_off();
         self.stop_everything();
-        self.baco = Baco::In;
+        self.power.baco = Baco::In;
         self.end_reset(ResetKind::BacoEnter);
     }
 
     /// The SMU answers when the part is up, which it is when nothing of its former contents is left.
     pub(super) fn leave_baco(&mut self) {
-        match self.baco {
+        match self.power.baco {
             Baco::In => {}
             // Nothing to do, and that is done.
             Baco::Out => return self.fabric.smu.finish(),
             Baco::Leaving => return,
         }
         self.begin_reset(ResetKind::BacoExit);
-        self.baco = Baco::Leaving;
-        if self.losing.is_none() {
+        self.power.baco = Baco::Leaving;
+        if self.losses.current.is_none() {
             self.end_baco();
         }
     }
 
     /// The end of the way out of BACO.
     pub(super) fn end_baco(&mut self) {
-        if self.baco == Baco::Leaving {
-            self.baco = Baco::Out;
+        if self.power.baco == Baco::Leaving {
+            self.power.baco = Baco::Out;
             self.fabric.power_chip_on();
             self.boot();
             self.fabric.smu.finish();
@@ -140,7 +127,7 @@ impl Gpu {
             ResetKind::SoftSdma
         };
         registers.soft_reset();
-        if let Some(slot) = self.sdma.get_mut(index) {
+        if let Some(slot) = self.engines.sdma.get_mut(index) {
             slot.stop();
             // One step, so that its registers show that it stands still.
             slot.turn = Turn::Now;
@@ -151,15 +138,15 @@ impl Gpu {
     /// Takes down a reset of an engine or a queue, which is over as soon as it begins.
     pub(super) fn record_part_reset(&mut self, kind: ResetKind, target: String) {
         if kind == ResetKind::Queue {
-            self.resets.queue += 1;
+            self.power.resets.queue += 1;
         } else {
-            self.resets.soft += 1;
+            self.power.resets.soft += 1;
         }
-        self.journal.record(Event::ResetBegin {
+        self.observers.journal.record(Event::ResetBegin {
             kind,
             target: Some(target.clone()),
         });
-        self.journal.record(Event::ResetEnd {
+        self.observers.journal.record(Event::ResetEnd {
             kind,
             target: Some(target),
         });
@@ -168,23 +155,27 @@ impl Gpu {
     /// Stops the engines for as long as the function is in D3hot; they go on where they stood. If the driver has armed BACO for
     /// D3hot (`smu_v11_0_baco_set_armd3_sequence`), the chip loses its power instead, until D0.
     pub fn set_asleep(&mut self, asleep: bool) {
-        if std::mem::replace(&mut self.asleep, asleep) == asleep || !self.fabric.smu.baco_in_d3() {
+        if std::mem::replace(&mut self.power.asleep, asleep) == asleep || !self.fabric.smu.baco_in_d3() {
             return;
         }
         if asleep {
             self.enter_baco();
-        } else if self.baco == Baco::In {
+        } else if self.power.baco == Baco::In {
             self.leave_baco();
         }
     }
 
     fn begin_reset(&mut self, kind: ResetKind) {
         self.begin_generation();
-        self.journal.record(Event::ResetBegin { kind, target: None });
+        self.observers
+            .journal
+            .record(Event::ResetBegin { kind, target: None });
     }
 
     pub(super) fn end_reset(&mut self, kind: ResetKind) {
-        self.journal.record(Event::ResetEnd { kind, target: None });
+        self.observers
+            .journal
+            .record(Event::ResetEnd { kind, target: None });
         self.flr_done(kind);
     }
 
@@ -194,9 +185,9 @@ impl Gpu {
         } else {
             self.fabric.reset();
         }
-        self.baco = Baco::Out;
+        self.power.baco = Baco::Out;
         self.stop_everything();
-        if self.losing.is_none() {
+        if self.losses.current.is_none() {
             self.boot();
             self.end_reset(kind);
         } else {
@@ -207,20 +198,14 @@ impl Gpu {
     /// The engines, and whatever was asked for and not yet done.
     fn stop_everything(&mut self) {
         self.stop_engines();
-        self.interrupt = false;
-        self.pending_reset = None;
-        self.baco_exit_asked = false;
+        self.interrupts.due = false;
+        self.power.forget_asked();
     }
 
     /// Nothing of what ran before touches memory after this.
     fn stop_engines(&mut self) {
-        for slot in &mut self.sdma {
-            slot.stop();
-        }
-        self.cp.reset();
-        self.cp_turn = Turn::None;
-        self.cp_waits_since = None;
-        self.late.forget();
+        self.engines.stop();
+        self.interrupts.late.forget();
     }
 
     /// What the board's firmware does before any driver: it leaves the discovery binary at the top of VRAM.
@@ -233,14 +218,5 @@ impl Gpu {
             log::error!(target: "amdgpu::boot", "no room for the discovery binary: {error}");
         }
         self.publish();
-    }
-}
-
-/// Where the engines find the graphics hub's invalidation registers, for their VM_INVALIDATION packet.
-pub(super) const fn invalidate_registers(asic: &AsicProfile) -> InvalidateRegisters {
-    InvalidateRegisters {
-        gfx_req: asic.gfxhub.l2(gart::registers::INVALIDATE_REQ),
-        gfx_ack: asic.gfxhub.l2(gart::registers::INVALIDATE_ACK),
-        stride: 4,
     }
 }

@@ -6,10 +6,10 @@ use gart::{Location, PhysicalMemory, VramOffset};
 use mmio::{Direction, Ledger, RegOffset};
 use protocol::state::SriovState;
 use protocol::stats::SriovStats;
-use serde::{Deserialize, Serialize};
 
+use super::config::VfRegisters;
 use super::inject::HostVerdict;
-use super::loss::LossMode;
+use super::losing::LossMode;
 use super::turn::Turn;
 use super::{Gpu, accesses};
 use crate::event::{Event, Fate, ResetKind, Side};
@@ -32,27 +32,6 @@ const IH_CLIENT_BIF: u8 = 3;
 /// 6.1 `xgpu_nv_mailbox_add_irq_id`
 const IH_SOURCE_NOTICE: u8 = 135;
 const IH_SOURCE_ACKNOWLEDGEMENT: u8 = 138;
-
-/// What a virtual function's registers do while it runs, but for the bus interface and the mailbox. Such accesses are counted anyway: a
-/// driver has no business there, it goes through the KIQ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum VfRegisters {
-    /// They answer.
-    #[default]
-    Open,
-    /// They read as all ones and drop writes.
-    Blocked,
-}
-
-/// How a virtual function's registers are reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct VfConfig {
-    /// What becomes of accesses that are not a function's while it runs.
-    pub registers: VfRegisters,
-    /// What the driver is told to leave to others while it starts.
-    pub indirect: Indirect,
-}
 
 /// The host, and what it has not got round to.
 #[derive(Debug)]
@@ -99,7 +78,7 @@ impl Gpu {
     /// Reads a byte of BAR 5 that can be accessed by itself. None: that is none.
     pub fn read_register_byte(&mut self, byte: u32) -> Option<u8> {
         let value = self.fabric.read_lane(byte)?;
-        accesses::count(&mut self.accesses.mailbox, Direction::Read);
+        accesses::count(&mut self.observers.accesses.mailbox, Direction::Read);
         Some(if self.answers() { value } else { u8::MAX })
     }
 
@@ -108,7 +87,10 @@ impl Gpu {
         if self.fabric.read_lane(byte).is_none() {
             return false;
         }
-        accesses::count(&mut self.accesses.mailbox, Direction::Write(value.into()));
+        accesses::count(
+            &mut self.observers.accesses.mailbox,
+            Direction::Write(value.into()),
+        );
         if self.answers() {
             self.fabric.write_lane(byte, value);
             self.settle();
@@ -203,7 +185,7 @@ impl Gpu {
             HostVerdict::Answer(Answer::GivenUp) => Some(Fate::GivenUp),
             HostVerdict::Late(_) => Some(Fate::Late),
         };
-        self.journal.record(Event::Mailbox {
+        self.observers.journal.record(Event::Mailbox {
             from: Side::Guest,
             message: message.request.name(),
             data: message.encode(),
@@ -246,7 +228,7 @@ impl Gpu {
 
     fn tell_guest(&mut self, notice: Notice) {
         let data = notice.encode();
-        self.journal.record(Event::Mailbox {
+        self.observers.journal.record(Event::Mailbox {
             from: Side::Host,
             message: notice.name(),
             data,

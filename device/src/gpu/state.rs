@@ -20,21 +20,22 @@ fn micros(time: Duration) -> u64 {
 impl Gpu {
     /// What the GPU does at this moment. Changes nothing.
     pub fn state(&self) -> State {
-        let summary = self.journal.summary();
+        let summary = self.observers.journal.summary();
         State {
             us: micros(self.now),
-            generation: self.journal.generation(),
-            next_event: self.journal.next_seq(),
+            generation: self.observers.journal.generation(),
+            next_event: self.observers.journal.next_seq(),
             in_reset: [&summary.last_reset, &summary.last_engine_reset]
                 .into_iter()
                 .flatten()
                 .any(|reset| reset.ended_us.is_none()),
-            reset_pending: self.pending_reset,
-            losing: self.losing.is_some(),
+            reset_pending: self.power.pending,
+            losing: self.losses.is_under_way(),
             last_reset: summary.last_reset.clone(),
             last_engine_reset: summary.last_engine_reset.clone(),
             last_loss: summary.last_loss.clone(),
             engines: self
+                .engines
                 .sdma
                 .iter()
                 .enumerate()
@@ -120,7 +121,7 @@ impl Gpu {
                 indirect: view.indirect.iter().map(|vmid| vmid.get()).collect(),
             }
         };
-        self.cp.queues().map(report).collect()
+        self.engines.cp.queues().map(report).collect()
     }
 
     fn live_contexts(&self) -> Vec<ContextState> {

@@ -26,7 +26,7 @@ use gart::{
     VramOffset, WalkBudget, walk_directories,
 };
 
-use super::loss::{Loss, LossMode, POISON};
+use super::losing::{Loss, LossMode, POISON};
 pub use protocol::oracle::{OracleReport, SnapshotReport};
 use ranges::Ranges;
 pub(super) use recovery::Hit;

@@ -69,9 +69,9 @@ fn a_loss_waits_until_what_was_mapped_before_it_is_kept() {
     let mut gpu = gpu();
     gpu.lose(Loss::whole(LossMode::Poison));
     // The look is under way, and nothing is lost yet.
-    assert!(gpu.oracle.is_surveying());
+    assert!(gpu.observers.oracle.is_surveying());
     gpu.run();
-    assert!(gpu.oracle.is_surveying());
+    assert!(gpu.observers.oracle.is_surveying());
     let first = Location::Vram(VramOffset::new(ROOT + 0x10_0000));
     assert_eq!(gpu.memory().load_u64(first), Ok(FLAGS));
     assert!(settle(&mut gpu) > 3);
@@ -112,7 +112,7 @@ fn a_reset_in_the_middle_of_a_comparison_comes_first() {
 fn two_resets_in_a_row_share_a_look() {
     let mut gpu = gpu();
     gpu.reset(ResetKind::FunctionLevel);
-    let left = gpu.oracle.survey.is_some();
+    let left = gpu.observers.oracle.survey.is_some();
     gpu.reset(ResetKind::FunctionLevel);
     settle(&mut gpu);
     assert!(left);
@@ -125,22 +125,22 @@ fn a_space_that_appears_during_a_look_is_known_after_it() {
     let mut gpu = gpu();
     gpu.ask_oracle(Question::Snapshot).unwrap();
     gpu.run();
-    assert!(gpu.oracle.is_surveying());
+    assert!(gpu.observers.oracle.is_surveying());
     point(&mut gpu, 0x80_0000 + (64 << 20));
-    assert_eq!(gpu.oracle.spaces.all().len(), 1);
+    assert_eq!(gpu.observers.oracle.spaces.all().len(), 1);
     settle(&mut gpu);
-    assert_eq!(gpu.oracle.spaces.all().len(), 2);
+    assert_eq!(gpu.observers.oracle.spaces.all().len(), 2);
 }
 
 #[test]
 fn engines_stand_still_during_a_look() {
     let mut gpu = gpu();
     gpu.ask_oracle(Question::Snapshot).unwrap();
-    gpu.cp_turn = crate::gpu::turn::Turn::Now;
+    gpu.engines.cp_turn = crate::gpu::turn::Turn::Now;
     gpu.run();
-    assert!(gpu.oracle.is_surveying() && gpu.is_due(gpu.cp_turn));
+    assert!(gpu.observers.oracle.is_surveying() && gpu.is_due(gpu.engines.cp_turn));
     settle(&mut gpu);
-    assert!(!gpu.is_due(gpu.cp_turn));
+    assert!(!gpu.is_due(gpu.engines.cp_turn));
 }
 
 #[test]
