@@ -4,9 +4,9 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use device::asic::NAVI21;
-use device::gpu::{Gpu, GpuConfig, Loss, LossMode, Work};
 use device::memory::{Backing, DeviceMemory, Vram};
+use gpu::asic::NAVI21;
+use gpu::{Gpu, GpuConfig, Loss, LossMode, Work};
 use vm_memory::{FileOffset, MmapRegion, VolatileMemory};
 
 const PAGE: usize = 4096;

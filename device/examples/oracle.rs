@@ -4,10 +4,11 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use device::asic::NAVI21;
-use device::gpu::{Answer, Gpu, GpuConfig, Loss, LossMode, Outcome, Question, Work};
+use device::function::Gpu;
 use device::memory::{DeviceMemory, Vram};
 use gart::{Location, PhysicalMemory, VramOffset, registers};
+use gpu::asic::NAVI21;
+use gpu::{Answer, GpuConfig, Loss, LossMode, Outcome, Question, Work};
 
 const VRAM: u64 = 1 << 30;
 const ROOT: u64 = 0x10_0000;

@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use anyhow::Context;
-use device::asic::ASICS;
-use device::registers_doc;
+use gpu::asic::ASICS;
+use gpu::registers_doc;
 
 fn main() -> anyhow::Result<()> {
     let name = std::env::args().nth(1);

@@ -1,6 +1,6 @@
 //! Command line of the daemon, and the checked configuration that comes of it.
 //!
-//! This file uses nothing of the rest of the crate but [`crate::asic`] and [`crate::sriov`], so that man pages can be made from it.
+//! This file uses nothing of the rest of the crate but [`gpu::asic`] and [`gpu::sriov`], so that man pages can be made from it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use std::time::Duration;
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use thiserror::Error;
 
-use crate::asic::{ASICS, AsicProfile, Board, Personality};
-use crate::sriov::Indirect;
+use gpu::asic::{ASICS, AsicProfile, Board, Personality};
+use gpu::sriov::Indirect;
 
 const MIN_VRAM: u64 = 256 << 20;
 const MAX_VRAM: u64 = 64 << 30;
@@ -444,7 +444,7 @@ fn parse_log_limit(text: &str) -> Result<u64, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::asic::NAVI21;
+    use gpu::asic::NAVI21;
 
     fn config(options: &[&str]) -> Result<Config, ConfigError> {
         let argv = ["vhost-device-amdgpu", "--socket-path", "gpu.sock"]

@@ -11,15 +11,18 @@ use protocol::state::FunctionState;
 use protocol::stats::{AccessCount, Accesses};
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::asic::AsicProfile;
 use crate::event::{Event, Feed, ResetKind};
-use crate::gpu::{Gpu, GpuConfig, GpuError, Question, Ticket, Work};
-use crate::images::vbios;
-use crate::limited::limited;
 use crate::memory::{DeviceMemory, Vram, VramError};
 use crate::pci::{Bar, BarKind, ConfigEffect, ConfigSpace, Layout, LayoutError, PowerState};
-use crate::sriov::Flr;
 use crate::transport::{Activity, DmaRange, PciFunction, Region, RegionInfo, RequestError};
+use gpu::asic::AsicProfile;
+use gpu::images::vbios;
+use gpu::limited;
+use gpu::sriov::Flr;
+use gpu::{GpuConfig, GpuError, Question, Ticket, Work};
+
+/// The GPU on memory that is mapped.
+pub type Gpu = gpu::Gpu<DeviceMemory>;
 
 /// VRAM.
 const VRAM_BAR: u8 = 0;

@@ -12,10 +12,10 @@ use device::control::{ControlSocket, client};
 use device::door::{self, Door};
 use device::event::EventLog;
 use device::function::GpuFunction;
-use device::gpu::{GpuConfig, VfConfig, VfRegisters};
 use device::memory::{Backing, Vram};
 use device::transport::vfio_user::{Listener, Options, Server};
 use device::transport::{Mailbox, StopHandle};
+use gpu::{GpuConfig, VfConfig, VfRegisters};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 

@@ -10,10 +10,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use device::asic::NAVI21;
 use device::function::GpuFunction;
 use device::transport::StopHandle;
 use device::transport::vfio_user::{Listener, Options, Server};
+use gpu::asic::NAVI21;
 use tests::wire::Client;
 
 const VRAM: u64 = 256 << 20;

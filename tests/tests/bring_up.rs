@@ -89,7 +89,7 @@ fn the_index_data_window_reaches_every_part_of_vram() -> Result<(), Failure> {
 
 #[test]
 fn a_vbios_that_the_driver_would_choke_on_is_noticed() {
-    let good = device::images::vbios::build(&device::asic::NAVI21, &device::asic::NAVI21.bare_metal);
+    let good = gpu::images::vbios::build(&gpu::asic::NAVI21, &gpu::asic::NAVI21.bare_metal);
     vbios::parse(&good).unwrap();
     // Signature, PCIR pointer, ATI magic, header pointer, part number.
     for at in [0x0, 0x19, 0x30, 0x48, 0x80] {

@@ -4,8 +4,8 @@ mod common;
 
 use common::everywhere;
 use device::event::{EngineName, Event, Hex, Hub, LossCause, Record, ResetKind};
-use device::gpu::{Loss, LossMode, Work};
 use gart::GpuVa;
+use gpu::{Loss, LossMode, Work};
 use protocol::fault::Access;
 use tests::driver::packet::{pm4, sdma as packet};
 use tests::driver::vm::Vm;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use device::event::{Event, ResetKind};
-use device::gpu::{EngineName, Fault, HangWhen, InjectError, InterruptPart, Order, ResetFailure};
 use gart::{Access, GpuVa, HubId, Vmid};
+use gpu::{EngineName, Fault, HangWhen, InjectError, InterruptPart, Order, ResetFailure};
 use tests::driver::packet::sdma as packet;
 use tests::driver::regs::{GFXHUB, gc, mp, nbio, sdma as reg};
 use tests::driver::{Domain, Driver, Kernel, ResetMethod, expect_cold, gmc, psp, smu};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use device::event::ResetKind;
-use device::gpu::Work;
 use gart::{Location, PhysicalMemory, VramOffset};
+use gpu::Work;
 use mmio::RegOffset;
 use proptest::prelude::*;
 use tests::driver::packet::{pm4, sdma as packet};

@@ -1,9 +1,9 @@
 //! What is different on a Navi12, as its driver sees it. Offsets are those of `gc_10_1_0_offset.h` and `mp_11_0_offset.h` (Linux 6.1), in
 //! bytes, and message numbers those of `smu_v11_0_ppsmc.h`; written down again here, as in `driver::regs`.
 
-use device::asic::NAVI12;
-use device::gpu::{Fault, GpuConfig, LossMode};
-use device::images;
+use gpu::asic::NAVI12;
+use gpu::images;
+use gpu::{Fault, GpuConfig, LossMode};
 use mmio::RegOffset;
 use tests::driver::regs::{mp, nbio};
 use tests::driver::{Kernel, discovery, vbios};
@@ -115,9 +115,9 @@ fn a_mode1_that_does_not_take_place_was_asked_for_all_the_same() -> Result<(), F
     let mut guest = bare_metal()?;
     load_sos(&mut guest)?;
     let lies = Fault::ResetFail {
-        how: device::gpu::ResetFailure::Lies,
+        how: gpu::ResetFailure::Lies,
     };
-    let order = device::gpu::Order {
+    let order = gpu::Order {
         fault: lies,
         after: 0,
         count: Some(1),

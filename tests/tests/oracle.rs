@@ -1,7 +1,7 @@
 //! The device says what page tables mapped before a loss and what they map after it, and which packets brought them back.
 
-use device::gpu::{By, Loss, LossMode, OracleReport, SpaceReport};
 use gart::GpuVa;
+use gpu::{By, Loss, LossMode, OracleReport, SpaceReport};
 use tests::driver::packet::sdma as packet;
 use tests::driver::vm::Vm;
 use tests::driver::{Domain, Driver, Kernel, ResetMethod};

@@ -253,7 +253,7 @@ fn column(name: &str, cause: Cause) -> Result<Vec<(String, String)>, Failure> {
     let found = match guest.load(&contents, 0)? {
         OLD => "kept",
         0 => "zero",
-        device::gpu::POISON => "poison",
+        gpu::POISON => "poison",
         _ => "something else",
     };
     rows.push(("VRAM (by default)".to_owned(), found.to_owned()));

@@ -1,9 +1,9 @@
 //! A virtual function and its host, as a driver sees them: coming up, resets by either side, what goes wrong.
 
-use device::asic::NAVI21;
 use device::event::{Event, Record, Side};
-use device::gpu::{EngineName, Fault, GpuConfig, LossMode, Order, VfConfig, VfRegisters};
-use device::sriov::{Access, Flr, Request};
+use gpu::asic::NAVI21;
+use gpu::sriov::{Access, Flr, Request};
+use gpu::{EngineName, Fault, GpuConfig, LossMode, Order, VfConfig, VfRegisters};
 use tests::driver::mailbox::{self, event, request};
 use tests::driver::regs::{gc, mailbox as regs, mp, nbio, sdma};
 use tests::driver::{Domain, Driver, Kernel, smu};
@@ -79,7 +79,7 @@ fn recover_from_notice(driver: &mut Driver) -> Result<(), Failure> {
 #[test]
 fn a_reset_that_the_host_announces_loses_vram_or_keeps_it_and_says_which() -> Result<(), Failure> {
     for (flr, found, flag) in [
-        (LOST, device::gpu::POISON, 4),
+        (LOST, gpu::POISON, 4),
         (KEPT, OLD, 0),
         (
             Flr {
@@ -94,7 +94,7 @@ fn a_reset_that_the_host_announces_loses_vram_or_keeps_it_and_says_which() -> Re
                 vram: LossMode::Poison,
                 claims_lost: false,
             },
-            device::gpu::POISON,
+            gpu::POISON,
             0,
         ),
     ] {
@@ -294,7 +294,7 @@ fn a_hung_engine_is_free_after_a_reset_of_the_function() -> Result<(), Failure> 
     let mut driver = Driver::bring_up_vf(Kernel::V7_3, 1)?;
     let hang = Fault::Hang {
         engine: EngineName::Sdma(0),
-        when: device::gpu::HangWhen::Now,
+        when: gpu::HangWhen::Now,
     };
     arm(&mut driver.guest, hang, Some(1))?;
     let guest = &mut driver.guest;

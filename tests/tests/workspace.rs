@@ -8,24 +8,15 @@ use std::path::{Path, PathBuf};
 
 /// Each crate with those of ours that it may depend on. Tests may know everything; nothing may know the tests, nor what packages
 /// are made of.
-const MAY_KNOW: [(&str, &[&str]); 15] = [
+const MAY_KNOW: [(&str, &[&str]); 16] = [
     ("mmio", &[]),
     ("gart", &["mmio"]),
     ("sdma_engine", &["gart", "mmio"]),
     ("cp_engine", &["gart", "mmio"]),
+    ("gpu", &["cp_engine", "gart", "mmio", "protocol", "sdma_engine"]),
     ("guest_port", &[]),
     ("protocol", &[]),
-    (
-        "device",
-        &[
-            "cp_engine",
-            "gart",
-            "guest_port",
-            "mmio",
-            "protocol",
-            "sdma_engine",
-        ],
-    ),
+    ("device", &["gart", "gpu", "guest_port", "mmio", "protocol"]),
     ("guest", &["protocol"]),
     ("guest_vulkan", &[]),
     ("lab/machine", &["protocol"]),
@@ -44,6 +35,7 @@ const MAY_KNOW: [(&str, &[&str]); 15] = [
         "tests",
         &[
             "gart",
+            "gpu",
             "mmio",
             "protocol",
             "sdma_engine",
@@ -56,11 +48,12 @@ const MAY_KNOW: [(&str, &[&str]); 15] = [
     ),
     ("packaging", &["vhost-device-amdgpu", "amdgpu-lab"]),
 ];
-const OURS: [&str; 15] = [
+const OURS: [&str; 16] = [
     "mmio",
     "gart",
     "sdma_engine",
     "cp_engine",
+    "gpu",
     "guest_port",
     "protocol",
     "vhost-device-amdgpu",

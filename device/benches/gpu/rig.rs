@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use device::asic::NAVI21;
-use device::gpu::{Gpu, GpuConfig, Work};
+use device::function::Gpu;
 use device::memory::{DeviceMemory, Vram};
 use gart::{Location, PhysicalMemory, VramOffset};
+use gpu::asic::NAVI21;
+use gpu::{GpuConfig, Work};
 use sdma_engine::offset as sdma;
 use vm_memory::{FileOffset, MmapRegion};
 

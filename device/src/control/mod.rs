@@ -22,9 +22,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::function::GpuFunction;
-use crate::limited::limited;
 use crate::transport::socket::{self, SocketFile};
 use crate::transport::{Mailbox, SocketError};
+use gpu::limited;
 
 /// Longest request line in bytes.
 const MAX_LINE: u64 = 64 << 10;

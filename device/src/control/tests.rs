@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use super::*;
-use crate::asic::NAVI21;
 use crate::event::{Event, KEPT};
 use crate::transport::StopHandle;
 use crate::transport::vfio_user::{Listener, Options, Server};
+use gpu::asic::NAVI21;
 
 struct Daemon {
     folder: tempfile::TempDir,

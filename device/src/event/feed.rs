@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use super::journal::first_at;
 use super::{Journal, KEPT, Record};
+use gpu::event::first_at;
 
 /// Records that a reader gets at once, so that it keeps the ring for microseconds only.
 const BATCH: usize = 512;

@@ -1,7 +1,6 @@
-//! What happened to the device, in order and with times: resets, losses, faults, page-table updates, fences, interrupts.
+//! What happened to the device, for other threads.
 //!
-//! * [`Journal`]: plain state. Whoever owns the device tells it the time. Its memory is bounded: the oldest records go first, and the
-//!   numbers of the records show that some are gone.
+//! * [`Journal`]: the records themselves, which the GPU takes down.
 //! * [`Feed`]: the same records for other threads. The device never waits for those who read; who falls behind learns how many
 //!   records it missed.
 //! * [`EventLog`]: one of these threads, which writes a file.
@@ -10,16 +9,11 @@
 
 mod feed;
 mod file;
-mod journal;
-mod kind;
 
 pub use feed::{Batch, Feed, Reader};
 pub(crate) use file::lagged;
 pub use file::{EventLog, EventLogError};
-pub use journal::{Journal, KEPT, Summary};
-pub use kind::{
-    EngineName, Event, Fate, Hex, Hub, LossCause, ResetKind, Side, TableLevel, UpdateKind, UpdateTarget,
-    engine_of_queue,
+pub use gpu::event::{
+    EngineName, Event, Fate, Hex, Hub, Journal, KEPT, LossCause, LossSummary, Record, ResetKind,
+    ResetSummary, Side, Summary, TableLevel, UpdateKind, UpdateTarget, engine_of_queue,
 };
-pub use protocol::event::Record;
-pub use protocol::state::{LossSummary, ResetSummary};

@@ -1,11 +1,11 @@
 //! Resets and power states as a driver and a front end bring them about, and what is written down about them.
 
 use super::*;
-use crate::asic::{Board, NAVI21};
 use crate::event::Event;
+use gpu::asic::{Board, NAVI21};
 
 const VRAM: u64 = 256 << 20;
-const DISCOVERY: u64 = VRAM - crate::images::discovery::OFFSET_FROM_TOP;
+const DISCOVERY: u64 = VRAM - gpu::images::discovery::OFFSET_FROM_TOP;
 const DISCOVERY_SIGNATURE: u32 = 0x2821_1407;
 const COMMAND: u64 = 0x4;
 const COMMAND_MASTER: u8 = 0x4;
@@ -196,7 +196,7 @@ fn in_baco_only_the_bus_interface_and_the_mailbox_answer() {
     rig.run();
     assert_eq!((rig.get(C2PMSG_90), rig.get(THM_BACO_CNTL)), (1, 0));
     assert_eq!((rig.get(SCRATCH_REG0), rig.get(C2PMSG_81)), (0, 0), "cold");
-    assert_eq!(rig.vram(0x1000), crate::gpu::POISON);
+    assert_eq!(rig.vram(0x1000), gpu::POISON);
     assert_eq!(rig.vram(DISCOVERY), DISCOVERY_SIGNATURE);
     let all = ["+BacoEnter", "-BacoEnter", "+BacoExit", "-BacoExit"];
     assert_eq!(rig.resets(), (all.map(str::to_owned).to_vec(), 2));
@@ -215,7 +215,7 @@ fn baco_is_left_only_when_the_old_contents_are_gone() {
         rig.0.run();
     }
     for at in (0..VRAM - (1 << 20)).step_by(1 << 15) {
-        assert_eq!(rig.vram(at), crate::gpu::POISON, "{at:#x}");
+        assert_eq!(rig.vram(at), gpu::POISON, "{at:#x}");
     }
 }
 
@@ -239,7 +239,7 @@ fn armed_for_it_the_chip_is_in_baco_while_the_function_is_in_d3hot() {
     rig.arm_d3(ULPS);
     rig.run();
     assert_eq!((rig.get(C2PMSG_90), rig.get(SCRATCH_REG0)), (1, 0));
-    assert_eq!(rig.vram(0x1000), crate::gpu::POISON);
+    assert_eq!(rig.vram(0x1000), gpu::POISON);
     let all = ["+BacoEnter", "-BacoEnter", "+BacoExit", "-BacoExit"];
     assert_eq!(rig.resets(), (all.map(str::to_owned).to_vec(), 2));
     // No longer armed.
@@ -285,7 +285,7 @@ fn a_reset_that_keeps_vram_does_not_save_what_one_before_it_is_losing() {
     rig.run();
     assert_eq!(rig.get(RCC_CONFIG_MEMSIZE), 256);
     for at in pages() {
-        assert_eq!(rig.vram(at), crate::gpu::POISON, "{at:#x}");
+        assert_eq!(rig.vram(at), gpu::POISON, "{at:#x}");
     }
     assert_eq!(rig.vram(DISCOVERY), DISCOVERY_SIGNATURE);
     let all = ["+Mode1Smu", "+FunctionLevel", "-FunctionLevel"];

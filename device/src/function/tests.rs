@@ -1,8 +1,8 @@
 //! The PCI function as a front end drives it.
 
 use super::*;
-use crate::asic::NAVI21;
-use crate::gpu::{Loss, LossMode, POISON};
+use gpu::asic::NAVI21;
+use gpu::{Loss, LossMode, POISON};
 
 const VRAM: u64 = 256 << 20;
 const MM_INDEX: u64 = 0x0;
@@ -191,7 +191,7 @@ fn nothing_of_a_guest_is_left_when_its_front_end_goes() {
     assert_eq!(register(&mut function, C2PMSG_82), 0);
     assert_eq!(vram(&mut function, 0x1000), 0);
     assert!(!function.gpu().memory().guest.bus_master() && function.gpu().memory().guest.is_empty());
-    let discovery = VRAM - crate::images::discovery::OFFSET_FROM_TOP;
+    let discovery = VRAM - gpu::images::discovery::OFFSET_FROM_TOP;
     assert_eq!(
         vram(&mut function, discovery),
         0x2821_1407,
@@ -325,7 +325,7 @@ fn the_poison_reads_as_a_valid_entry_to_nowhere() {
 
 #[test]
 fn off_the_bus_everything_reads_as_all_ones_and_comes_back_as_it_was() {
-    use crate::gpu::{Fault, Order};
+    use gpu::{Fault, Order};
     let mut function = function();
     set_register(&mut function, C2PMSG_82, 5);
     let order = Order {
@@ -359,7 +359,7 @@ fn off_the_bus_everything_reads_as_all_ones_and_comes_back_as_it_was() {
 
 #[test]
 fn off_the_bus_the_device_keeps_what_it_had() {
-    use crate::gpu::{Fault, Order};
+    use gpu::{Fault, Order};
     let mut function = function();
     set_register(&mut function, C2PMSG_82, 5);
     let order = Order {
@@ -375,7 +375,7 @@ fn off_the_bus_the_device_keeps_what_it_had() {
 
 #[test]
 fn off_the_bus_contents_are_lost_all_the_same() {
-    use crate::gpu::{Fault, Order};
+    use gpu::{Fault, Order};
     let mut function = function();
     let order = Order {
         fault: Fault::OffBus,

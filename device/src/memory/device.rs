@@ -1,6 +1,9 @@
 //! VRAM and guest memory as the GPU core sees them.
 
+use std::io;
+
 use gart::{BusAddr, Location, MemoryError, PhysicalMemory, Series, VramOffset};
+use gpu::memory::CardMemory;
 use vm_memory::VolatileSlice;
 
 use super::bytes::{self, Word};
@@ -120,6 +123,32 @@ fn must_descend(from: Location, to: Location, len: u64) -> bool {
         (Location::Vram(from), Location::Vram(to)) => to > from && to.get() - from.get() < len,
         (Location::System(from), Location::System(to)) => to > from && to.get() - from.get() < len,
         _ => false,
+    }
+}
+
+impl CardMemory for DeviceMemory {
+    fn page(&self) -> u64 {
+        self.vram.page()
+    }
+
+    fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.vram.discard(offset, len)
+    }
+
+    fn overwrite(&self, offset: u64, len: u64, pattern: u32) -> io::Result<()> {
+        self.vram.overwrite(offset, len, pattern)
+    }
+
+    fn populated_from(&self, from: u64) -> io::Result<Option<u64>> {
+        self.vram.populated_from(from)
+    }
+
+    fn populated_to(&self, from: u64) -> io::Result<u64> {
+        self.vram.populated_to(from)
+    }
+
+    fn resident(&self) -> io::Result<u64> {
+        self.vram.resident()
     }
 }
 

@@ -1,23 +1,7 @@
 //! The registers of configuration space as data.
 
+use gpu::asic::PciIdentity;
 use thiserror::Error;
-
-/// Who the function says it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PciIdentity {
-    /// VENDOR_ID.
-    pub vendor: u16,
-    /// DEVICE_ID.
-    pub device: u16,
-    /// REVISION_ID.
-    pub revision: u8,
-    /// Class, subclass and programming interface: 0xCCSSPP.
-    pub class: u32,
-    /// SUBSYSTEM_VENDOR_ID.
-    pub subsystem_vendor: u16,
-    /// SUBSYSTEM_ID.
-    pub subsystem: u16,
-}
 
 /// How a BAR decodes. There are no I/O BARs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,7 +15,8 @@ mod config;
 mod layout;
 
 pub use config::{ConfigEffect, ConfigSpace, Msi, PowerState};
-pub use layout::{Bar, BarKind, Layout, LayoutError, PciIdentity};
+pub use gpu::asic::PciIdentity;
+pub use layout::{Bar, BarKind, Layout, LayoutError};
 
 /// Size of the extended configuration space in bytes.
 pub const CONFIG_SIZE: usize = 4096;

@@ -18,10 +18,10 @@ pub mod wb;
 
 use std::time::Duration;
 
-use device::asic::NAVI21;
-use device::gpu::GpuConfig;
-use device::images;
 use gart::GpuVa;
+use gpu::GpuConfig;
+use gpu::asic::NAVI21;
+use gpu::images;
 
 use crate::guest::{Buffer, Failure, FakeGuest, Interrupt, PAGE, expect};
 use discovery::Discovery;

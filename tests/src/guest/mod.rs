@@ -8,12 +8,13 @@ mod memory;
 use std::sync::Arc;
 use std::time::Duration;
 
-use device::asic::NAVI21;
 use device::event::ResetKind;
-use device::gpu::{Gpu, GpuConfig, GpuError, Work};
+use device::function::Gpu;
 use device::memory::{DeviceMemory, Vram, VramError};
 use device::transport::{DmaRange, RequestError};
 use gart::{BusAddr, Location, VramOffset};
+use gpu::asic::NAVI21;
+use gpu::{GpuConfig, GpuError, Work};
 use mmio::RegOffset;
 use thiserror::Error;
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Fields, RequestError, value};
 use crate::function::GpuFunction;
-use crate::gpu::Loss;
+use gpu::Loss;
 
 /// Contents of VRAM are lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

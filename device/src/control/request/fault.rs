@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::{Fields, RequestError, value};
 use crate::function::GpuFunction;
-use crate::gpu::{EngineName, Fault, InjectError, InterruptPart, Order, ResetFailure};
-use crate::psp::Command;
-use crate::sriov::Request;
+use gpu::blocks::psp::Command;
+use gpu::sriov::Request;
+use gpu::{EngineName, Fault, InjectError, InterruptPart, Order, ResetFailure};
 
 /// Reads the fields of one kind of fault.
 type Parse = fn(&mut Fields) -> Result<Fault, RequestError>;

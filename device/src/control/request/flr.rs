@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::fault::time;
 use super::{Fields, RequestError, value};
 use crate::function::GpuFunction;
-use crate::gpu::LossMode;
-use crate::sriov::Flr;
+use gpu::LossMode;
+use gpu::sriov::Flr;
 
 /// The host resets the function, or makes up its mind about the next reset that the guest asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

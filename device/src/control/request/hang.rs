@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::fault::{engine, inject};
 use super::{Fields, RequestError};
 use crate::function::GpuFunction;
-use crate::gpu::{EngineName, Fault, HangWhen, Order};
+use gpu::{EngineName, Fault, HangWhen, Order};
 
 /// An engine stands still, until a reset that covers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

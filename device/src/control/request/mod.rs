@@ -163,7 +163,7 @@ pub fn reply(line: &str, outcome: Result<Value, RequestError>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::{EngineName, Fault, HangWhen, Loss, LossMode, Order};
+    use gpu::{EngineName, Fault, HangWhen, Loss, LossMode, Order};
 
     #[test]
     fn requests_are_understood() {

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::{Fields, RequestError, value};
 use crate::function::GpuFunction;
-use crate::gpu::{Answer, Outcome, Question};
 use crate::transport::Mailbox;
+use gpu::{Answer, Outcome, Question};
 
 /// How long to wait before a look is asked after, and the longest: a look at many page tables takes some tenths of a second.
 const PAUSE: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(10));

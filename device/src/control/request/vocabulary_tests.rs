@@ -16,9 +16,9 @@ use serde_json::{Map, Value, json};
 
 use super::fields::asked;
 use super::{REQUESTS, Request};
-use crate::asic::{NAVI12, NAVI21};
 use crate::function::GpuFunction;
-use crate::sriov::{Notice, Request as GuestRequest};
+use gpu::asic::{NAVI12, NAVI21};
+use gpu::sriov::{Notice, Request as GuestRequest};
 
 /// A value that a field may have.
 fn sample(field: &Field) -> Value {
@@ -123,7 +123,7 @@ fn words_of_requests_are_those_that_are_described() {
 #[test]
 fn lists_of_words_are_their_owners() {
     let names = |list: &[&'static str]| list.iter().copied().collect::<BTreeSet<_>>();
-    let psp = names(&crate::psp::Command::NAMES);
+    let psp = names(&gpu::blocks::psp::Command::NAMES);
     assert_eq!(names(words::PspCommand::ALL), psp);
     let counters: BTreeSet<_> = psp.into_iter().chain(["MODE1_RESET"]).collect();
     assert_eq!(names(words::PspCounter::ALL), counters);
