@@ -102,18 +102,3 @@ const fn invalidate_registers(asic: &AsicProfile) -> InvalidateRegisters {
         stride: 4,
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use protocol::names::INTERRUPT_SOURCE;
-
-    use super::*;
-
-    #[test]
-    fn a_trap_is_the_named_one() {
-        assert_eq!(
-            INTERRUPT_SOURCE.number("SDMA_TRAP"),
-            Ok(IH_SOURCE_SDMA_TRAP.into())
-        );
-    }
-}

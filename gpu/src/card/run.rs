@@ -382,3 +382,18 @@ impl<M: CardMemory> Gpu<M> {
             .record(Event::EngineHalted { engine, reason });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use protocol::names::INTERRUPT_SOURCE;
+
+    use super::*;
+
+    #[test]
+    fn a_trap_is_the_named_one() {
+        assert_eq!(
+            INTERRUPT_SOURCE.number("SDMA_TRAP"),
+            Ok(IH_SOURCE_SDMA_TRAP.into())
+        );
+    }
+}

@@ -381,13 +381,13 @@ mod tests {
 
     #[test]
     fn numbers_have_the_names_that_they_are_said_to_have() {
-        let events = Shape::variants::<crate::event::Record>("event");
+        let events = Shape::variants::<Record>("event");
         let of = |field: &str| events["interrupt"][field].shape.names.unwrap().called;
         assert_eq!(
             (of("client"), of("source")),
             ("interrupt-client", "interrupt-source")
         );
-        let faults = Shape::variants::<crate::fault::FaultRequest>("kind");
+        let faults = Shape::variants::<FaultRequest>("kind");
         let source = &faults["drop-interrupts"]["source"].shape;
         assert_eq!(source.names.unwrap().called, "interrupt-source");
         assert!(source.number);

@@ -138,15 +138,15 @@ fn lists_of_words_are_their_owners() {
     let all: Vec<_> = said.into_iter().chain(Notice::ALL.map(Notice::name)).collect();
     assert_eq!(words::Message::ALL, all);
     for (number, name) in [
-        (crate::gfx::IH_SOURCE_KIQ, "CP_IB2_INTERRUPT_PKT"),
-        (crate::gfx::IH_SOURCE_EOP, "CP_EOP_INTERRUPT"),
-        (crate::gfx::IH_SOURCE_BAD_OPCODE, "CP_BAD_OPCODE_ERROR"),
+        (cp_engine::IH_SOURCE_KIQ, "CP_IB2_INTERRUPT_PKT"),
+        (cp_engine::IH_SOURCE_EOP, "CP_EOP_INTERRUPT"),
+        (cp_engine::IH_SOURCE_BAD_OPCODE, "CP_BAD_OPCODE_ERROR"),
     ] {
         assert_eq!(INTERRUPT_SOURCE.number(name), Ok(number.into()));
     }
     assert_eq!(
         INTERRUPT_CLIENT.number("GRBM_CP"),
-        Ok(crate::gfx::IH_CLIENT_GRBM_CP.into())
+        Ok(cp_engine::IH_CLIENT_GRBM_CP.into())
     );
     assert_eq!(words::Asic::ALL, [NAVI21.name, NAVI12.name]);
     let personalities = [NAVI21.bare_metal.name, NAVI21.virtual_function.name];
