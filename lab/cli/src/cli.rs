@@ -298,9 +298,9 @@ pub struct RunArgs {
     /// Guest memory in MiB
     #[arg(long, value_name = "MIB", default_value_t = 2048)]
     pub memory: u32,
-    /// Virtual processors
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub cpus: u32,
+    /// Virtual processors [default: 1; 2 with a lockdep or kasan kernel, which looks for races]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub cpus: Option<u32>,
     /// Their model, as QEMU's -cpu takes it [default: "max"; under TCG without what TCG is slow at]
     #[arg(long, value_name = "MODEL")]
     pub cpu: Option<String>,

@@ -68,6 +68,17 @@ pub enum KernelChoice {
 }
 
 impl KernelChoice {
+    /// How many processors a guest has if nothing says otherwise. One is faster; the kernel's checks are there to see two that race.
+    pub const fn processors(&self) -> u32 {
+        match self {
+            Self::Built {
+                config: Config::Lockdep | Config::Kasan,
+                ..
+            } => 2,
+            Self::Suite(_) | Self::Built { .. } | Self::Files { .. } => 1,
+        }
+    }
+
     /// The suite, the configuration and the source, or the path of the image.
     pub fn name(&self) -> String {
         match self {
@@ -105,8 +116,8 @@ pub struct Options {
     pub cpu: Option<String>,
     /// Guest memory in MiB.
     pub memory: u32,
-    /// Virtual processors.
-    pub cpus: u32,
+    /// Virtual processors; none for what goes with the kernel.
+    pub cpus: Option<u32>,
     /// Which part the GPU is.
     pub asic: Asic,
     /// What the GPU is to the driver.
@@ -282,7 +293,7 @@ pub fn prepare(options: &Options, cache: &Cache, progress: &Progress) -> Result<
         initramfs,
         append: options.append.clone(),
         memory: options.memory,
-        cpus: options.cpus,
+        cpus: options.cpus.unwrap_or_else(|| options.kernel.processors()),
         accelerator: Accelerator::Tcg,
         cpu: options.cpu.clone(),
         gpu: match &daemon {

@@ -557,8 +557,19 @@ fn worth_another_try(outcome: &Outcome) -> bool {
     matches!(outcome.verdict, Verdict::Fail | Verdict::Unknown)
         && outcome.host_wait_ms > TOO_LONG.as_secs_f64() * 1e3
         // What goes wrong twice in the same way is not the host's.
-        && outcome.earlier.last().is_none_or(|last| last.reasons != outcome.reasons)
+        && outcome.earlier.last().is_none_or(|last| !alike(&last.reasons, &outcome.reasons))
         && !interrupt::requested()
+}
+
+/// Whether two tries went wrong in the same way: for the same first reason, whatever the numbers in it (processes, addresses, times).
+fn alike(one: &[String], other: &[String]) -> bool {
+    let masked = |reasons: &[String]| {
+        let first = reasons.first()?;
+        let words = first.split(|c: char| !c.is_alphanumeric());
+        let words = words.filter(|word| !word.contains(|c: char| c.is_ascii_digit()));
+        Some(words.map(str::to_owned).collect::<Vec<_>>())
+    };
+    masked(one) == masked(other)
 }
 
 fn milliseconds(waits: &Waits) -> f64 {
@@ -641,6 +652,23 @@ mod tests {
         };
         assert!(!worth_another_try(&failed("a", "a")));
         assert!(worth_another_try(&failed("a", "b")));
+    }
+
+    #[test]
+    fn numbers_do_not_make_another_reason() {
+        let reasons = |text: &str| vec![text.to_owned()];
+        let warning = |pid: u32| {
+            reasons(&format!(
+                "the kernel warned: WARNING: CPU: 1 PID: {pid} at a.c:618 f+0x5c/0x80"
+            ))
+        };
+        assert!(alike(&warning(11), &warning(44)));
+        assert!(!alike(
+            &warning(11),
+            &reasons("step \"recover\" took longer than 60 s")
+        ));
+        assert!(alike(&[], &[]));
+        assert!(!alike(&[], &warning(11)));
     }
 
     #[test]
