@@ -1,6 +1,6 @@
 //! Guests with unmodified kernels, through the lab: the driver's whole life, and controls that have to fail.
 //!
-//! Everything is asserted on the report's values. How fast something was is never asserted.
+//! Everything is asserted on the outcome's values. How fast something was is never asserted.
 
 #![expect(
     clippy::unwrap_used,
@@ -15,13 +15,12 @@ use std::sync::{Mutex, PoisonError};
 
 use clap::Parser;
 use lab::cli::{Cli, Command};
-use lab::run::{self, Options};
+use lab::runner::{self, Request};
 use machine::fetch::{Cache, Sources};
 use machine::progress::Progress;
-use report::Report;
-use scenario::outcome::Overall;
-use scenario::steps::Step;
-use scenario::verdict::Rule;
+use report::text;
+use scenario::model::Action;
+use scenario::outcome::{Outcome, Verdict};
 use serde_json::Value;
 
 /// The default run, and then everything that can happen to a driver on one device process.
@@ -41,13 +40,20 @@ fn cache() -> Cache {
     Cache::open(None, Sources::default(), Progress::stderr()).unwrap()
 }
 
-/// The options of `amdgpu-lab run` for a guest that boots with the GPU, otherwise with its defaults.
-fn options(arguments: &[&str]) -> Options {
+/// What `amdgpu-lab run` does with these arguments, in a guest that boots with the GPU.
+fn request(arguments: &[&str]) -> Request {
     let line = ["amdgpu-lab", "run", "--accel", "tcg", "--cold"]
         .iter()
         .chain(arguments);
     match Cli::try_parse_from(line).unwrap().command {
-        Command::Run(arguments) => arguments.options().unwrap(),
+        Command::Run(run) => Request {
+            scenarios: vec![run.scenario_of_steps().unwrap()],
+            kernels: run.kernels().unwrap(),
+            controls: run.controls,
+            jobs: Some(1),
+            attempts: run.attempts,
+            options: run.options().unwrap(),
+        },
         other => unreachable!("the line says run, not {other:?}"),
     }
 }
@@ -63,22 +69,19 @@ fn folder(name: &str) -> PathBuf {
     folder
 }
 
-/// Runs a guest; a run without a report is a failure of its own.
-fn run(name: &str, options: Options) -> Run {
+/// Runs a guest; a run without an outcome is a failure of its own.
+fn run(name: &str, mut request: Request) -> Run {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let options = Options {
-        folder: Some(folder(name)),
-        ..options
-    };
-    let (folder, report) =
-        run::run(&options, &cache(), &Progress::stderr()).unwrap_or_else(|error| panic!("{name}: {error:#}"));
-    Run { folder, report }
+    request.options.folder = Some(folder(name));
+    let (_, outcomes) = runner::run(&request, &cache(), &Progress::stderr())
+        .unwrap_or_else(|error| panic!("{name}: {error:#}"));
+    let [outcome] = <[_; 1]>::try_from(outcomes).unwrap();
+    Run { outcome }
 }
 
 /// A run that is over.
 struct Run {
-    folder: PathBuf,
-    report: Report,
+    outcome: Outcome,
 }
 
 impl Run {
@@ -86,8 +89,8 @@ impl Run {
         assert!(
             holds,
             "{what}\n{}\nlogs: {}",
-            self.report.text(),
-            self.folder.display()
+            text::full(&self.outcome),
+            self.outcome.folder.display()
         );
     }
 
@@ -95,9 +98,22 @@ impl Run {
         self.assert(found == wanted, &format!("{what}: {found:?}, not {wanted:?}"));
     }
 
+    /// Each reason why it is no pass has these words, and there is one.
+    fn assert_reasons(&self, words: &str) {
+        let reasons = &self.outcome.reasons;
+        self.assert(
+            !reasons.is_empty() && reasons.iter().all(|reason| reason.contains(words)),
+            &format!("it fails because of {words:?} and nothing else"),
+        );
+    }
+
     fn stat(&self, pointer: &str) -> u64 {
-        number(self.report.stats.as_ref(), &format!("/result/{pointer}"))
-            .unwrap_or_else(|| panic!("no {pointer} in the stats; logs: {}", self.folder.display()))
+        number(self.outcome.stats.as_ref(), &format!("/{pointer}")).unwrap_or_else(|| {
+            panic!(
+                "no {pointer} in the stats; logs: {}",
+                self.outcome.folder.display()
+            )
+        })
     }
 
     fn updates(&self, kind: &str, target: &str) -> (u64, u64) {
@@ -107,8 +123,8 @@ impl Run {
 
     /// What every run that is to pass has to show.
     fn assert_good(&self, probes: usize, clients: usize) {
-        let report = &self.report;
-        self.assert_equal(report.verdict, Overall::Pass, "the verdict");
+        let report = &self.outcome.facts;
+        self.assert_equal(&self.outcome.verdict, &Verdict::Pass, "the verdict");
         self.assert(
             report.given_parameters.is_empty() && report.modules_loaded > 0,
             "the driver works without parameters",
@@ -146,7 +162,7 @@ impl Run {
     }
 
     fn assert_rings(&self) {
-        let rings = &self.report.rings;
+        let rings = &self.outcome.facts.rings;
         let mut wanted: Vec<String> = ["gfx_0.0.0", "sdma0", "sdma1"].map(str::to_owned).into();
         wanted.extend((0..4).flat_map(|pipe| (0..2).map(move |queue| format!("comp_1.{pipe}.{queue}"))));
         for ring in wanted {
@@ -158,14 +174,10 @@ impl Run {
 
     /// The client's mappings are in the tables as the device walks them.
     fn assert_tables(&self) {
-        let client = self.report.client.last();
+        let client = self.outcome.facts.client.last();
         let mapped = number(client, "/bytes_mapped").unwrap();
         let entries = number(client, "/least_entries").unwrap();
-        let spaces = self
-            .report
-            .page_tables
-            .as_ref()
-            .and_then(|answer| answer.pointer("/result"));
+        let spaces = self.outcome.facts.page_tables.as_ref();
         let found = spaces
             .and_then(Value::as_array)
             .into_iter()
@@ -216,7 +228,7 @@ fn number(value: Option<&Value>, pointer: &str) -> Option<u64> {
 
 #[test]
 fn trixie_keeps_working_over_unbind_reload_and_restart() {
-    let run = run("trixie", options(&["--kernel", "trixie", "--steps", LIFE]));
+    let run = run("trixie", request(&["--kernel", "trixie", "--steps", LIFE]));
     run.assert_good(LIFE_PROBES, LIFE_CLIENTS);
     run.assert_resets_of_life();
     run.assert_no_shadows();
@@ -224,7 +236,7 @@ fn trixie_keeps_working_over_unbind_reload_and_restart() {
 
 #[test]
 fn bookworm_keeps_working_and_keeps_its_shadows_equal() {
-    let run = run("bookworm", options(&["--kernel", "bookworm", "--steps", LIFE]));
+    let run = run("bookworm", request(&["--kernel", "bookworm", "--steps", LIFE]));
     run.assert_good(LIFE_PROBES, LIFE_CLIENTS);
     run.assert_resets_of_life();
     for kind in KINDS {
@@ -235,34 +247,36 @@ fn bookworm_keeps_working_and_keeps_its_shadows_equal() {
 
 #[test]
 fn backports_works() {
-    let run = run("trixie-backports", options(&["--kernel", "trixie-backports"]));
+    let run = run("trixie-backports", request(&["--kernel", "trixie-backports"]));
     run.assert_good(1, 1);
     run.assert_resets_of_one_probe();
     run.assert_no_shadows();
 }
 
-/// A step that loads the driver, does not wait for anything, and expects a probe.
-fn load_expecting_a_probe() -> Vec<Step> {
-    vec![
-        Step::Guest {
-            words: "load".to_owned(),
-            probes: 1,
-        },
-        Step::PowerOff,
-    ]
+/// Steps that load the driver, do not wait for anything, and expect a probe.
+fn load_expecting_a_probe(arguments: &[&str]) -> Request {
+    let mut request = request(&[arguments, &["--steps", "load,poweroff"]].concat());
+    let steps = request
+        .scenarios
+        .iter_mut()
+        .flat_map(|scenario| &mut scenario.steps);
+    for step in steps {
+        if let Action::Guest { words, probes } = &mut step.action
+            && words == "load"
+        {
+            *probes = 1;
+        }
+    }
+    request
 }
 
 #[test]
 fn a_driver_that_never_came_up_fails_the_run() {
-    let options = Options {
-        steps: load_expecting_a_probe(),
-        ..options(&["--kernel", "bookworm", "--no-gpu"])
-    };
-    let run = run("control-no-gpu", options);
-    run.assert_equal(run.report.verdict, Overall::Fail, "the verdict");
-    let rules: Vec<_> = run.report.findings.iter().map(|finding| finding.rule).collect();
-    run.assert_equal(rules, vec![Rule::Probed], "the rules that were broken");
-    run.assert_equal(run.report.probe_seconds.len(), 0, "probes");
+    let request = load_expecting_a_probe(&["--kernel", "bookworm", "--no-gpu"]);
+    let run = run("control-no-gpu", request);
+    run.assert_equal(&run.outcome.verdict, &Verdict::Fail, "the verdict");
+    run.assert_reasons("the driver did not come up as often as it should");
+    run.assert_equal(run.outcome.facts.probe_seconds.len(), 0, "probes");
 }
 
 #[test]
@@ -284,20 +298,12 @@ fn an_error_of_the_driver_fails_the_run() {
         whole.display()
     );
     let path = firmware.path().display().to_string();
-    let options = Options {
-        steps: load_expecting_a_probe(),
-        ..options(&["--kernel", "bookworm", "--firmware", &path])
-    };
-    let run = run("control-firmware", options);
-    run.assert_equal(run.report.verdict, Overall::Fail, "the verdict");
-    let errors: Vec<_> = run
-        .report
-        .findings
-        .iter()
-        .filter(|finding| finding.rule == Rule::NoDriverError)
-        .collect();
+    let request = load_expecting_a_probe(&["--kernel", "bookworm", "--firmware", &path]);
+    let run = run("control-firmware", request);
+    run.assert_equal(&run.outcome.verdict, &Verdict::Fail, "the verdict");
+    let mut reasons = run.outcome.reasons.iter();
     run.assert(
-        errors.iter().any(|finding| finding.detail.contains(ABSENT)),
+        reasons.any(|reason| reason.contains("*ERROR*") && reason.contains(ABSENT)),
         &format!("the driver's error names {ABSENT}"),
     );
 }
@@ -308,33 +314,39 @@ fn one_wrong_byte_fails_the_run_and_is_named() {
     let steps = "modprobe,client:sabotage=4,poweroff";
     let run = run(
         "control-sabotage",
-        options(&["--kernel", "bookworm", "--steps", steps]),
+        request(&["--kernel", "bookworm", "--steps", steps]),
     );
-    run.assert_equal(run.report.verdict, Overall::Fail, "the verdict");
-    let failures: Vec<_> = run
-        .report
-        .steps
-        .iter()
-        .filter_map(|step| step.failure.as_deref())
-        .collect();
-    let told = "wrong bytes: 1, the first in the target at buffer offset 0x8000:";
-    run.assert(
-        matches!(failures.as_slice(), [failure] if failure.contains(told)),
-        &format!("one step fails with {told:?}"),
+    run.assert_equal(&run.outcome.verdict, &Verdict::Fail, "the verdict");
+    run.assert_reasons("wrong bytes: 1, the first in the target at buffer offset 0x8000:");
+}
+
+/// The device acknowledges the reset and does nothing: the driver and the clients see no difference.
+#[test]
+fn a_reset_that_did_not_happen_fails_the_run() {
+    let steps = |fault: &str| format!("modprobe,{fault}recover,client,poweroff");
+    let of = |name: &str, fault: &str| {
+        let steps = steps(fault);
+        run(name, request(&["--kernel", "trixie", "--steps", &steps]))
+    };
+    let good = of("recover", "");
+    good.assert_equal(&good.outcome.verdict, &Verdict::Pass, "the verdict");
+    good.assert_equal(good.stat("resets/mode1"), 1, "MODE1 resets");
+    let bad = of(
+        "control-recover",
+        "control:fault:kind=reset-fail:how=lies:count=1,",
     );
-    run.assert(
-        run.report.findings.is_empty(),
-        "the driver itself has done nothing wrong",
-    );
+    bad.assert_equal(&bad.outcome.verdict, &Verdict::Fail, "the verdict");
+    bad.assert_reasons("reset");
+    bad.assert_equal(bad.stat("resets/mode1"), 0, "MODE1 resets");
 }
 
 /// The console moves from the serial port to the guest port at each start, and the log shows nothing of that but the guest's word.
 #[test]
 fn a_console_that_moves_has_every_line_once() {
     let steps = "modprobe,reboot,modprobe,poweroff";
-    let run = run("console", options(&["--console", "hvc0", "--steps", steps]));
-    run.assert_equal(run.report.verdict, Overall::Pass, "the verdict");
-    let log = fs::read(run.folder.join("console.log")).unwrap();
+    let run = run("console", request(&["--console", "hvc0", "--steps", steps]));
+    run.assert_equal(&run.outcome.verdict, &Verdict::Pass, "the verdict");
+    let log = fs::read(run.outcome.folder.join("console.log")).unwrap();
     let log = String::from_utf8_lossy(&log);
     let boots: Vec<_> = log.split("Linux version").skip(1).collect();
     run.assert_equal(boots.len(), 2, "how often the kernel started");

@@ -8,9 +8,11 @@ use machine::progress::{Progress, Running};
 use machine::session::{Reply, Session, SessionError, Start};
 use protocol::asic::Asic;
 use protocol::guest::console::unix_us;
+use report::summary;
 use scenario::condition::Pattern;
 use scenario::evidence::{Comparison, Event, EventLog, Evidence, Mark, difference};
 use scenario::expect;
+use scenario::facts::Facts;
 use scenario::judge::{Failure, Found, fault_fired, judge};
 use scenario::kernels::Version;
 use scenario::model::{Action, Driver, Expected, Machine, Step, Taken};
@@ -34,6 +36,10 @@ pub struct Boot<'a> {
     progress: &'a Progress,
     /// What a wait has seen already; everything since the step before it counts.
     seen: Mark,
+    /// Whether the first scenario's evidence is everything since the guest's start.
+    from_start: bool,
+    /// The last walk of page tables while the guest held still.
+    page_tables: Option<Value>,
     /// Scenarios that were done here.
     done: Vec<String>,
 }
@@ -47,6 +53,8 @@ struct Course {
     probes: usize,
     not_sabotaged: Option<String>,
     fault: Option<u64>,
+    /// The counters before the guest was switched off.
+    after: Option<Result<Value, String>>,
     /// Connections that stay until the end.
     connections: Vec<Connection>,
 }
@@ -78,6 +86,8 @@ impl<'a> Boot<'a> {
             tolerated_in_probe,
             progress,
             seen: Mark::default(),
+            from_start: matches!(machine.driver, Driver::Module { .. }),
+            page_tables: None,
             done: Vec::new(),
         };
         let running = progress.start("boot");
@@ -96,6 +106,8 @@ impl<'a> Boot<'a> {
             return Err(failure);
         }
         let probes = match &machine.driver {
+            // It is judged with all that follows.
+            Driver::Module { .. } => return Ok(()),
             Driver::Absent => 0,
             Driver::Loaded { parameters } => {
                 let order = format!("modprobe amdgpu {parameters}");
@@ -124,13 +136,21 @@ impl<'a> Boot<'a> {
         let scenario = job.scenario;
         let began = Instant::now();
         let began_unix_us = unix_us();
-        let begin = self.mark();
-        self.seen = begin;
-        let stats = self.ask(&json!({ "request": "stats" }));
+        let now = self.mark();
+        self.seen = now;
+        let (begin, before) = if self.from_start && self.done.is_empty() {
+            (Mark::default(), Ok(Value::Null))
+        } else {
+            (now, self.ask(&json!({ "request": "stats" })))
+        };
 
         let mut course = Course::default();
         course.evidence.asic = self.asic;
         for planned in planned(job, version) {
+            // The end of the machine resets the device.
+            if is_power_off(&planned.step) {
+                course.after = Some(self.ask(&json!({ "request": "stats" })));
+            }
             if !self.step(&planned, begin, &mut course) {
                 break;
             }
@@ -144,7 +164,7 @@ impl<'a> Boot<'a> {
             }
         }
         self.session.settle();
-        self.collect(begin, stats, &mut course);
+        self.collect(begin, before, &mut course);
         if course.not_sabotaged.is_none() {
             course.not_sabotaged = not_fired(job, &course);
         }
@@ -201,6 +221,13 @@ impl<'a> Boot<'a> {
             recovery: expect::recovered_by(&evidence),
             oracle: evidence.comparison().cloned(),
             stats: evidence.stats,
+            facts: Facts {
+                page_tables: self.page_tables.take(),
+                ..outcome
+                    .facts
+                    .clone()
+                    .of_guest(self.session.log(), self.session.notes())
+            },
             driver: outcome.driver.clone().loaded(self.session.notes_about("module")),
             ..outcome
         };
@@ -245,7 +272,10 @@ impl<'a> Boot<'a> {
         };
         let failure = as_expected(result.unwrap_or_else(Some), step);
         match &failure {
-            None => running.done(""),
+            None => {
+                let notes = self.session.notes().get(mark.notes..).unwrap_or_default();
+                running.done(&summary::of_notes(notes));
+            }
             Some(_) => running.failed(),
         }
         let end = self.mark();
@@ -341,6 +371,7 @@ impl<'a> Boot<'a> {
     ) -> Result<Option<String>, SessionError> {
         let mut reply = self.session.order(words, limit, running)?;
         while let Reply::Held { .. } = reply {
+            self.look();
             reply = self.session.resume(limit, running)?;
         }
         match (words, reply) {
@@ -350,6 +381,18 @@ impl<'a> Boot<'a> {
             (_, Reply::Held { .. }) => {}
         }
         Ok(None)
+    }
+
+    /// The device's own view while the guest holds still.
+    fn look(&mut self) {
+        if let Ok(answer) = self.ask(&json!({ "request": "page-tables" })) {
+            self.page_tables = Some(answer);
+        }
+    }
+
+    /// Joins our terminal with a shell in the guest, until the user leaves it.
+    pub fn shell(&mut self) -> Result<(), String> {
+        self.session.shell().map_err(|error| chain(&error))
     }
 
     /// Waits for an event that has come since the step before, or since what the wait before saw.
@@ -438,11 +481,15 @@ impl<'a> Boot<'a> {
 
     /// Takes what was seen since `begin` into the evidence.
     fn collect(&mut self, begin: Mark, before: Result<Value, String>, course: &mut Course) {
-        let after = self.ask(&json!({ "request": "stats" }));
+        let after = course
+            .after
+            .take()
+            .unwrap_or_else(|| self.ask(&json!({ "request": "stats" })));
         let flaw = self.synchronise();
         let evidence = &mut course.evidence;
         evidence.stats = match (before, after) {
             (Ok(before), Ok(after)) => Some(difference(&before, &after)),
+            _ if self.session.daemon().is_none() => None,
             (Err(error), _) | (_, Err(error)) => {
                 course.failures.push(Failure::step("stats", None, &error));
                 None
@@ -493,6 +540,10 @@ fn filled(request: &Map<String, Value>, taken: &[Taken], evidence: &Evidence) ->
         request.insert(field.clone(), value.clone());
     }
     Ok(Value::Object(request))
+}
+
+fn is_power_off(step: &Step) -> bool {
+    matches!(&step.action, Action::Guest { words, .. } if words == "poweroff")
 }
 
 fn running_seconds(began_unix_us: u64) -> f64 {

@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -11,11 +11,14 @@ use machine::qemu::{Accelerator, ConsoleAt};
 use protocol::asic::Asic;
 use protocol::guest::root::GuestRoot;
 use protocol::personality::Personality;
+use scenario::diagnostic::Rejected;
+use scenario::model::Scenario;
+use scenario::parse::parse;
 use scenario::plan::Controls;
-use scenario::steps::{Step, UnknownStep};
+use scenario::steps::{self, Setting};
 
 use crate::args::{Form, Request};
-use crate::run::{Begin, KernelChoice, Options};
+use crate::options::{Begin, KernelChoice, Options};
 
 /// What a run does if it is not told.
 const STEPS: &str = "modprobe,client,poweroff";
@@ -289,7 +292,8 @@ pub struct RunArgs {
     /// What executes the guest; "auto" tries KVM with a short boot of this kernel
     #[arg(long, value_enum, default_value_t = AccelChoice::Auto)]
     pub accel: AccelChoice,
-    /// Steps, in order, separated by commas; arguments follow after colons [default: modprobe,client,poweroff]
+    /// Steps, in order, separated by commas; arguments follow after colons. A scenario is made of them that expects what they imply, and kept
+    /// in the run folder as steps.toml [default: modprobe,client,poweroff]
     #[arg(long, value_name = "STEPS")]
     pub steps: Option<String>,
     /// An interactive shell in the guest instead of the last step; Ctrl-] ends the run
@@ -365,12 +369,6 @@ pub struct RunArgs {
     /// A root beside the guest's init, whose programs steps such as vulkan-open and root-run use [default: none, or what a scenario says]
     #[arg(long, value_enum, value_name = "ROOT")]
     pub root: Option<GuestRoot>,
-    /// Hangs and resets are expected: something does that to the GPU on purpose
-    #[arg(long)]
-    pub expect_resets: bool,
-    /// Do not hold lines of the kernel's log with this text against the driver; may be repeated
-    #[arg(long, value_name = "TEXT")]
-    pub tolerate: Vec<String>,
     /// Where the guest prints and takes orders once it is up: at the serial port, or at the guest port (docs/guest-port.md). Of a run of
     /// scenarios that goes for those that have the port, when they are booted
     #[arg(long, value_enum, default_value_t = ConsoleAt::Serial, value_name = "WHERE", conflicts_with = "no_gpu")]
@@ -411,20 +409,12 @@ pub enum UsageError {
         /// The suite.
         suite: &'static str,
     },
-    /// Steps on several kernels.
-    #[error(
-        "--kernel is given {count} times, but steps run on one; several kernels go with scenarios: run NAME, --all or --tag"
-    )]
-    OneKernel {
-        /// How often.
-        count: usize,
-    },
     /// Controls of steps.
     #[error("--controls goes with scenarios: run NAME, --all or --tag")]
     NoControls,
     /// A bad list of steps.
-    #[error(transparent)]
-    Step(#[from] UnknownStep),
+    #[error("the steps cannot be used\n{0}")]
+    Steps(#[from] Rejected),
 }
 
 /// `lean:trixie`, or `lockdep:../linux`.
@@ -509,29 +499,34 @@ impl RunArgs {
         Ok(sources)
     }
 
-    /// As a run takes it.
-    pub fn options(&self) -> Result<Options, UsageError> {
-        let kernels = self.kernels()?;
-        let kernel = match <[_; 1]>::try_from(kernels) {
-            Ok([kernel]) => kernel,
-            Err(kernels) if self.wants_scenarios() => kernels
-                .into_iter()
-                .next()
-                .unwrap_or(KernelChoice::Suite(Suite::Trixie)),
-            Err(kernels) => {
-                return Err(UsageError::OneKernel { count: kernels.len() });
-            }
+    /// The text of the scenario that the steps are.
+    pub fn text_of_steps(&self) -> String {
+        let default = if self.no_gpu { STEPS_WITHOUT_GPU } else { STEPS };
+        let mut list = self.steps.clone().unwrap_or_else(|| default.to_owned());
+        if self.shell {
+            let stays = list.split(',').filter(|step| step.trim() != "poweroff");
+            list = stays.collect::<Vec<_>>().join(",");
+        }
+        let setting = Setting {
+            gpu: !self.no_gpu,
+            guest_port: self.console == ConsoleAt::Hvc0,
         };
-        if self.controls != Controls::None && !self.wants_scenarios() {
+        steps::text(&list, setting)
+    }
+
+    /// The scenario that the steps are.
+    pub fn scenario_of_steps(&self) -> Result<Scenario, UsageError> {
+        if self.controls != Controls::None {
             return Err(UsageError::NoControls);
         }
-        let default = if self.no_gpu { STEPS_WITHOUT_GPU } else { STEPS };
-        let mut steps = Step::parse_list(self.steps.as_deref().unwrap_or(default))?;
-        if self.shell {
-            steps.retain(|step| *step != Step::PowerOff);
-        }
+        Ok(parse(Path::new(steps::NAME), &self.text_of_steps())?)
+    }
+
+    /// As a run takes it.
+    pub fn options(&self) -> Result<Options, UsageError> {
+        let kernel = self.kernels()?.into_iter().next();
         Ok(Options {
-            kernel,
+            kernel: kernel.unwrap_or(KernelChoice::Suite(Suite::Trixie)),
             change: Change {
                 patches: self.patch.clone(),
                 tree: self.driver_src.clone(),
@@ -550,7 +545,8 @@ impl RunArgs {
             personality: self.gpu.personality(),
             vram_size: self.gpu.vram_size.clone(),
             pinned: !self.no_pin,
-            begin: if self.cold {
+            // Machines that go on from a checkpoint stay at the serial port.
+            begin: if self.cold || (!self.wants_scenarios() && self.console == ConsoleAt::Hvc0) {
                 Begin::Boot
             } else {
                 Begin::Checkpoint { fresh: self.fresh }
@@ -571,9 +567,6 @@ impl RunArgs {
             busybox: self.shell,
             guest_port: false,
             console: self.console,
-            steps,
-            resets: self.expect_resets,
-            tolerated: self.tolerate.clone(),
         })
     }
 }
@@ -584,12 +577,27 @@ mod tests {
 
     use super::*;
 
-    fn options(arguments: &[&str]) -> Result<Options, UsageError> {
+    fn run(arguments: &[&str]) -> RunArgs {
         let line = ["amdgpu-lab", "run"].iter().chain(arguments);
         match Cli::try_parse_from(line).unwrap().command {
-            Command::Run(run) => run.options(),
+            Command::Run(run) => *run,
             _ => unreachable!("the line says run"),
         }
+    }
+
+    fn options(arguments: &[&str]) -> Result<Options, UsageError> {
+        run(arguments).options()
+    }
+
+    #[test]
+    fn steps_with_a_shell_leave_the_guest_on_and_those_at_the_guest_port_boot_with_it() {
+        let titles = |run: RunArgs| run.scenario_of_steps().unwrap().title;
+        assert_eq!(titles(run(&[])), "modprobe, client, poweroff");
+        assert_eq!(titles(run(&["--shell"])), "modprobe, client");
+        assert_eq!(titles(run(&["--no-gpu"])), "load, poweroff");
+        let port = run(&["--console", "hvc0"]);
+        assert!(port.scenario_of_steps().unwrap().machine.guest_port);
+        assert_eq!(port.options().unwrap().begin, Begin::Boot);
     }
 
     #[test]
@@ -651,19 +659,13 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("--kernel trixie"), "{error}");
-        let error = options(&["--steps", "modprobe,fly"]).unwrap_err().to_string();
+        let error = run(&["--steps", "modprobe,fly"]).scenario_of_steps();
+        let error = error.unwrap_err().to_string();
         assert!(error.contains("\"fly\""), "{error}");
     }
 
     #[test]
-    fn several_kernels_go_with_scenarios_only() {
-        let run = |arguments: &[&str]| {
-            let line = ["amdgpu-lab", "run"].iter().chain(arguments);
-            match Cli::try_parse_from(line).unwrap().command {
-                Command::Run(run) => run,
-                _ => unreachable!("the line says run"),
-            }
-        };
+    fn several_kernels_go_with_scenarios_and_steps_and_controls_with_scenarios_only() {
         let matrix = run(&[
             "a",
             "--kernel",
@@ -675,9 +677,9 @@ mod tests {
         assert_eq!(matrix.kernels().unwrap().len(), 2);
         assert!(matrix.wants_scenarios() && matrix.options().is_ok());
         assert_eq!(matrix.controls, Controls::Also);
-        let error = options(&["--kernel", "bookworm,trixie"]).unwrap_err();
-        assert_eq!(error, UsageError::OneKernel { count: 2 });
-        assert_eq!(options(&["--controls"]).unwrap_err(), UsageError::NoControls);
+        run(&["--kernel", "bookworm,trixie"]).scenario_of_steps().unwrap();
+        let error = run(&["--controls"]).scenario_of_steps().unwrap_err();
+        assert_eq!(error, UsageError::NoControls);
         assert_eq!(run(&["--all", "--controls=only"]).controls, Controls::Only);
         Cli::try_parse_from(["amdgpu-lab", "run", "a", "--steps", "modprobe"]).unwrap_err();
     }

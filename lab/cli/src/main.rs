@@ -11,19 +11,19 @@ use lab::cli::{
     AttachArgs, BisectArgs, Cli, Command, FetchArgs, FindingsArgs, KernelArgs, ReportArgs, ReportFormat,
     RunArgs,
 };
-use lab::run::{KernelChoice, Options};
+use lab::options::{KernelChoice, Options};
 use lab::watch::Watched;
-use lab::{args, bisect, findings, run, runner};
+use lab::{args, bisect, findings, runner};
 use machine::fetch::Cache;
 use machine::interrupt;
 use machine::kbuild::{Builder, Change, Source};
 use machine::parts;
 use machine::progress::Progress;
 use machine::qemu::Qemu;
-use report::{Report, compute, files, junit, ktap, table};
-use scenario::outcome::{Outcome, Overall};
+use report::{compute, files, junit, ktap, table, text};
+use scenario::outcome::{Outcome, Overall, Verdict};
 use scenario::plan::Controls;
-use scenario::{catalogue, outcome};
+use scenario::{catalogue, outcome, steps};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -60,18 +60,9 @@ fn perform(cli: &Cli) -> Result<Overall> {
         Command::Bisect(arguments) => bisect(arguments, &cache(false)?),
         Command::Findings(arguments) => show_findings(arguments, &cache(false)?, &progress),
         Command::Watch(arguments) => watch(arguments, || cache(false), &progress),
-        Command::Run(arguments) if arguments.wants_scenarios() => {
-            run_scenarios(arguments, || cache(false), &progress)
-        }
+        Command::Run(arguments) => run_scenarios(arguments, || cache(false), &progress),
         Command::Report(arguments) => report(arguments),
         Command::Args(arguments) => print_arguments(arguments),
-        Command::Run(arguments) => {
-            let options = arguments.options()?;
-            let (folder, report) = run::run(&options, &cache(false)?, &progress)?;
-            print!("{}", coloured(&report));
-            println!("\n{:<12}{}", "logs", folder.display());
-            Ok(report.verdict)
-        }
     }
 }
 
@@ -121,7 +112,9 @@ fn run_scenarios(
     cache: impl FnOnce() -> Result<Cache, machine::fetch::FetchError>,
     progress: &Progress,
 ) -> Result<Overall> {
-    let scenarios = if arguments.scenarios.is_empty() {
+    let scenarios = if !arguments.wants_scenarios() {
+        vec![arguments.scenario_of_steps()?]
+    } else if arguments.scenarios.is_empty() {
         catalogue::tagged(catalogue::shipped(texts())?, &arguments.tag)?
     } else {
         catalogue::named(&arguments.scenarios, texts())?
@@ -136,25 +129,41 @@ fn run_scenarios(
     };
     let (folder, outcomes) = runner::run(&request, &cache()?, progress)?;
     println!();
+    let mut logs = folder.as_path();
     match outcomes.as_slice() {
-        [outcome] => print!("{}", outcome.text()),
+        [outcome] => {
+            let text = if arguments.wants_scenarios() {
+                outcome.text()
+            } else {
+                text::full(outcome)
+            };
+            print!("{}", coloured(&outcome.verdict, text));
+            if outcome.folder.is_dir() {
+                logs = &outcome.folder;
+            }
+        }
         outcomes => print!("{}", table::text(outcomes, colours())),
     }
-    println!("\n{:<12}{}", "logs", folder.display());
+    println!("\n{:<12}{}", "logs", logs.display());
+    if !arguments.wants_scenarios() {
+        let file = folder.join(steps::NAME).with_extension("toml");
+        std::fs::write(&file, arguments.text_of_steps())
+            .with_context(|| format!("writing {}", file.display()))?;
+        println!("{:<12}{}", "scenario", file.display());
+    }
     println!("{:<12}{}", "pages", folder.join(files::INDEX).display());
     Ok(outcome::overall(&outcomes))
 }
 
-/// The report, with its first word in colour on a terminal (<https://no-color.org>).
-fn coloured(report: &Report) -> String {
-    let text = report.text();
+/// The text with its first word in colour on a terminal (<https://no-color.org>).
+fn coloured(verdict: &Verdict, text: String) -> String {
     if !colours() {
         return text;
     }
-    let colour = match report.verdict {
-        Overall::Pass => 32,
-        Overall::Fail => 31,
-        Overall::Unknown => 33,
+    let colour = match verdict {
+        Verdict::Pass => 32,
+        Verdict::Fail => 31,
+        Verdict::Unknown | Verdict::NotApplicable { .. } | Verdict::DriverBug { .. } => 33,
     };
     match text.split_once(' ') {
         Some((word, rest)) => format!("\x1b[1;{colour}m{word}\x1b[0m {rest}"),

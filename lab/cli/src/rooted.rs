@@ -12,7 +12,7 @@ use machine::progress::Progress;
 use machine::root::Disk;
 use protocol::guest::root::GuestRoot;
 
-use crate::run::Options;
+use crate::options::Options;
 
 /// What reads the disk of a guest with a root. Up to 6.12 ext4 asks for `crc32c` by that name, which is none of a module.
 const MODULES: [&str; 4] = ["virtio_pci", "virtio_blk", "crc32c_generic", "ext4"];

@@ -18,6 +18,7 @@ use machine::session::{Session, Start};
 use protocol::guest::console::unix_us;
 use report::files;
 use scenario::asic;
+use scenario::facts::Facts;
 use scenario::kernels::Version;
 use scenario::model::{Driver, Machine, Scenario, Target};
 use scenario::outcome::{Attempt, OF_BOOT, OF_RUN, Outcome, Verdict};
@@ -25,8 +26,9 @@ use scenario::plan::{Controls, Group, Job, Plan, plan};
 use scenario::verdict;
 
 use crate::boot::Boot;
+use crate::options::{Begin, KernelChoice, Options};
 use crate::rooted::Rooted;
-use crate::run::{self, Begin, KernelChoice, Options, Prepared};
+use crate::run::{self, Prepared};
 use crate::slots::{Slot, Slots};
 
 /// So many guests with a driver of the user's are booted: a checkpoint is of no use once the driver has changed again.
@@ -236,7 +238,7 @@ impl Bench<'_> {
         progress: &Progress,
     ) -> Result<Checkpoint, CheckpointError> {
         let module = match &machine.driver {
-            Driver::Loaded { parameters } => Some(parameters.as_str()),
+            Driver::Loaded { parameters } | Driver::Module { parameters } => Some(parameters.as_str()),
             Driver::Absent => None,
         };
         let mut earlier = 0;
@@ -434,6 +436,12 @@ impl Bench<'_> {
                 outcome.reasons.first().map(String::as_str),
                 progress,
             );
+            if self.options.busybox && !interrupt::requested() {
+                progress.note("the guest's shell: \"exit\" or Ctrl-] ends the run");
+                if let Err(error) = boot.shell() {
+                    progress.note(&error);
+                }
+            }
             let clean = outcome.verdict == Verdict::Pass;
             outcomes.push(outcome);
             // A failure must not spill over into the next scenario.
@@ -537,6 +545,12 @@ impl Bench<'_> {
             version: kernel.version.clone(),
             suite: self.suite.to_owned(),
             driver: self.prepared.driver.clone(),
+            facts: Facts {
+                qemu: self.prepared.qemu.version.clone(),
+                accelerator: self.prepared.machine.accelerator.name().to_owned(),
+                command_line: self.machine(&job.scenario.machine).kernel_command_line(),
+                ..Facts::default()
+            },
             control: job.control.map(|control| control.name.clone()),
             began_unix_us: unix_us(),
             ..Outcome::new()

@@ -9,7 +9,7 @@ use machine::kernel::Kernel;
 use machine::progress::Progress;
 use scenario::driver::Driver;
 
-use crate::run::{KernelChoice, Options};
+use crate::options::{KernelChoice, Options};
 
 /// The kernel of a run, with the modules that take the place of its own.
 #[derive(Debug)]

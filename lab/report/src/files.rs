@@ -5,7 +5,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use scenario::outcome::{OF_BOOT, OF_RUN, Outcome};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::timeline::{Evidence, Timeline};
@@ -59,45 +58,18 @@ pub fn rewrite(folder: &Path) -> io::Result<Vec<Outcome>> {
     }
     let outcomes = match read::<Vec<Outcome>>(&folder.join(OF_BOOT))? {
         Some(outcomes) => outcomes,
-        None => match read::<Single>(&folder.join("report.json"))? {
-            Some(single) => vec![single.outcome(folder)],
-            None => {
-                return Err(io::Error::new(
-                    io::ErrorKind::NotFound,
-                    format!(
-                        "{} holds none of {OF_RUN}, {OF_BOOT} and report.json: it is no run's folder",
-                        folder.display()
-                    ),
-                ));
-            }
-        },
+        None => {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!(
+                    "{} holds neither {OF_RUN} nor {OF_BOOT}: it is no run's folder",
+                    folder.display()
+                ),
+            ));
+        }
     };
     write_page(folder, &outcomes)?;
     Ok(outcomes)
-}
-
-/// What the page needs of `report.json`, the report of a run that is no scenario.
-#[derive(Debug, Deserialize)]
-struct Single {
-    verdict: super::Overall,
-    reasons: Vec<String>,
-    kernel: String,
-    steps: Vec<super::StepReport>,
-    seconds: f64,
-}
-
-impl Single {
-    fn outcome(self, folder: &Path) -> Outcome {
-        super::Report {
-            verdict: self.verdict,
-            reasons: self.reasons,
-            kernel: self.kernel,
-            steps: self.steps,
-            seconds: self.seconds,
-            ..super::Report::new()
-        }
-        .outcome(folder)
-    }
 }
 
 /// Where a boot's folder is now that the run's folder is here: a CI system collects runs, and people copy them.
@@ -161,37 +133,11 @@ mod tests {
     }
 
     #[test]
-    fn the_report_of_a_run_by_hand_has_a_page_with_its_steps() {
-        let folder = run();
-        let boot = folder.path().join("6.1.0/01 mode1");
-        let step = |step: &str| super::super::StepReport {
-            step: step.to_owned(),
-            seconds: 1.0,
-            failure: None,
-        };
-        let report = super::super::Report {
-            verdict: super::super::Overall::Pass,
-            kernel: "6.1.0-56-amd64".to_owned(),
-            steps: ["boot", "modprobe", "client-open", "recover"].map(step).to_vec(),
-            ..super::super::Report::new()
-        };
-        report.write(&boot).unwrap();
-        assert_eq!(rewrite(&boot).unwrap()[0].title, "modprobe, client-open, recover");
-        let timeline = Timeline::new(&Evidence::read(&boot).unwrap(), &rewrite(&boot).unwrap());
-        let steps: Vec<_> = timeline.lanes[0]
-            .items
-            .iter()
-            .map(|item| item.label.as_str())
-            .collect();
-        assert_eq!(steps[..3], ["modprobe", "client-open", "recover"]);
-    }
-
-    #[test]
     fn a_folder_without_a_run_is_refused_with_what_was_looked_for() {
         let folder = tempfile::tempdir().unwrap();
         let error = rewrite(folder.path()).unwrap_err().to_string();
         assert!(
-            error.contains("outcomes.json") && error.contains("report.json"),
+            error.contains("outcomes.json") && error.contains("outcome.json"),
             "{error}"
         );
     }

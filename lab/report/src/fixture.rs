@@ -31,6 +31,7 @@ pub fn outcome(
         folder: PathBuf::from(folder),
         checkpoint: None,
         driver: scenario::driver::Driver::default(),
+        facts: scenario::facts::Facts::default(),
         host_wait_ms: 0.0,
         earlier: Vec::new(),
         after: Vec::new(),

@@ -5,6 +5,8 @@
 
 use std::fmt::Write as _;
 
+use protocol::guest::console::Note;
+use scenario::facts::ring_names;
 use serde_json::{Map, Value};
 
 /// What is inside an answer.
@@ -250,6 +252,26 @@ impl Table {
         }
         text
     }
+}
+
+/// What a step achieved, from what the guest reported in it; empty if that says nothing.
+pub fn of_notes(notes: &[Note]) -> String {
+    let about = |about: &str| {
+        let mut found = notes.iter().rev();
+        found.find(|note| note.about == about).map(|note| &note.facts)
+    };
+    if let Some(facts) = about("client") {
+        return client(&[Value::Object(facts.clone())]).unwrap_or_default();
+    }
+    if let Some(facts) = about("register-latency") {
+        return latency(facts);
+    }
+    if let Some(facts) = about("memory-speed") {
+        return memory(facts);
+    }
+    about("rings")
+        .map(|facts| format!("rings: {}", rings(&ring_names(facts))))
+        .unwrap_or_default()
 }
 
 /// The client's last report.

@@ -184,7 +184,7 @@ fn fail_words(scenario: &Scenario) -> Vec<&str> {
 /// A scenario that shares a boot begins with the driver up and no client, and has to end so.
 fn leaves_usable(scenario: &Scenario, places: &Places, root: &Reader<'_>) {
     let mut open: Vec<(String, Range<usize>)> = Vec::new();
-    let mut bound = scenario.machine.driver != Driver::Absent;
+    let mut bound = matches!(scenario.machine.driver, Driver::Loaded { .. });
     let mut last = 0..0;
     for (step, span) in scenario.steps.iter().zip(&places.steps) {
         let Some(words) = order(step) else { continue };

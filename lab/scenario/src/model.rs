@@ -190,6 +190,12 @@ pub enum Driver {
         /// Parameters of the module; empty for none.
         parameters: String,
     },
+    /// Its module may be loaded, and the steps bring it up: where they cannot, that is a failure. Everything since the guest's start is
+    /// judged, the probe included.
+    Module {
+        /// Parameters of the module; empty for none.
+        parameters: String,
+    },
     /// Not loaded: the steps do it.
     Absent,
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::driver::Driver;
+use crate::facts::Facts;
 
 /// Name of the file with the outcomes of one boot.
 pub const OF_BOOT: &str = "outcome.json";
@@ -51,6 +52,9 @@ pub struct Outcome {
     /// Whose driver it was.
     #[serde(default)]
     pub driver: Driver,
+    /// What the run shows beside the verdict.
+    #[serde(default)]
+    pub facts: Facts,
     /// The longest that a thread of QEMU or of the device was kept waiting for a processor between two looks, in milliseconds.
     #[serde(default)]
     pub host_wait_ms: f64,
@@ -107,6 +111,7 @@ impl Outcome {
             folder: PathBuf::new(),
             checkpoint: None,
             driver: Driver::default(),
+            facts: Facts::default(),
             host_wait_ms: 0.0,
             earlier: Vec::new(),
             after: Vec::new(),

@@ -16,10 +16,10 @@ use super::condition::{Matcher, Pattern, Wanted};
 use super::diagnostic::{Diagnostics, Rejected};
 use super::kernels::{Kernels, NoKernels};
 use super::model::{Action, Applies, Control, Driver, KnownBug, Machine, Repeat, Scenario, Step, Tolerated};
+use super::orders;
 use super::per_asic::PerAsic;
 use super::reader::{AsicText, At, Reader, json};
 use super::vocabulary;
-use crate::steps;
 
 /// Reads a scenario from the text of a file. Its name is that of the file.
 ///
@@ -358,12 +358,13 @@ fn machine(table: &Reader<'_>) -> Machine {
         None => Driver::Loaded { parameters },
         Some(word) => match word.value {
             "loaded" => Driver::Loaded { parameters },
+            "module" => Driver::Module { parameters },
             "absent" => Driver::Absent,
             _ => {
                 table.error(
                     word.span,
                     format!("`driver` cannot be {:?}", word.value),
-                    "expected \"loaded\" or \"absent\"",
+                    "expected \"loaded\", \"module\" or \"absent\"",
                 );
                 Driver::default()
             }
@@ -458,7 +459,7 @@ fn actions(table: &Reader<'_>, places: &mut check::Places, until: usize) -> Vec<
     if let Some(words) = table.text("guest") {
         vocabulary::order(table, &words);
         // What is no order is told with all that is wrong with its words.
-        if let Ok(probes) = steps::guest_order(words.value) {
+        if let Some(probes) = orders::probes(words.value) {
             actions.push(Action::Guest {
                 words: words.value.split_whitespace().collect::<Vec<_>>().join(" "),
                 probes,

@@ -46,7 +46,11 @@ fn a_whole_message() {
              |\n\
              5 | timeout = 'long'\n  \
              |           ^^^^^^ expected a whole number, 0 or more",
-            steps::guest_orders().join(", ")
+            protocol::guest::order::ORDERS
+                .iter()
+                .map(|order| order.name)
+                .collect::<Vec<_>>()
+                .join(", ")
         )
     );
 }
@@ -440,7 +444,10 @@ fn wrong_values_are_refused_with_what_was_expected() {
             "[[step]]\nguest = 'info'\nlabel = 'oracle'",
             "\"oracle\" cannot be a label",
         ),
-        ("[machine]\ndriver = 'gone'", "expected \"loaded\" or \"absent\""),
+        (
+            "[machine]\ndriver = 'gone'",
+            "expected \"loaded\", \"module\" or \"absent\"",
+        ),
         ("[machine]\ncpus = 0", "`cpus` is too large or 0"),
         (
             "[applies]\n'6.1' = false",

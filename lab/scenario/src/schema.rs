@@ -125,11 +125,14 @@ fn machine() -> Value {
         ("guest-port", flag("It has the guest port, and a shell for `sh`.")),
         (
             "driver",
-            words("How the driver is before the first step.", &["loaded", "absent"]),
+            words(
+                "How the driver is before the first step.",
+                &["loaded", "module", "absent"],
+            ),
         ),
         (
             "module-parameters",
-            text("Parameters of amdgpu when it is loaded before the first step."),
+            text("Parameters of amdgpu when its module is loaded before the first step."),
         ),
     ])
 }
