@@ -125,6 +125,16 @@ pub struct Shown {
     pub bug: bool,
     /// The scenario passes with the patch.
     pub mended: bool,
+    /// It passes without it as well: some bugs show by chance only.
+    pub by_chance: bool,
+}
+
+/// Whether what was seen of all scenarios of a finding proves it: one shows the bug, all pass with the patch, and those that do not show it pass without.
+pub fn proven(seen: &[Shown]) -> bool {
+    seen.iter().any(|shown| shown.bug)
+        && seen
+            .iter()
+            .all(|shown| shown.mended && (shown.bug || shown.by_chance))
 }
 
 impl Shown {
@@ -141,12 +151,17 @@ impl Shown {
                 &|cell| matches!(cell, Verdict::DriverBug { finding } if *finding == page),
             ),
             mended: find(after, &|cell| *cell == Verdict::Pass),
+            by_chance: find(before, &|cell| *cell == Verdict::Pass),
         }
     }
 
     /// A line of the table.
     pub fn line(self, proof: &Proof, scenario: &str) -> String {
-        let bug = if self.bug { "bug shown" } else { "BUG NOT SHOWN" };
+        let bug = match (self.bug, self.by_chance) {
+            (true, _) => "bug shown",
+            (false, true) => "not this time",
+            (false, false) => "BUG NOT SHOWN",
+        };
         let mended = if self.mended {
             "patched: pass"
         } else {
@@ -224,11 +239,26 @@ mod tests {
             of(bug("0027-x"), &pass),
             Shown {
                 bug: true,
-                mended: true
+                mended: true,
+                by_chance: false
             }
         );
         assert!(!of(bug("0028-y"), &pass).bug);
         assert!(!of(bug("0027-x"), &[outcome(Verdict::Fail)]).mended);
         assert!(!Shown::of(&proof, "b", &[bug("0027-x")], &pass).mended);
+    }
+
+    #[test]
+    fn a_scenario_that_shows_a_bug_by_chance_needs_another_that_shows_it() {
+        let shown = |bug, mended, by_chance| Shown {
+            bug,
+            mended,
+            by_chance,
+        };
+        let (always, by_chance) = (shown(true, true, false), shown(false, true, true));
+        assert!(proven(&[always, by_chance]));
+        assert!(!proven(&[by_chance]));
+        assert!(!proven(&[always, shown(true, false, false)]));
+        assert!(!proven(&[always, shown(false, true, false)]));
     }
 }

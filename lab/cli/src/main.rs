@@ -20,6 +20,7 @@ use machine::kbuild::{Builder, Change, Source};
 use machine::parts;
 use machine::progress::Progress;
 use machine::qemu::Qemu;
+use protocol::personality::Personality;
 use report::{compute, files, junit, ktap, table, text};
 use scenario::outcome::{Outcome, Overall, Verdict};
 use scenario::plan::Controls;
@@ -192,16 +193,21 @@ fn bisect(arguments: &BisectArgs, cache: &Cache) -> Result<Overall> {
     })
 }
 
-/// Runs the scenarios of each finding that has a patch, without it and with it.
-fn show_findings(arguments: &FindingsArgs, cache: &Cache, progress: &Progress) -> Result<Overall> {
-    let folder = machine::cargo::workspace().join("docs/findings");
+/// Options of `run` that stand behind another subcommand's.
+fn run_options(options: &[OsString]) -> Result<RunArgs> {
     let line = ["amdgpu-lab", "run", "--all"].map(OsString::from);
-    let line = line.into_iter().chain(arguments.options.iter().cloned());
+    let line = line.into_iter().chain(options.iter().cloned());
     let Command::Run(given) = Cli::try_parse_from(line)?.command else {
         anyhow::bail!("only options of `run` stand behind --");
     };
-    let mut scenarios = catalogue::shipped(texts())?;
-    scenarios.retain(|scenario| scenario.elsewhere(given.gpu.personality()).is_none());
+    Ok(*given)
+}
+
+/// Runs the scenarios of each finding that has a patch, without it and with it.
+fn show_findings(arguments: &FindingsArgs, cache: &Cache, progress: &Progress) -> Result<Overall> {
+    let folder = machine::cargo::workspace().join("docs/findings");
+    let given = run_options(&arguments.options)?;
+    let scenarios = catalogue::shipped(texts())?;
     let proofs = findings::proofs(&folder, &scenarios, &arguments.numbers)?;
     anyhow::ensure!(
         !proofs.is_empty(),
@@ -211,31 +217,50 @@ fn show_findings(arguments: &FindingsArgs, cache: &Cache, progress: &Progress) -
     let mut lines = Vec::new();
     let mut verdict = Overall::Pass;
     for proof in &proofs {
-        let run = |patches: Vec<PathBuf>| -> Result<Vec<Outcome>> {
-            let request = runner::Request {
-                scenarios: proof.scenarios.clone(),
-                kernels: vec![KernelChoice::Suite(proof.suite)],
-                controls: Controls::None,
-                jobs: given.jobs,
-                attempts: given.attempts,
-                options: Options {
-                    change: Change {
-                        patches,
-                        ..Change::default()
-                    },
-                    ..given.options()?
-                },
-            };
-            Ok(runner::run(&request, cache, progress)?.1)
-        };
-        let before = run(Vec::new())?;
-        let after = run(vec![proof.patch.clone()])?;
-        for scenario in &proof.scenarios {
-            let shown = findings::Shown::of(proof, &scenario.name, &before, &after);
-            if !(shown.bug && shown.mended) {
-                verdict = Overall::Fail;
+        let mut seen = Vec::new();
+        // Those that are for the GPU that is asked for, and then those that are for none but another.
+        let first = given.gpu.personality();
+        let personalities = [first]
+            .into_iter()
+            .chain(Personality::ALL.into_iter().filter(|other| *other != first));
+        let mut left = proof.scenarios.clone();
+        for personality in personalities {
+            let (here, elsewhere) = left
+                .into_iter()
+                .partition::<Vec<_>, _>(|scenario| scenario.elsewhere(personality).is_none());
+            left = elsewhere;
+            if here.is_empty() {
+                continue;
             }
-            lines.push(shown.line(proof, &scenario.name));
+            let mut given = run_options(&arguments.options)?;
+            (given.gpu.personality, given.gpu.sriov_vf) = (personality, false);
+            let run = |patches: Vec<PathBuf>| -> Result<Vec<Outcome>> {
+                let request = runner::Request {
+                    scenarios: here.clone(),
+                    kernels: vec![KernelChoice::Suite(proof.suite)],
+                    controls: Controls::None,
+                    jobs: given.jobs,
+                    attempts: given.attempts,
+                    options: Options {
+                        change: Change {
+                            patches,
+                            ..Change::default()
+                        },
+                        ..given.options()?
+                    },
+                };
+                Ok(runner::run(&request, cache, progress)?.1)
+            };
+            let before = run(Vec::new())?;
+            let after = run(vec![proof.patch.clone()])?;
+            for scenario in &here {
+                let shown = findings::Shown::of(proof, &scenario.name, &before, &after);
+                lines.push(shown.line(proof, &scenario.name));
+                seen.push(shown);
+            }
+        }
+        if !findings::proven(&seen) {
+            verdict = Overall::Fail;
         }
     }
     println!();
