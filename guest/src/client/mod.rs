@@ -10,6 +10,7 @@ mod jobs;
 mod order;
 mod set;
 mod smi;
+mod stale;
 mod state;
 mod svm;
 
@@ -210,6 +211,7 @@ impl Client<'_> {
             Order::State(expected) => self.report_state(*expected),
             Order::Fault { engine, count } => self.fault(*engine, *count),
             Order::Border { first, last } => self.border(*first, *last),
+            Order::Stale => self.stale(),
         }
     }
 

@@ -85,6 +85,8 @@ pub enum Order {
         /// Up to so many.
         last: u32,
     },
+    /// Unmap its own memory while the GPU has it mapped, and have that read it.
+    Stale,
     /// End.
     Close,
 }
@@ -187,6 +189,7 @@ impl Order {
                 }
                 Self::Border { first, last }
             }
+            "stale" => Self::Stale,
             "close" => Self::Close,
             _ => return Err(format!("there is no step \"client-{verb}\"")),
         };

@@ -103,6 +103,17 @@ impl<'a> Buffer<'a> {
         })
     }
 
+    /// Unmaps the memory of this process that the buffer is made of, and touches as much elsewhere, to which its pages may go.
+    ///
+    /// What is written and read through the buffer is the new memory from then on; what the GPU sees of it is the driver's business.
+    pub fn replace_memory(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let fresh = Mapping::anonymous(bytes.len())
+            .map_err(|error| format!("mmap of {:#x} bytes of memory: {error}", bytes.len()))?;
+        // The new one has its addresses already, so that it gets other ones than the old.
+        drop(std::mem::replace(&mut self.mapping, fresh));
+        self.write(0, bytes)
+    }
+
     /// Size in bytes.
     pub const fn size(&self) -> u64 {
         self.size

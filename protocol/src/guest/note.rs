@@ -365,6 +365,17 @@ pub const NOTES: &[Note] = &[
         ],
     },
     Note {
+        about: "stale",
+        facts: &[
+            ("name", Text),
+            ("pages", Number),
+            ("unmapped", Number),
+            ("reused", Number),
+            ("error", Text),
+            ("ms", Number),
+        ],
+    },
+    Note {
         about: "state",
         facts: &[
             ("name", Text),

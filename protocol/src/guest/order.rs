@@ -128,6 +128,7 @@ pub const ORDERS: &[Order] = &[
         &[Word::Client, Word::Option("limit", Value::Number), EXPECT],
     ),
     order("client-smi-open", &[Word::Client, EXPECT]),
+    order("client-stale", &[Word::Client, EXPECT]),
     order(
         "client-state",
         &[
