@@ -6,7 +6,7 @@
 use mmio::{Direction, RegOffset};
 use protocol::stats::{AccessCount, RegisterAccesses};
 
-use super::fabric::Owner;
+use super::blocks::{BlockKind, Owner};
 use crate::blocks::nbio;
 
 /// Counts one access.
@@ -25,19 +25,14 @@ pub(super) const fn of(
 ) -> &mut AccessCount {
     match owner {
         None => &mut accesses.unmodelled,
-        Some(Owner::Nbio) => match offset {
+        Some(Owner {
+            kind: BlockKind::Nbio,
+            ..
+        }) => match offset {
             nbio::MM_INDEX | nbio::MM_DATA | nbio::MM_INDEX_HI => &mut accesses.mm_window,
             nbio::PCIE_INDEX2 | nbio::PCIE_DATA2 => &mut accesses.smn_window,
             _ => &mut accesses.nbio,
         },
-        Some(Owner::Mailbox) => &mut accesses.mailbox,
-        Some(Owner::Plain) => &mut accesses.other,
-        Some(Owner::Ih) => &mut accesses.ih,
-        Some(Owner::Psp) => &mut accesses.psp,
-        Some(Owner::Smu) => &mut accesses.smu,
-        Some(Owner::GfxHub) => &mut accesses.gfxhub,
-        Some(Owner::MmHub) => &mut accesses.mmhub,
-        Some(Owner::Gfx) => &mut accesses.gc,
-        Some(Owner::Sdma(_)) => &mut accesses.sdma,
+        Some(owner) => owner.kind.counter(accesses),
     }
 }

@@ -3,6 +3,7 @@
 use gart::{ClientId, Fault, FaultSink, GpuVa, Hub, Series, Space, VirtualMemory, Vmid};
 use mmio::{RegOffset, RegisterBus};
 
+use super::blocks::Blocks;
 use super::fabric::Fabric;
 use crate::event::EngineName;
 use crate::memory::CardMemory;
@@ -28,7 +29,7 @@ impl<'a, M: CardMemory> EngineBus<'a, M> {
     fn space(&mut self, vmid: Vmid) -> Space<'_, M> {
         self.fabric.used_vmids |= 1_u16.wrapping_shl(u32::from(vmid.get()));
         let Fabric {
-            gfxhub,
+            blocks: Blocks { gfxhub, .. },
             memory,
             faults,
             ..

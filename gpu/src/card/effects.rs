@@ -5,8 +5,9 @@ use std::time::Duration;
 use gart::{Access, ClientId, FaultInterrupt, FaultSink, HubEffect, HubId, Vmid};
 use sdma_engine::SdmaEffect;
 
+use super::blocks::{Blocks, Effect};
 use super::bus::mm_space;
-use super::fabric::{Effect, Fabric};
+use super::fabric::Fabric;
 use super::gpu::Gpu;
 use super::inject::InterruptVerdict;
 use super::turn::Turn;
@@ -92,7 +93,7 @@ impl<M: CardMemory> Gpu<M> {
         for queue in self.engines.cp.context_disabled(Vmid::KERNEL) {
             self.queue_halted(queue, "blocked when context 0 was disabled");
         }
-        for (slot, registers) in self.engines.sdma.iter_mut().zip(&mut self.fabric.sdma) {
+        for (slot, registers) in self.engines.sdma.iter_mut().zip(&mut self.fabric.blocks.sdma) {
             if matches!(slot.turn, Turn::At(_)) {
                 slot.stop();
                 registers.publish(slot.engine.status());
@@ -111,8 +112,7 @@ impl<M: CardMemory> Gpu<M> {
 
     fn run_psp(&mut self) {
         let Fabric {
-            psp,
-            mmhub,
+            blocks: Blocks { psp, mmhub, .. },
             memory,
             faults,
             inject,
@@ -122,7 +122,7 @@ impl<M: CardMemory> Gpu<M> {
         let requests = psp.process(&mut memory, |command| inject.psp_command(command));
         for request in requests {
             match request {
-                PspRequest::RlcRunning => self.fabric.gfx.set_bootload_complete(),
+                PspRequest::RlcRunning => self.fabric.blocks.gfx.set_bootload_complete(),
                 PspRequest::ProgramRegister { register, value } => self.fabric.write(register, value),
             }
         }
@@ -148,7 +148,7 @@ impl<M: CardMemory> Gpu<M> {
         let mut unreported = FaultSink::default();
         let clock = self.fabric.clock();
         // The handler itself looks up whose address space a VMID is at the moment.
-        let pasid = self.fabric.ih.pasid(entry.vmid, entry.mm_hub);
+        let pasid = self.fabric.blocks.ih.pasid(entry.vmid, entry.mm_hub);
         let entry = IvEntry { pasid, ..*entry };
         self.observers.journal.record(Event::Interrupt {
             client: entry.client,
@@ -157,7 +157,9 @@ impl<M: CardMemory> Gpu<M> {
             vmid: entry.vmid.get(),
         });
         let Fabric {
-            ih, mmhub, memory, ..
+            blocks: Blocks { ih, mmhub, .. },
+            memory,
+            ..
         } = &mut self.fabric;
         let mut space = mm_space(mmhub, memory, ClientId::OSS, &mut unreported);
         self.interrupts.due |= ih.raise(&entry, clock, &mut space) && message;

@@ -3,64 +3,28 @@
 //! Engines are not part of it, so that an engine can be stepped with the whole fabric in its hands: its packets reach every
 //! register, its own included.
 
-use gart::{Access, Backing, FaultSink, GpuVa, Hub, HubEffect, Location, Translation, Vmid};
-use mmio::{Direction, Effects, Ledger, Overlap, RegOffset, RegisterBlock, RegisterFile, Router};
-use sdma_engine::{SdmaEffect, SdmaRegisters};
+use gart::{Access, Backing, FaultSink, GpuVa, Hub, Location, Translation, Vmid};
+use mmio::{Direction, Effects, Ledger, Overlap, RegOffset, RegisterBlock, Router};
+use sdma_engine::SdmaRegisters;
 
+use super::blocks::{BlockKind, Blocks, Effect, Owner, PowerDomain, Scope};
 use super::config::GpuConfig;
 use super::inject::Armory;
-use crate::blocks::ih::{IhEffect, InterruptHandler};
-use crate::blocks::mailbox::{Mailbox, MailboxEffect};
+use crate::blocks::ih::InterruptHandler;
+use crate::blocks::mailbox::Mailbox;
 use crate::blocks::nbio::{self, Nbio, Window};
 use crate::blocks::plain::Plain;
-use crate::blocks::psp::{Psp, PspEffect};
+use crate::blocks::psp::Psp;
 use crate::blocks::smn::Smn;
-use crate::blocks::smu::{Smu, SmuEffect};
+use crate::blocks::smu::Smu;
 use crate::memory::CardMemory;
-use cp_engine::{GfxEffect, GfxRegisters};
-
-/// Who owns a register.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Owner {
-    Nbio,
-    Mailbox,
-    Plain,
-    Ih,
-    Psp,
-    Smu,
-    GfxHub,
-    MmHub,
-    Gfx,
-    Sdma(usize),
-}
-
-/// What register writes asked for, in the order in which they did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Effect {
-    Ih(IhEffect),
-    Hub(HubEffect),
-    Psp(PspEffect),
-    Smu(SmuEffect),
-    Mailbox(MailboxEffect),
-    Gfx(GfxEffect),
-    Sdma(usize, SdmaEffect),
-}
+use cp_engine::GfxRegisters;
 
 /// Registers and memory.
 #[derive(Debug)]
 pub(super) struct Fabric<M> {
     pub(super) memory: M,
-    pub(super) gfxhub: Hub,
-    pub(super) mmhub: Hub,
-    pub(super) ih: InterruptHandler,
-    pub(super) psp: Psp,
-    pub(super) smu: Smu,
-    pub(super) gfx: GfxRegisters,
-    pub(super) sdma: Vec<SdmaRegisters>,
-    pub(super) mailbox: Mailbox,
-    nbio: Nbio,
-    plain: Plain,
-    smn: Smn,
+    pub(super) blocks: Blocks,
     router: Router<Owner>,
     pub(super) ledger: Ledger,
     pub(super) smn_ledger: Ledger,
@@ -88,54 +52,26 @@ impl<M: CardMemory> Fabric<M> {
         } = *config;
         let vram_size = memory.vram_size();
         let frame_buffer = asic.frame_buffer(vram_size);
-        let gfxhub = Hub::new(asic.gfxhub, frame_buffer);
-        let mmhub = Hub::new(asic.mmhub, frame_buffer);
-        let nbio = Nbio::new(vram_size, personality, board.px_capable);
-        let plain = Plain::new(asic.plain);
-        let ih = InterruptHandler::new();
-        let mailbox = Mailbox::new();
-        let psp = Psp::new(personality.psp);
-        let smu = Smu::new(asic.smu, board.smu_version);
-        let gfx = GfxRegisters::new(asic.gfx);
-        let sdma: Vec<SdmaRegisters> = asic
-            .sdma
-            .iter()
-            .take(sdma_instances)
-            .map(|instance| SdmaRegisters::new(instance.placement, personality.sdma_started_by))
-            .collect();
-
-        let mut claims: Vec<(RegOffset, Owner)> = Vec::new();
-        let mut claim = |files: Vec<&RegisterFile>, owner: Owner| {
-            for file in files {
-                claims.extend(file.offsets().map(|offset| (offset, owner)));
-            }
-        };
-        claim(nbio.files(), Owner::Nbio);
-        claim(mailbox.files(), Owner::Mailbox);
-        claim(plain.files(), Owner::Plain);
-        claim(ih.files(), Owner::Ih);
-        claim(psp.files(), Owner::Psp);
-        claim(smu.files(), Owner::Smu);
-        claim(gfxhub.files(), Owner::GfxHub);
-        claim(mmhub.files(), Owner::MmHub);
-        claim(gfx.files(), Owner::Gfx);
-        for (index, registers) in sdma.iter().enumerate() {
-            claim(registers.files(), Owner::Sdma(index));
-        }
-        Ok(Self {
-            router: Router::new(claims)?,
-            memory,
-            gfxhub,
-            mmhub,
-            ih,
-            psp,
-            smu,
-            gfx,
-            sdma,
-            mailbox,
-            nbio,
-            plain,
+        let sdma = asic.sdma.iter().take(sdma_instances);
+        let blocks = Blocks {
+            nbio: Nbio::new(vram_size, personality, board.px_capable),
+            mailbox: Mailbox::new(),
+            plain: Plain::new(asic.plain),
+            ih: InterruptHandler::new(),
+            psp: Psp::new(personality.psp),
+            smu: Smu::new(asic.smu, board.smu_version),
+            gfxhub: Hub::new(asic.gfxhub, frame_buffer),
+            mmhub: Hub::new(asic.mmhub, frame_buffer),
+            gfx: GfxRegisters::new(asic.gfx),
+            sdma: sdma
+                .map(|instance| SdmaRegisters::new(instance.placement, personality.sdma_started_by))
+                .collect(),
             smn: Smn::new(),
+        };
+        Ok(Self {
+            router: Router::new(blocks.claims())?,
+            memory,
+            blocks,
             ledger: Ledger::default(),
             smn_ledger: Ledger::default(),
             effects: Effects::default(),
@@ -147,38 +83,10 @@ impl<M: CardMemory> Fabric<M> {
         })
     }
 
-    /// The register files of every block in the register BAR, with the block's name.
-    pub(super) fn blocks(&self) -> Vec<(&'static str, Vec<&RegisterFile>)> {
-        let sdma = self.sdma.iter().flat_map(RegisterBlock::files).collect();
-        vec![
-            ("NBIO: bus interface", self.nbio.files()),
-            ("BIF: mailbox of a virtual function", self.mailbox.files()),
-            ("ATHUB, HDP, THM, SMUIO", self.plain.files()),
-            ("OSSSYS: interrupt handler", self.ih.files()),
-            ("MP0: security processor", self.psp.files()),
-            ("MP1: system management unit", self.smu.files()),
-            (
-                "GFXHUB: address translation of graphics and SDMA",
-                self.gfxhub.files(),
-            ),
-            (
-                "MMHUB: address translation of everything else",
-                self.mmhub.files(),
-            ),
-            ("GC: graphics", self.gfx.files()),
-            ("SDMA", sdma),
-        ]
-    }
-
-    /// The registers of the system management network.
-    pub(super) const fn smn_file(&self) -> &RegisterFile {
-        self.smn.file()
-    }
-
     /// The name of a modelled register, or its offset.
     pub(super) fn name(&self, offset: RegOffset) -> String {
-        self.blocks()
-            .iter()
+        self.blocks
+            .files(false)
             .flat_map(|(_, files)| files)
             .find_map(|file| file.name(offset))
             .unwrap_or_else(|| offset.to_string())
@@ -186,7 +94,7 @@ impl<M: CardMemory> Fabric<M> {
 
     /// Whether the part says that a reset is under way.
     pub(super) fn set_in_reset(&mut self, in_reset: bool) {
-        self.nbio.set_in_reset(in_reset);
+        self.blocks.nbio.set_in_reset(in_reset);
     }
 
     pub(super) const fn clock(&self) -> u64 {
@@ -195,15 +103,15 @@ impl<M: CardMemory> Fabric<M> {
 
     pub(super) fn set_clock(&mut self, ticks: u64) {
         self.clock = ticks;
-        self.plain.set_clock(ticks);
-        self.gfx.set_clock(ticks);
+        self.blocks.plain.set_clock(ticks);
+        self.blocks.gfx.set_clock(ticks);
     }
 
     /// Whether a register answers: in BACO, only the bus interface, the SMU's mailbox and the register that tells of BACO.
     fn has_power(&self, owner: Owner, offset: RegOffset) -> bool {
         !self.chip_off
-            || matches!(owner, Owner::Nbio | Owner::Mailbox | Owner::Smu)
-            || owner == Owner::Plain && Plain::is_always_on(offset)
+            || owner.kind.power() == PowerDomain::Always
+            || owner.kind == BlockKind::Plain && Plain::is_always_on(offset)
     }
 
     /// Who has a register.
@@ -226,27 +134,16 @@ impl<M: CardMemory> Fabric<M> {
         if !self.has_power(owner, offset) {
             return u32::MAX;
         }
-        match owner {
-            Owner::Nbio => self.read_nbio(offset),
-            Owner::Mailbox => self.mailbox.read(offset),
-            Owner::Plain => self.plain.read(offset),
-            Owner::Ih => self.ih.read(offset),
-            Owner::Psp => self.psp.read(offset),
-            Owner::Smu => self.smu.read(offset),
-            Owner::GfxHub => self.gfxhub.read(offset),
-            Owner::MmHub => self.mmhub.read(offset),
-            Owner::Gfx => self.gfx.read(offset),
-            Owner::Sdma(index) => self
-                .sdma
-                .get_mut(index)
-                .map_or(0, |registers| registers.read(offset)),
+        match owner.kind {
+            BlockKind::Nbio => self.read_nbio(offset),
+            _ => self.blocks.read(owner, offset),
         }
     }
 
     /// The index/data windows; everything else of the bus interface reads from its file.
     fn read_nbio(&mut self, offset: RegOffset) -> u32 {
         match offset {
-            nbio::MM_DATA => match self.nbio.window() {
+            nbio::MM_DATA => match self.blocks.nbio.window() {
                 Window::Vram(at) => {
                     let mut bytes = [0xff; 4];
                     // Beyond VRAM nothing answers: all ones, as a read on the bus gives.
@@ -258,15 +155,15 @@ impl<M: CardMemory> Fabric<M> {
                 Window::Register(register) => self.read(register),
             },
             nbio::PCIE_DATA2 => {
-                let address = self.nbio.smn_address();
-                self.smn.read(address).unwrap_or_else(|| {
+                let address = self.blocks.nbio.smn_address();
+                self.blocks.smn.read(address).unwrap_or_else(|| {
                     if self.smn_ledger.unmodelled(address, Direction::Read) {
                         log::info!(target: "amdgpu::mmio", "unimplemented: read of SMN register {address}, gives 0");
                     }
                     0
                 })
             }
-            _ => self.nbio.read(offset),
+            _ => self.blocks.nbio.read(offset),
         }
     }
 
@@ -285,45 +182,32 @@ impl<M: CardMemory> Fabric<M> {
         if !self.has_power(owner, offset) {
             return;
         }
-        match owner {
-            Owner::Nbio => self.write_nbio(offset, value),
-            Owner::Mailbox => forward(
-                &mut self.mailbox,
-                offset,
-                value,
-                &mut self.effects,
-                Effect::Mailbox,
-            ),
-            Owner::Plain => self.plain.write(offset, value, &mut Effects::default()),
-            Owner::Ih => forward(&mut self.ih, offset, value, &mut self.effects, Effect::Ih),
-            Owner::Psp if !self.inject.psp_hears(offset) => self.psp.write_unheard(offset, value),
-            Owner::Psp => forward(&mut self.psp, offset, value, &mut self.effects, Effect::Psp),
-            Owner::Smu => match self.inject.smu_refuses(offset, value) {
-                Some(result) => self.smu.refuse(value, result),
-                None => forward(&mut self.smu, offset, value, &mut self.effects, Effect::Smu),
-            },
-            Owner::GfxHub => {
-                self.inject.before_hub_write(&mut self.gfxhub, offset);
-                forward(&mut self.gfxhub, offset, value, &mut self.effects, Effect::Hub);
+        // Of which faults on command can make nothing come, or something else.
+        match owner.kind {
+            BlockKind::Nbio => return self.write_nbio(offset, value),
+            BlockKind::Psp if !self.inject.psp_hears(offset) => {
+                return self.blocks.psp.write_unheard(offset, value);
             }
-            Owner::MmHub => {
-                self.inject.before_hub_write(&mut self.mmhub, offset);
-                forward(&mut self.mmhub, offset, value, &mut self.effects, Effect::Hub);
-            }
-            Owner::Gfx => forward(&mut self.gfx, offset, value, &mut self.effects, Effect::Gfx),
-            Owner::Sdma(index) => {
-                if let Some(registers) = self.sdma.get_mut(index) {
-                    forward(registers, offset, value, &mut self.effects, |effect| {
-                        Effect::Sdma(index, effect)
-                    });
+            BlockKind::Smu => {
+                if let Some(result) = self.inject.smu_refuses(offset, value) {
+                    return self.blocks.smu.refuse(value, result);
                 }
             }
+            BlockKind::GfxHub => self.inject.before_hub_write(&mut self.blocks.gfxhub, offset),
+            BlockKind::MmHub => self.inject.before_hub_write(&mut self.blocks.mmhub, offset),
+            _ => {}
         }
+        self.blocks.write(owner, offset, value, &mut self.effects);
+    }
+
+    /// Writes a doorbell. Whether it is a block's; if not, it is an engine's queue's.
+    pub(super) fn doorbell(&mut self, index: u32, value: u64) -> bool {
+        self.blocks.doorbell(index, value, &mut self.effects)
     }
 
     fn write_nbio(&mut self, offset: RegOffset, value: u32) {
         match offset {
-            nbio::MM_DATA => match self.nbio.window() {
+            nbio::MM_DATA => match self.blocks.nbio.window() {
                 Window::Vram(at) => {
                     // Beyond VRAM the write goes nowhere, as on the bus.
                     let _ = self.memory.write(Location::Vram(at), &value.to_le_bytes());
@@ -332,8 +216,8 @@ impl<M: CardMemory> Fabric<M> {
                 Window::Register(register) => self.write(register, value),
             },
             nbio::PCIE_DATA2 => {
-                let address = self.nbio.smn_address();
-                if !self.smn.write(address, value)
+                let address = self.blocks.nbio.smn_address();
+                if !self.blocks.smn.write(address, value)
                     && self.smn_ledger.unmodelled(address, Direction::Write(value))
                 {
                     log::info!(
@@ -342,13 +226,13 @@ impl<M: CardMemory> Fabric<M> {
                     );
                 }
             }
-            _ => self.nbio.write(offset, value, &mut Effects::default()),
+            _ => self.blocks.nbio.write(offset, value, &mut Effects::default()),
         }
     }
 
     /// Reads a byte that can be accessed by itself.
     pub(super) fn read_lane(&self, byte: u32) -> Option<u8> {
-        Mailbox::lane(byte).map(|shift| self.mailbox.read_lane(shift))
+        Mailbox::lane(byte).map(|shift| self.blocks.mailbox.read_lane(shift))
     }
 
     /// Writes a byte, if it can be accessed by itself.
@@ -357,7 +241,7 @@ impl<M: CardMemory> Fabric<M> {
             return;
         };
         let mut effects = Effects::default();
-        self.mailbox.write_lane(shift, value, &mut effects);
+        self.blocks.mailbox.write_lane(shift, value, &mut effects);
         for effect in effects.take() {
             self.effects.push(Effect::Mailbox(effect));
         }
@@ -365,12 +249,17 @@ impl<M: CardMemory> Fabric<M> {
 
     /// Whether a register belongs to a virtual function whatever the host lets it do: the bus interface and the mailbox.
     pub(super) fn is_always_a_functions(&self, offset: RegOffset) -> bool {
-        matches!(self.router.owner(offset), Some(Owner::Nbio | Owner::Mailbox))
+        let owner = self.router.owner(offset);
+        owner.is_some_and(|owner| matches!(owner.kind, BlockKind::Nbio | BlockKind::Mailbox))
     }
 
     /// Where an address of the graphics hub leads, if it leads anywhere.
     pub(super) fn locate(&self, vmid: Vmid, va: GpuVa) -> Option<Location> {
-        match self.gfxhub.translate(&self.memory, vmid, va, Access::Write) {
+        match self
+            .blocks
+            .gfxhub
+            .translate(&self.memory, vmid, va, Access::Write)
+        {
             Ok(Translation {
                 backing: Backing::Memory(location),
                 ..
@@ -382,6 +271,7 @@ impl<M: CardMemory> Fabric<M> {
     /// Whether a place lies in the table of context 0.
     pub(super) fn is_gart_table(&self, place: Location) -> bool {
         let Some(context) = self
+            .blocks
             .gfxhub
             .context(Vmid::KERNEL)
             .filter(|context| context.enabled)
@@ -389,7 +279,9 @@ impl<M: CardMemory> Fabric<M> {
             return false;
         };
         let (Location::Vram(table), Location::Vram(place)) = (
-            context.root.location(self.gfxhub.space().apertures.fb_offset),
+            context
+                .root
+                .location(self.blocks.gfxhub.space().apertures.fb_offset),
             place,
         ) else {
             return false;
@@ -404,65 +296,24 @@ impl<M: CardMemory> Fabric<M> {
             .is_some_and(|distance| distance / 8 < pages)
     }
 
-    /// Graphics, its hub and SDMA back to the state after power-on (MODE2).
-    pub(super) fn reset_graphics(&mut self) {
-        self.gfxhub.reset();
-        self.gfx.reset();
-        for registers in &mut self.sdma {
-            registers.reset();
-        }
-        self.effects.take();
-        self.faults.take();
-    }
-
     /// Everything but the bus interface and the SMU's mailbox loses its power (BACO).
     pub(super) fn power_chip_off(&mut self) {
-        self.reset_chip();
-        self.plain.set_baco(true);
+        self.reset(Scope::Chip);
+        self.blocks.plain.set_baco(true);
         self.chip_off = true;
     }
 
     /// Everything has power again, in the state after power-on.
     pub(super) fn power_chip_on(&mut self) {
-        self.plain.set_baco(false);
+        self.blocks.plain.set_baco(false);
         self.chip_off = false;
     }
 
-    /// Every register back to the state after power-on. Memory, counters and the ledger stay.
-    pub(super) fn reset(&mut self) {
-        self.reset_chip();
-        self.smu.reset();
-        self.nbio.reset();
-        self.mailbox.reset();
-        self.chip_off = false;
-    }
-
-    /// A virtual function: everything but what is the host's, the management unit and its network.
-    pub(super) fn reset_virtual_function(&mut self) {
-        self.reset_blocks();
-        self.nbio.reset();
-        self.mailbox.reset();
-    }
-
-    fn reset_chip(&mut self) {
-        self.reset_blocks();
-        self.smn.reset();
-    }
-
-    fn reset_blocks(&mut self) {
+    /// Every register that a reset covers back to the state after power-on. Memory, counters and the ledger stay.
+    pub(super) fn reset(&mut self, scope: Scope) {
         let Self {
             memory: _,
-            gfxhub,
-            mmhub,
-            ih,
-            psp,
-            smu: _,
-            gfx,
-            sdma,
-            mailbox: _,
-            nbio: _,
-            plain,
-            smn: _,
+            blocks,
             router: _,
             ledger: _,
             smn_ledger: _,
@@ -471,34 +322,16 @@ impl<M: CardMemory> Fabric<M> {
             used_vmids,
             inject: _,
             clock: _,
-            chip_off: _,
+            chip_off,
         } = self;
-        *used_vmids = 0;
-        gfxhub.reset();
-        mmhub.reset();
-        ih.reset();
-        psp.reset();
-        gfx.reset();
-        for registers in sdma {
-            registers.reset();
-        }
-        plain.reset();
+        blocks.reset(scope);
         effects.take();
         faults.take();
-    }
-}
-
-/// Writes a register of one block and files its effects under the device's.
-fn forward<B: RegisterBlock>(
-    block: &mut B,
-    offset: RegOffset,
-    value: u32,
-    effects: &mut Effects<Effect>,
-    wrap: impl Fn(B::Effect) -> Effect,
-) {
-    let mut own = Effects::default();
-    block.write(offset, value, &mut own);
-    for effect in own.take() {
-        effects.push(wrap(effect));
+        if scope != Scope::Graphics {
+            *used_vmids = 0;
+        }
+        if scope == Scope::Whole {
+            *chip_off = false;
+        }
     }
 }

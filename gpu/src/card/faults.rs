@@ -86,8 +86,8 @@ impl<M: CardMemory> Gpu<M> {
             access,
             kind: FaultKind::InvalidPte,
         };
-        let Fabric { gfxhub, faults, .. } = &mut self.fabric;
-        faults.report(gfxhub, &fault, ClientId::SDMA0);
+        let Fabric { blocks, faults, .. } = &mut self.fabric;
+        faults.report(&mut blocks.gfxhub, &fault, ClientId::SDMA0);
     }
 
     /// Takes down what faults did.
@@ -99,7 +99,7 @@ impl<M: CardMemory> Gpu<M> {
 
     /// Acknowledges what was withheld, if nothing is to be withheld any more.
     fn release_acknowledgements(&mut self) {
-        for hub in [&mut self.fabric.gfxhub, &mut self.fabric.mmhub] {
+        for hub in [&mut self.fabric.blocks.gfxhub, &mut self.fabric.blocks.mmhub] {
             let id = hub.id();
             let held = |fault: &Fault| matches!(fault, Fault::WithholdAcknowledge { hub } if *hub == id);
             if !self.fabric.inject.any(held) {
@@ -112,13 +112,19 @@ impl<M: CardMemory> Gpu<M> {
     fn update_presence(&mut self) {
         let inject = &self.fabric.inject;
         let works = |which: EngineName| !inject.any(|fault| fault.spoils_queue_reset(which));
-        for (index, registers) in self.fabric.sdma.iter_mut().enumerate() {
+        for (index, registers) in self.fabric.blocks.sdma.iter_mut().enumerate() {
             registers.set_freeze_works(works(EngineName::Sdma(index)));
         }
         let graphics = works(EngineName::Gfx);
         let compute = works(EngineName::Compute);
-        self.fabric.gfx.set_queue_reset(QueueKind::Graphics, graphics);
-        self.fabric.gfx.set_queue_reset(QueueKind::Compute, compute);
+        self.fabric
+            .blocks
+            .gfx
+            .set_queue_reset(QueueKind::Graphics, graphics);
+        self.fabric
+            .blocks
+            .gfx
+            .set_queue_reset(QueueKind::Compute, compute);
         self.power.off_bus = self.fabric.inject.any(|fault| matches!(fault, Fault::OffBus));
         self.update_pf2vf();
     }

@@ -13,7 +13,11 @@ use crate::memory::CardMemory;
 impl<M: CardMemory> Fabric<M> {
     /// Where an access of VMID 0 through the graphics hub leads.
     fn place(&self, va: GpuVa, access: Access) -> Option<Location> {
-        match self.gfxhub.translate(&self.memory, Vmid::KERNEL, va, access) {
+        match self
+            .blocks
+            .gfxhub
+            .translate(&self.memory, Vmid::KERNEL, va, access)
+        {
             Ok(Translation {
                 backing: Backing::Memory(location),
                 ..
@@ -58,7 +62,7 @@ impl<M: CardMemory> Fabric<M> {
 
     /// What a queue of the command processor is called.
     pub(super) fn engine_of(&self, queue: QueueId) -> EngineName {
-        crate::event::engine_of_queue(queue, self.gfx.cp_config().kiq)
+        crate::event::engine_of_queue(queue, self.blocks.gfx.cp_config().kiq)
     }
 }
 

@@ -7,7 +7,7 @@ use mmio::{Direction, RegOffset};
 use super::accesses;
 use super::config::{GpuConfig, GpuError};
 use super::engines::Engines;
-use super::fabric::{Effect, Fabric};
+use super::fabric::Fabric;
 use super::interrupts::Interrupts;
 use super::losing::Losses;
 use super::observers::Observers;
@@ -143,24 +143,9 @@ impl<M: CardMemory> Gpu<M> {
             return;
         }
         self.fabric.ledger.write();
-        if self.fabric.ih.doorbell_index() == Some(index) {
-            let mut effects = mmio::Effects::default();
-            self.fabric
-                .ih
-                .set_rptr((value & 0xffff_ffff) as u32, &mut effects);
-            for effect in effects.take() {
-                self.fabric.effects.push(Effect::Ih(effect));
-            }
+        if self.fabric.doorbell(index, value) {
             self.settle();
             return;
-        }
-        let slots = self.fabric.sdma.iter_mut().zip(&mut self.engines.sdma);
-        for (registers, slot) in slots {
-            if registers.doorbell_index() == Some(index) {
-                registers.ring_doorbell(value);
-                slot.turn = Turn::Now;
-                return;
-            }
         }
         if self.engines.cp.doorbell(index, value) {
             self.engines.cp_turn = Turn::Now;

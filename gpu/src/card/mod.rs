@@ -5,6 +5,7 @@
 //! ring's write pointer, then the interrupt.
 
 mod accesses;
+mod blocks;
 mod bus;
 mod config;
 mod effects;

@@ -3,6 +3,7 @@
 use gart::{Context, GpuVa, HubId, Vmid, deciding_entry};
 use protocol::oracle::SpaceReport;
 
+use super::blocks::Blocks;
 use super::fabric::Fabric;
 use super::gpu::Gpu;
 use super::oracle::{
@@ -64,7 +65,7 @@ impl<M: CardMemory> Gpu<M> {
         report::comparison(
             &self.observers.oracle,
             &self.observers.journal,
-            &self.fabric.gfxhub,
+            &self.fabric.blocks.gfxhub,
             self.losses.is_under_way(),
             spaces,
         )
@@ -99,7 +100,7 @@ impl<M: CardMemory> Gpu<M> {
     pub(super) fn observe_use(&mut self) {
         let used = std::mem::take(&mut self.fabric.used_vmids);
         let generation = self.observers.journal.generation();
-        let hub = &self.fabric.gfxhub;
+        let hub = &self.fabric.blocks.gfxhub;
         let fb_offset = hub.space().apertures.fb_offset;
         for vmid in Vmid::all().filter(|vmid| used >> vmid.get() & 1 != 0) {
             if let Some(context) = hub.context(vmid) {
@@ -117,7 +118,8 @@ impl<M: CardMemory> Gpu<M> {
         }
         self.observe_use();
         let generation = self.observers.journal.generation();
-        let Fabric { gfxhub, memory, .. } = &self.fabric;
+        let Fabric { blocks, memory, .. } = &self.fabric;
+        let gfxhub = &blocks.gfxhub;
         let fb_offset = gfxhub.space().apertures.fb_offset;
         self.observers
             .oracle
@@ -145,8 +147,7 @@ impl<M: CardMemory> Gpu<M> {
     /// poisoned.
     pub fn meets_poison(&self, hub: HubId, vmid: Vmid, va: GpuVa) -> bool {
         let Fabric {
-            gfxhub,
-            mmhub,
+            blocks: Blocks { gfxhub, mmhub, .. },
             memory,
             ..
         } = &self.fabric;

@@ -76,10 +76,10 @@ impl<M: CardMemory> Gpu<M> {
                     .map(|view| (view.queue.me(), view.queue.pipe(), view.queue.queue()))
                     .collect(),
             },
-            ih: self.fabric.ih.stats(),
+            ih: self.fabric.blocks.ih.stats(),
             faults: self.fabric.faults.faults(),
-            psp_commands: self.fabric.psp.commands().clone(),
-            smu_messages: self.fabric.smu.counters(),
+            psp_commands: self.fabric.blocks.psp.commands().clone(),
+            smu_messages: self.fabric.blocks.smu.counters(),
             resets: self.power.resets,
             sriov: self.sriov_stats(),
             unmodelled_registers: self.unmodelled().len(),
@@ -102,7 +102,7 @@ impl<M: CardMemory> Gpu<M> {
     }
 
     fn table_report(&self, vmid: Vmid) -> Option<TableReport> {
-        let hub = &self.fabric.gfxhub;
+        let hub = &self.fabric.blocks.gfxhub;
         let context = hub.context(vmid)?;
         let summary: TableSummary = hub.walk_tables(&self.fabric.memory, vmid, REPORT_BUDGET, |_| {});
         Some(TableReport {
@@ -124,18 +124,15 @@ impl<M: CardMemory> Gpu<M> {
 
     /// Every modelled register by block, for documentation: names, masks, fidelity, and the values that they have now.
     pub fn registers(&self) -> Vec<BlockRegisters<'_>> {
-        let bar = self.fabric.blocks().into_iter();
-        let bar = bar.map(|(block, files)| BlockRegisters {
-            block,
-            smn: false,
-            files,
-        });
-        let smn = BlockRegisters {
-            block: "SMN: system management network",
-            smn: true,
-            files: vec![self.fabric.smn_file()],
+        let of_space = |smn| {
+            let blocks = self.fabric.blocks.files(smn);
+            blocks.map(move |(kind, files)| BlockRegisters {
+                block: kind.title(),
+                smn,
+                files,
+            })
         };
-        bar.chain([smn]).collect()
+        of_space(false).chain(of_space(true)).collect()
     }
 
     /// Registers that the guest touched and that are not modelled, most frequent first.

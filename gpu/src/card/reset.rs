@@ -2,6 +2,7 @@
 
 use gart::{Location, VramOffset};
 
+use super::blocks::Scope;
 use super::gpu::Gpu;
 use super::losing::{Loss, LossMode};
 use super::power::Baco;
@@ -52,7 +53,7 @@ impl<M: CardMemory> Gpu<M> {
             ResetKind::Mode2 => {
                 self.power.resets.mode2 += 1;
                 self.begin_reset(kind);
-                self.fabric.reset_graphics();
+                self.fabric.reset(Scope::Graphics);
                 self.stop_engines();
                 self.end_reset(kind);
             }
@@ -95,7 +96,7 @@ impl<M: CardMemory> Gpu<M> {
         match self.power.baco {
             Baco::In => {}
             // Nothing to do, and that is done.
-            Baco::Out => return self.fabric.smu.finish(),
+            Baco::Out => return self.fabric.blocks.smu.finish(),
             Baco::Leaving => return,
         }
         self.begin_reset(ResetKind::BacoExit);
@@ -111,7 +112,7 @@ impl<M: CardMemory> Gpu<M> {
             self.power.baco = Baco::Out;
             self.fabric.power_chip_on();
             self.boot();
-            self.fabric.smu.finish();
+            self.fabric.blocks.smu.finish();
             self.end_reset(ResetKind::BacoExit);
         }
     }
@@ -119,7 +120,7 @@ impl<M: CardMemory> Gpu<M> {
     /// One SDMA engine, by its bit in GRBM_SOFT_RESET. A driver that resets the engine's queue only (7.3 `sdma_v5_2_reset_queue`) has
     /// frozen it before.
     pub(super) fn reset_sdma(&mut self, index: usize) {
-        let Some(registers) = self.fabric.sdma.get_mut(index) else {
+        let Some(registers) = self.fabric.blocks.sdma.get_mut(index) else {
             return;
         };
         let kind = if registers.queue_config().frozen {
@@ -156,7 +157,8 @@ impl<M: CardMemory> Gpu<M> {
     /// Stops the engines for as long as the function is in D3hot; they go on where they stood. If the driver has armed BACO for
     /// D3hot (`smu_v11_0_baco_set_armd3_sequence`), the chip loses its power instead, until D0.
     pub fn set_asleep(&mut self, asleep: bool) {
-        if std::mem::replace(&mut self.power.asleep, asleep) == asleep || !self.fabric.smu.baco_in_d3() {
+        if std::mem::replace(&mut self.power.asleep, asleep) == asleep || !self.fabric.blocks.smu.baco_in_d3()
+        {
             return;
         }
         if asleep {
@@ -181,11 +183,10 @@ impl<M: CardMemory> Gpu<M> {
     }
 
     fn cold(&mut self, kind: ResetKind) {
-        if kind == ResetKind::VfFlr {
-            self.fabric.reset_virtual_function();
-        } else {
-            self.fabric.reset();
-        }
+        self.fabric.reset(match kind {
+            ResetKind::VfFlr => Scope::Function,
+            _ => Scope::Whole,
+        });
         self.power.baco = Baco::Out;
         self.stop_everything();
         if self.losses.current.is_none() {

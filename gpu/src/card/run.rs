@@ -133,6 +133,7 @@ impl<M: CardMemory> Gpu<M> {
         };
         let Some(config) = self
             .fabric
+            .blocks
             .sdma
             .get(index)
             .map(sdma_engine::SdmaRegisters::queue_config)
@@ -147,7 +148,7 @@ impl<M: CardMemory> Gpu<M> {
             .engine
             .step(&config, &mut bus, self.now, &mut budget, &mut events);
         let status = slot.engine.status();
-        if let Some(registers) = self.fabric.sdma.get_mut(index) {
+        if let Some(registers) = self.fabric.blocks.sdma.get_mut(index) {
             registers.publish(status);
         }
         let (turn, wait) = match step {
@@ -264,7 +265,7 @@ impl<M: CardMemory> Gpu<M> {
     fn step_cp(&mut self) {
         let mut events = Vec::new();
         let mut budget = CP_BUDGET;
-        let config = self.fabric.gfx.cp_config();
+        let config = self.fabric.blocks.gfx.cp_config();
         let clock = self.fabric.clock();
         let mut bus = EngineBus::new(&mut self.fabric, ClientId::CPG, EngineName::Gfx);
         let step = self
@@ -289,9 +290,9 @@ impl<M: CardMemory> Gpu<M> {
         }
         self.settle();
         for change in self.engines.cp.take_changes() {
-            self.fabric.gfx.publish(&change);
+            self.fabric.blocks.gfx.publish(&change);
         }
-        self.fabric.gfx.set_hung(self.engines.cp.is_hung());
+        self.fabric.blocks.gfx.set_hung(self.engines.cp.is_hung());
         for event in events {
             self.cp_event(&event);
         }
@@ -300,7 +301,7 @@ impl<M: CardMemory> Gpu<M> {
     /// The driver's name of a queue's ring, as its messages have it.
     fn queue_name(&self, queue: QueueId) -> String {
         let kind = match queue.kind() {
-            _ if self.fabric.gfx.cp_config().kiq == Some(queue) => "kiq",
+            _ if self.fabric.blocks.gfx.cp_config().kiq == Some(queue) => "kiq",
             cp_engine::QueueKind::Graphics => "gfx",
             cp_engine::QueueKind::Compute => "comp",
         };

@@ -126,8 +126,8 @@ impl<M: CardMemory> Gpu<M> {
         }
         match effect {
             MailboxEffect::Sent => {
-                let message = Message::decode(self.fabric.mailbox.message());
-                let interrupt = self.fabric.mailbox.acknowledge();
+                let message = Message::decode(self.fabric.blocks.mailbox.message());
+                let interrupt = self.fabric.blocks.mailbox.acknowledge();
                 self.raise_mailbox(interrupt);
                 // A guest that does not wait for the end of one message gets the next one done.
                 self.take_up();
@@ -136,7 +136,7 @@ impl<M: CardMemory> Gpu<M> {
                 }
             }
             MailboxEffect::Settled => self.take_up(),
-            MailboxEffect::Acknowledged => self.fabric.mailbox.clear_notice(),
+            MailboxEffect::Acknowledged => self.fabric.blocks.mailbox.clear_notice(),
         }
     }
 
@@ -234,7 +234,7 @@ impl<M: CardMemory> Gpu<M> {
             data,
             fate: None,
         });
-        let interrupt = self.fabric.mailbox.leave(data);
+        let interrupt = self.fabric.blocks.mailbox.leave(data);
         self.raise_mailbox(interrupt);
     }
 
@@ -362,7 +362,7 @@ impl<M: CardMemory> Gpu<M> {
             claims_lost,
             ..
         } = side.host.view();
-        let mailbox = &self.fabric.mailbox;
+        let mailbox = &self.fabric.blocks.mailbox;
         Some(SriovState {
             access,
             announced,
@@ -382,7 +382,7 @@ impl<M: CardMemory> Gpu<M> {
         if read.is_none() {
             self.fabric.write(request.register, request.value);
         }
-        self.fabric.gfx.finish_rlcg(read);
+        self.fabric.blocks.gfx.finish_rlcg(read);
     }
 }
 

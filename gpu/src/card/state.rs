@@ -44,14 +44,14 @@ impl<M: CardMemory> Gpu<M> {
                 .collect(),
             queues: self.queue_reports(),
             contexts: self.live_contexts(),
-            interrupts: self.fabric.ih.state(),
+            interrupts: self.fabric.blocks.ih.state(),
             faults: self.armed_faults(),
             sriov: self.sriov_state(),
         }
     }
 
     fn sdma_state(&self, index: usize, slot: &SdmaSlot) -> Option<SdmaState> {
-        let config = self.fabric.sdma.get(index)?.queue_config();
+        let config = self.fabric.blocks.sdma.get(index)?.queue_config();
         let status = slot.engine.status();
         let doing = match (status.halted, slot.wait) {
             (Some(reason), _) => Doing::Halted {
@@ -90,7 +90,7 @@ impl<M: CardMemory> Gpu<M> {
     }
 
     fn queue_reports(&self) -> Vec<QueueReport> {
-        let config = self.fabric.gfx.cp_config();
+        let config = self.fabric.blocks.gfx.cp_config();
         let report = |view: cp_engine::QueueView| {
             let pending = (view.wptr & 0xffff_ffff) as u32 & view.setup.mask != view.rptr;
             let doing = match view.state {
@@ -127,8 +127,8 @@ impl<M: CardMemory> Gpu<M> {
 
     fn live_contexts(&self) -> Vec<ContextState> {
         let hubs = [
-            (HubId::Gfx, Hub::Gfxhub, &self.fabric.gfxhub),
-            (HubId::Mm, Hub::Mmhub, &self.fabric.mmhub),
+            (HubId::Gfx, Hub::Gfxhub, &self.fabric.blocks.gfxhub),
+            (HubId::Mm, Hub::Mmhub, &self.fabric.blocks.mmhub),
         ];
         let live = |(id, name, hub): (HubId, Hub, &gart::Hub), vmid: Vmid| {
             let context = hub.context(vmid)?;
@@ -136,7 +136,7 @@ impl<M: CardMemory> Gpu<M> {
                 hub: name,
                 vmid: vmid.get(),
                 root: context.root.location(hub.space().apertures.fb_offset).to_string(),
-                pasid: self.fabric.ih.pasid(vmid, id == HubId::Mm),
+                pasid: self.fabric.blocks.ih.pasid(vmid, id == HubId::Mm),
             })
         };
         hubs.into_iter()
