@@ -206,7 +206,8 @@ impl PhysicalMemory for TestMemory {
     fn fill(&self, at: Location, pattern: u32, len: u64) -> Result<(), MemoryError> {
         self.check(at, len)?;
         let len = usize::try_from(len).unwrap_or(0);
-        let data: Vec<u8> = pattern.to_le_bytes().into_iter().cycle().take(len).collect();
+        let mut data = pattern.to_le_bytes().repeat(len.div_ceil(4));
+        data.truncate(len);
         self.write(at, &data)
     }
 
