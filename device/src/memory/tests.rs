@@ -66,7 +66,14 @@ fn untouched_vram_takes_no_memory() {
         let page = memory.vram.page();
         let at = 12 << 30;
         memory.write(vram(at + 8192), &[1; 4096]).unwrap();
-        assert_eq!(memory.vram.resident().unwrap(), page);
+        // A host whose free memory is in pieces has no page of 2 MiB, and gives small ones.
+        let page = match memory.vram.resident().unwrap() {
+            PAGE => PAGE,
+            resident => {
+                assert_eq!(resident, page);
+                page
+            }
+        };
         let populated = at + 8192 - (at + 8192) % page;
         assert_eq!(
             memory.vram.populated_from(0).unwrap(),
