@@ -10,10 +10,11 @@ use protocol::asic::Asic;
 use protocol::guest::console::unix_us;
 use report::summary;
 use scenario::condition::Pattern;
+use scenario::context;
 use scenario::evidence::{Comparison, Event, EventLog, Evidence, Mark, difference};
 use scenario::expect;
 use scenario::facts::Facts;
-use scenario::judge::{Failure, Found, fault_fired, judge};
+use scenario::judge::{Context, Failure, Found, fault_fired, judge};
 use scenario::kernels::Version;
 use scenario::model::{Action, Driver, Expected, Machine, Step, Taken};
 use scenario::outcome::{Outcome, StepOutcome};
@@ -180,6 +181,10 @@ impl<'a> Boot<'a> {
             failures: course.failures,
             findings: verdict::judge(&evidence.untolerated(&scenario.tolerate, version), &expected),
             not_sabotaged: course.not_sabotaged,
+            context: Context {
+                halted: context::halted(&evidence.events),
+                difference: evidence.comparison().and_then(context::first_difference),
+            },
         };
         let mut checks = Vec::new();
         let mut tables_right = true;

@@ -57,6 +57,17 @@ pub struct Found {
     pub findings: Vec<Finding>,
     /// Of a control: why its sabotage did not happen, if it did not.
     pub not_sabotaged: Option<String>,
+    /// What belongs to the failures, for a reader: see [`super::context`].
+    pub context: Context,
+}
+
+/// Lines that say more about failures.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Context {
+    /// Engines that a packet stopped.
+    pub halted: Vec<String>,
+    /// An entry of the page tables that is not as it was.
+    pub difference: Option<String>,
 }
 
 impl Found {
@@ -66,13 +77,37 @@ impl Found {
         self.failures.iter().cloned().chain(log).collect()
     }
 
-    /// For a reader: of lines of the log that are alike only some.
+    /// For a reader: of lines of the log that are alike only some. A kernel that went no further comes before what it did not do.
     fn reasons(&self) -> Vec<String> {
-        let log = verdict::reasons(&self.findings).into_iter();
-        let failures = self.failures.iter().map(|failure| failure.text.clone());
-        failures
-            .chain(log.map(|reason| format!("log: {reason}")))
-            .collect()
+        let of_log = |fatal: bool| {
+            let rules: Vec<_> = self
+                .findings
+                .iter()
+                .filter(|finding| finding.is_fatal())
+                .collect();
+            let belongs = |finding: &&Finding| rules.iter().any(|other| other.rule == finding.rule) == fatal;
+            let findings: Vec<_> = self.findings.iter().filter(belongs).cloned().collect();
+            let reasons = verdict::reasons(&findings).into_iter();
+            reasons.map(|reason| format!("log: {reason}")).collect::<Vec<_>>()
+        };
+        let mut reasons = of_log(true);
+        let fatal = !reasons.is_empty();
+        if fatal {
+            reasons.extend(self.context.halted.iter().cloned());
+        }
+        reasons.extend(self.failures.iter().map(|failure| failure.text.clone()));
+        if self
+            .failures
+            .iter()
+            .any(|failure| failure.words.iter().any(|word| word == "oracle"))
+        {
+            reasons.extend(self.context.difference.clone());
+        }
+        reasons.extend(of_log(false));
+        if !fatal {
+            reasons.extend(self.context.halted.iter().cloned());
+        }
+        reasons
     }
 }
 
@@ -181,7 +216,46 @@ mod tests {
                 })
                 .collect(),
             not_sabotaged: None,
+            context: Context::default(),
         }
+    }
+
+    #[test]
+    fn reasons_come_in_the_order_of_cause() {
+        let mut all = found(
+            &[failure(
+                "oracle",
+                Some("tables"),
+                "expected tables; found: poisoned 1",
+            )],
+            &["page fault"],
+        );
+        all.context = Context {
+            halted: vec!["device: sdma0 halted: x".into()],
+            difference: Some("page tables: for example at 0x1000".into()),
+        };
+        let words = |found: &Found| -> Vec<String> {
+            let reasons = cell(found, "6.12", false).1.into_iter();
+            reasons
+                .map(|reason| reason.split(':').next().unwrap_or_default().to_owned())
+                .collect()
+        };
+        assert_eq!(
+            words(&all),
+            ["expected tables; found", "page tables", "log", "device"]
+        );
+        all.findings.push(Finding {
+            rule: Rule::NoKernelTrouble,
+            detail: "BUG: kernel NULL pointer dereference, address: 0".into(),
+        });
+        assert_eq!(
+            words(&all),
+            ["log", "device", "expected tables; found", "page tables", "log"]
+        );
+        assert!(cell(&all, "6.12", false).1[0].contains("NULL pointer"));
+        // An entry that is different is no reason by itself.
+        all.failures.clear();
+        assert_eq!(words(&all), ["log", "device", "log"]);
     }
 
     fn cell(found: &Found, version: &str, control: bool) -> (Verdict, Vec<String>) {
@@ -243,6 +317,7 @@ mod tests {
     fn a_control_whose_sabotage_did_not_happen_shows_nothing() {
         let none = Found {
             not_sabotaged: Some("it never fired".into()),
+            context: Context::default(),
             ..found(&[tables()], &["page fault"])
         };
         assert_eq!(cell(&none, "7.3", true).0, Verdict::Fail);

@@ -7,6 +7,7 @@ pub mod asic;
 pub mod catalogue;
 mod check;
 pub mod condition;
+pub mod context;
 pub mod diagnostic;
 pub mod driver;
 pub mod evidence;

@@ -3,12 +3,37 @@
 use protocol::guest::console::Line;
 use serde::Serialize;
 
-/// Words of a kernel that is in trouble (lib/bug.c, kernel/panic.c, lib/dump_stack.c).
-const TROUBLE: [&str; 7] = [
+/// Words of a kernel that is in trouble, anywhere in a line. `BUG:` has also what KASAN and KFENCE find, soft lockups and what must not sleep
+/// (mm/kasan/report.c, mm/kfence/report.c, kernel/watchdog.c, kernel/sched/core.c), `WARNING:` what lockdep finds (kernel/locking/lockdep.c).
+const TROUBLE: [&str; 15] = [
+    // lib/bug.c, kernel/panic.c, lib/dump_stack.c, arch/x86/kernel/dumpstack.c
     "------------[ cut here ]------------",
     "WARNING:",
     "BUG:",
     "Call Trace:",
+    "general protection fault",
+    "Oops:",
+    "Kernel panic",
+    // kernel/hung_task.c, `check_hung_task`
+    "blocked for more than",
+    // kernel/rcu/tree_stall.h: `print_cpu_stall`, `print_other_cpu_stall`, `rcu_check_gp_kthread_starvation`; tree_exp.h
+    "self-detected stall on CPU",
+    "detected stalls on CPUs/tasks",
+    "detected expedited stalls on CPUs/tasks",
+    "kthread starved for",
+    // lib/ubsan.c, `ubsan_prologue`
+    "UBSAN: ",
+    // kernel/locking/lockdep.c, `assign_lock_key`
+    "INFO: trying to register non-static key",
+    // lib/refcount.c, `refcount_warn_saturate`
+    "refcount_t: ",
+];
+/// What a line begins with in which SLUB says what is wrong with a cache: `BUG kmalloc-64 (Not tainted): ...` (mm/slub.c, `slab_bug`).
+const SLUB: &str = "BUG ";
+/// Words of a kernel that goes no further, or whose memory is not what it should be: what follows it in the log follows from it.
+const FATAL: [&str; 5] = [
+    "BUG: ",
+    "BUG kmalloc-",
     "general protection fault",
     "Oops:",
     "Kernel panic",
@@ -48,6 +73,13 @@ pub struct Finding {
     pub detail: String,
 }
 
+impl Finding {
+    /// Whether everything else that is wrong may follow from it.
+    pub fn is_fatal(&self) -> bool {
+        self.rule == Rule::NoKernelTrouble && FATAL.iter().any(|words| self.detail.contains(words))
+    }
+}
+
 /// What a log is judged by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -80,22 +112,35 @@ impl Rule {
     }
 }
 
-/// The findings for a reader: rule by rule, the first few of each.
+/// The findings for a reader: rule by rule, the first few of each; first the rule that a kernel broke which went no further.
 pub fn reasons(findings: &[Finding]) -> Vec<String> {
     /// More of one kind do not make a report clearer; the log has them all.
     const MOST: usize = 3;
-    let mut rules: Vec<Rule> = findings.iter().map(|finding| finding.rule).collect();
+    let mut rules: Vec<(bool, Rule)> = findings
+        .iter()
+        .map(|finding| {
+            (
+                !findings
+                    .iter()
+                    .any(|other| other.rule == finding.rule && other.is_fatal()),
+                finding.rule,
+            )
+        })
+        .collect();
     rules.sort_unstable();
     rules.dedup();
     let mut reasons = Vec::new();
-    for rule in rules {
+    for (_, rule) in rules {
         let all = || findings.iter().filter(|finding| finding.rule == rule);
         let telling =
             || all().filter(|finding| !DECORATION.iter().any(|words| finding.detail.contains(words)));
         let (shown, count): (Vec<_>, _) = match telling().count() {
-            0 => (all().take(MOST).collect(), all().count()),
-            count => (telling().take(MOST).collect(), count),
+            0 => (all().collect(), all().count()),
+            count => (telling().collect(), count),
         };
+        let mut shown: Vec<&Finding> = shown;
+        shown.sort_by_key(|finding| !finding.is_fatal());
+        shown.truncate(MOST);
         let told = shown
             .iter()
             .map(|finding| format!("{}: {}", rule.broken(), finding.detail));
@@ -132,7 +177,7 @@ pub fn judge(log: &[Line], expected: &Expectations) -> Vec<Finding> {
             Rule::NoPageFault
         } else if !expected.resets && RECOVERY.iter().any(|words| text.contains(words)) {
             Rule::NoRecovery
-        } else if TROUBLE.iter().any(|words| text.contains(words)) {
+        } else if TROUBLE.iter().any(|words| text.contains(words)) || text.starts_with(SLUB) {
             Rule::NoKernelTrouble
         } else {
             continue;
@@ -243,6 +288,62 @@ mod tests {
                 "{line}"
             );
         }
+    }
+
+    #[test]
+    fn what_debugging_kernels_find_fails() {
+        for line in [
+            "INFO: task kworker/0:1:12 blocked for more than 120 seconds.",
+            "rcu: INFO: rcu_preempt self-detected stall on CPU",
+            "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
+            "rcu: INFO: rcu_preempt detected expedited stalls on CPUs/tasks: { 0-... } 21 jiffies s: 61 root: 0x1/.",
+            "rcu: rcu_preempt kthread starved for 5250 jiffies! g1 f0x0 RCU_GP_WAIT_FQS(5) ->state=0x0 ->cpu=0",
+            "UBSAN: array-index-out-of-bounds in drivers/gpu/drm/amd/amdgpu/amdgpu_ring.c:1:2",
+            "BUG: KASAN: slab-use-after-free in amdgpu_job_free_cb+0x1/0x2 [amdgpu]",
+            "BUG: KFENCE: out-of-bounds read in amdgpu_ring_commit+0x1/0x2 [amdgpu]",
+            "WARNING: possible circular locking dependency detected",
+            "WARNING: possible recursive locking detected",
+            "WARNING: suspicious RCU usage",
+            "WARNING: inconsistent lock state",
+            "INFO: trying to register non-static key.",
+            "BUG: sleeping function called from invalid context at kernel/locking/mutex.c:1",
+            "BUG kmalloc-64 (Not tainted): Object already free",
+            "watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [kworker/0:1:12]",
+            "refcount_t: underflow; use-after-free.",
+        ] {
+            let found = rules(&format!("{GOOD}[    5.0] {line}"));
+            assert_eq!(found, [Rule::NoKernelTrouble], "{line}");
+        }
+        // Neither the boot's own words about these, nor words that only have such letters.
+        for line in [
+            "rcu: RCU calculated value of scheduler-enlistment delay is 25 jiffies.",
+            "DEBUG for a driver",
+            "Lock dependency validator: Copyright (c) 2006 Red Hat, Inc., Ingo Molnar",
+        ] {
+            assert_eq!(rules(&format!("{GOOD}[    5.0] {line}")), [], "{line}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_went_no_further_comes_first() {
+        let finding = |rule, detail: &str| Finding {
+            rule,
+            detail: detail.to_owned(),
+        };
+        let error = finding(Rule::NoDriverError, "*ERROR* ring sdma0 test failed");
+        let oops = finding(
+            Rule::NoKernelTrouble,
+            "BUG: kernel NULL pointer dereference, address: 0",
+        );
+        let warning = finding(Rule::NoKernelTrouble, "WARNING: CPU: 0 PID: 1 at x.c:1");
+        let told = reasons(&[error.clone(), oops.clone()]);
+        assert!(
+            told[0].contains("NULL pointer") && told[1].contains("sdma0"),
+            "{told:?}"
+        );
+        let told = reasons(&[error, warning]);
+        assert!(told[0].contains("sdma0"), "{told:?}");
+        assert!(oops.is_fatal());
     }
 
     #[test]
