@@ -12,8 +12,10 @@ use machine::kbuild::Config;
 use machine::kbuild::source::own_name;
 use machine::sys;
 
-/// git starts what it asks in the worktree; scenarios and runs are where the user is.
-const BACK: &str = r#"cd "$0" && exec "$@""#;
+/// git starts what it asks in the worktree; scenarios and runs are where the user is. To git every status below 128 but 0 and 125 is a bad
+/// commit, and a crash of this program or an argument that it does not take are nothing that a commit is to blame for.
+const BACK: &str =
+    r#"cd "$0" || exit 128; "$@"; case $? in 0) ;; 1) exit 1;; 125) exit 125;; *) exit 128;; esac"#;
 
 /// What to look for.
 #[derive(Debug, Clone)]

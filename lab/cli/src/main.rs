@@ -22,6 +22,7 @@ use machine::progress::Progress;
 use machine::qemu::Qemu;
 use protocol::personality::Personality;
 use report::{compute, files, junit, ktap, table, text};
+use scenario::model::Scenario;
 use scenario::outcome::{Outcome, Overall, Verdict};
 use scenario::plan::Controls;
 use scenario::{catalogue, outcome, steps};
@@ -107,21 +108,25 @@ fn list(names: &[String], tags: &[String]) -> Result<String> {
         .join("\n"))
 }
 
+/// The scenarios of a command line.
+fn scenarios_of(arguments: &RunArgs) -> Result<Vec<Scenario>> {
+    Ok(if !arguments.wants_scenarios() {
+        vec![arguments.scenario_of_steps()?]
+    } else if arguments.scenarios.is_empty() {
+        catalogue::tagged(catalogue::shipped(texts())?, &arguments.tag)?
+    } else {
+        catalogue::named(&arguments.scenarios, texts())?
+    })
+}
+
 /// The files are read before anything is fetched: what is wrong with them is told at once.
 fn run_scenarios(
     arguments: &RunArgs,
     cache: impl FnOnce() -> Result<Cache, machine::fetch::FetchError>,
     progress: &Progress,
 ) -> Result<Overall> {
-    let scenarios = if !arguments.wants_scenarios() {
-        vec![arguments.scenario_of_steps()?]
-    } else if arguments.scenarios.is_empty() {
-        catalogue::tagged(catalogue::shipped(texts())?, &arguments.tag)?
-    } else {
-        catalogue::named(&arguments.scenarios, texts())?
-    };
     let request = runner::Request {
-        scenarios,
+        scenarios: scenarios_of(arguments)?,
         kernels: arguments.kernels()?,
         controls: arguments.controls,
         jobs: arguments.jobs,
@@ -179,6 +184,14 @@ fn colours() -> bool {
 }
 
 fn bisect(arguments: &BisectArgs, cache: &Cache) -> Result<Overall> {
+    // What cannot be read would make every commit one to skip, after hours of building them.
+    let line = ["amdgpu-lab", "run"].map(OsString::from);
+    let Command::Run(given) =
+        Cli::try_parse_from(line.into_iter().chain(arguments.arguments.iter().cloned()))?.command
+    else {
+        anyhow::bail!("a scenario and options of `run` stand behind bisect's own options");
+    };
+    scenarios_of(&given)?;
     let request = bisect::Request {
         tree: arguments.tree.clone(),
         good: arguments.good.clone(),
