@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use mmio::{Effects, RegOffset, RegisterBlock, RegisterFile};
 
-use super::spec::{GfxLayout, Role, fields as f};
+use super::spec::{GfxLayout, Placed, Role, fields as f};
 use super::{CpCommand, CpConfig, CpEvent, HqdImage, QueueChange, QueueId, QueueKind};
 
 /// Graphics queue windows: 4 pipes of 8 queues.
@@ -56,7 +56,7 @@ enum Bank {
 /// changes itself comes back through [`publish`](Self::publish).
 #[derive(Debug)]
 pub struct GfxRegisters {
-    layout: GfxLayout,
+    layout: Placed,
     roles: HashMap<RegOffset, Role>,
     global: RegisterFile,
     windows: RegisterFile,
@@ -68,22 +68,19 @@ pub struct GfxRegisters {
     queue_reset: [bool; 2],
 }
 
-fn files(specs: &'static [mmio::RegSpec], count: usize) -> Vec<RegisterFile> {
-    vec![RegisterFile::new("", RegOffset::from_byte(0), specs); count]
-}
-
 impl GfxRegisters {
-    /// Registers after power-on.
-    pub fn new(layout: GfxLayout) -> Self {
-        let file = |specs| RegisterFile::new("", RegOffset::from_byte(0), specs);
+    /// Registers after power-on, of a part whose graphics has these bases (in dwords, by segment).
+    pub fn new(layout: GfxLayout, bases: &[u32]) -> Self {
+        let file = |specs| RegisterFile::placed("", bases, specs);
+        let placed = layout.place(bases);
         Self {
-            roles: layout.roles().collect(),
+            roles: placed.roles.iter().copied().collect(),
             global: file(layout.global),
             windows: file(layout.windows),
-            hqd: files(layout.hqd, QueueId::COUNT),
-            gfx_hqd: files(layout.gfx_hqd, GFX_WINDOWS),
-            vmid: files(layout.per_vmid, gart::Vmid::COUNT),
-            layout,
+            hqd: vec![file(layout.hqd); QueueId::COUNT],
+            gfx_hqd: vec![file(layout.gfx_hqd); GFX_WINDOWS],
+            vmid: vec![file(layout.per_vmid); gart::Vmid::COUNT],
+            layout: placed,
             clock: 0,
             queue_reset: [true; 2],
         }

@@ -62,6 +62,45 @@ impl RegisterFile {
         Self { prefix, base, cells }
     }
 
+    /// Builds the file of an IP whose bases (in dwords, by segment) are these. Its offsets are those in the register BAR everywhere: there is
+    /// nothing that they could be relative to. A row of a segment that has no base is left out, see [`unplaced`](Self::unplaced).
+    pub fn placed(prefix: &'static str, bases: &[u32], specs: &'static [RegSpec]) -> Self {
+        Self::of_ips(prefix, [(bases, specs)])
+    }
+
+    /// The same for the tables of several IPs, each with its bases.
+    pub fn of_ips<'a>(
+        prefix: &'static str,
+        ips: impl IntoIterator<Item = (&'a [u32], &'static [RegSpec])>,
+    ) -> Self {
+        let mut cells: Vec<Cell> = Vec::new();
+        for (bases, specs) in ips {
+            cells.extend(specs.iter().flat_map(|spec| {
+                (0..spec.count).filter_map(move |element| {
+                    Some(Cell {
+                        relative: spec.place(bases, element)?,
+                        spec,
+                        element,
+                        value: spec.reset,
+                    })
+                })
+            }));
+        }
+        cells.sort_by_key(|cell| cell.relative);
+        cells.dedup_by_key(|cell| cell.relative);
+        Self {
+            prefix,
+            base: RegOffset::from_byte(0),
+            cells,
+        }
+    }
+
+    /// Rows of segments that have no base, so that a profile's test can assert that there are none.
+    pub fn unplaced(bases: &[u32], specs: &'static [RegSpec]) -> Vec<&'static str> {
+        let missing = specs.iter().filter(|spec| spec.place(bases, 0).is_none());
+        missing.map(|spec| spec.name).collect()
+    }
+
     fn find(&self, relative: RegOffset) -> Option<&Cell> {
         let index = self
             .cells
@@ -165,7 +204,7 @@ impl RegisterFile {
                 defects.push(format!("{}: an array needs {{}} in its name", spec.name));
             }
             for element in 0..spec.count {
-                if let Some(other) = seen.insert(spec.element(element), spec.name) {
+                if let Some(other) = seen.insert((spec.segment, spec.element(element)), spec.name) {
                     defects.push(format!(
                         "{} and {other} share {}",
                         spec.name,
@@ -242,6 +281,26 @@ mod tests {
         let mut file = file();
         assert_eq!(file.read(RegOffset::from_byte(0xfc)), None);
         assert_eq!(file.write(BASE.plus(0x40), 1), None);
+    }
+
+    #[test]
+    fn rows_of_a_segment_lie_at_its_base() {
+        static ROWS: &[RegSpec] = &[
+            RegSpec::stored("A", RegOffset::from_dword(1)),
+            RegSpec::stored("B{}", RegOffset::from_dword(1))
+                .in_segment(1)
+                .array(2, 4),
+            RegSpec::stored("C", RegOffset::from_dword(1)).in_segment(2),
+        ];
+        let file = RegisterFile::placed("", &[0x20, 0x10], ROWS);
+        let found: Vec<_> = file
+            .registers()
+            .map(|info| (info.offset.dword(), info.name))
+            .collect();
+        let expected = [(0x11, "B0"), (0x12, "B1"), (0x21, "A")];
+        assert_eq!(found, expected.map(|(dword, name)| (dword, name.to_owned())));
+        assert_eq!(RegisterFile::unplaced(&[0x20, 0x10], ROWS), ["C"]);
+        assert_eq!(RegisterFile::table_defects(ROWS), Vec::<String>::new());
     }
 
     #[test]

@@ -29,8 +29,10 @@ impl Fidelity {
 pub struct RegSpec {
     /// AMD's name without the instance prefix. In an array, `{}` stands for the index.
     pub name: &'static str,
-    /// Offset relative to the block's base.
+    /// Offset relative to the block's base, or to that of its segment.
     pub offset: RegOffset,
+    /// Which of an IP's bases that is; 0 where a block has one.
+    pub segment: u8,
     /// How many registers the entry describes; 1 for a plain register.
     pub count: u16,
     /// Bytes from one element of an array to the next.
@@ -50,6 +52,7 @@ impl RegSpec {
         Self {
             name,
             offset,
+            segment: 0,
             count: 1,
             stride: 4,
             reset: 0,
@@ -99,6 +102,12 @@ impl RegSpec {
         }
     }
 
+    /// The same relative to another of the IP's bases.
+    #[must_use]
+    pub const fn in_segment(self, segment: u8) -> Self {
+        Self { segment, ..self }
+    }
+
     /// The same as an array of `count` registers, `stride` bytes apart.
     #[must_use]
     pub const fn array(self, count: u16, stride: u32) -> Self {
@@ -109,9 +118,21 @@ impl RegSpec {
         }
     }
 
+    /// Whether it comes after another in a table that ascends.
+    const fn is_behind(&self, other: &Self) -> bool {
+        self.segment > other.segment
+            || self.segment == other.segment && self.offset.byte() > other.offset.byte()
+    }
+
     /// Offset of element `index`, relative to the block's base.
     pub const fn element(&self, index: u16) -> RegOffset {
         self.offset.plus((index as u32).wrapping_mul(self.stride))
+    }
+
+    /// Where element `index` is in the register BAR, with these bases (in dwords, by segment). `None` if there is no such segment.
+    pub fn place(&self, bases: &[u32], index: u16) -> Option<RegOffset> {
+        let base = bases.get(usize::from(self.segment))?;
+        Some(RegOffset::from_dword(*base).plus(self.element(index).byte()))
     }
 
     /// Name of element `index`, with the instance prefix.
@@ -120,7 +141,7 @@ impl RegSpec {
     }
 }
 
-/// Joins two tables into one of `N` rows, ascending by offset: what parts have in common, and what one of them has of its own.
+/// Joins two tables into one of `N` rows, ascending by segment and offset: what parts have in common, and what one of them has of its own.
 ///
 /// # Panics
 /// While the program is compiled, if `N` is not the number of rows.
@@ -141,7 +162,7 @@ pub const fn merge<const N: usize>(common: &[RegSpec], own: &[RegSpec]) -> [RegS
             own[count - common.len()]
         };
         let mut at = count;
-        while at > 0 && rows[at - 1].offset.byte() > row.offset.byte() {
+        while at > 0 && rows[at - 1].is_behind(&row) {
             rows[at] = rows[at - 1];
             at -= 1;
         }

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 
 /// Each crate with those of ours that it may depend on. Tests may know everything; nothing may know the tests, nor what packages
 /// are made of.
-const MAY_KNOW: [(&str, &[&str]); 16] = [
+const MAY_KNOW: [(&str, &[&str]); 17] = [
     ("mmio", &[]),
+    ("regs", &["mmio"]),
     ("gart", &["mmio"]),
     ("sdma_engine", &["gart", "mmio"]),
-    ("cp_engine", &["gart", "mmio"]),
+    ("cp_engine", &["gart", "mmio", "regs"]),
     ("gpu", &["cp_engine", "gart", "mmio", "protocol", "sdma_engine"]),
     ("guest_port", &[]),
     ("protocol", &[]),
@@ -59,8 +60,9 @@ const MAY_KNOW: [(&str, &[&str]); 16] = [
     ),
     ("packaging", &["vhost-device-amdgpu", "amdgpu-lab"]),
 ];
-const OURS: [&str; 16] = [
+const OURS: [&str; 17] = [
     "mmio",
+    "regs",
     "gart",
     "sdma_engine",
     "cp_engine",

@@ -1,12 +1,11 @@
-//! What a GC 10 part looks like: register tables, the registers with behaviour, field masks. No behaviour here.
+//! What graphics of one version looks like: its register tables (of `regs`), which of them have behaviour, field masks. No behaviour here.
 
 pub mod fields;
-pub mod gc10;
-pub mod navi12;
-pub mod navi21;
-pub mod windows;
 
-use mmio::{RegOffset, RegSpec};
+use std::collections::HashMap;
+
+use mmio::{RegOffset, RegSpec, RegisterFile};
+use regs::gc::{v10, v10_1, v10_3, v10_windows};
 
 /// A register of which the model does more than keep the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,75 +65,90 @@ pub enum Role {
     WptrPollOnce,
 }
 
-/// Where the graphics block of one ASIC has its registers.
+/// The registers of one version of graphics.
 #[derive(Debug, Clone, Copy)]
 pub struct GfxLayout {
     /// Registers that exist once.
     pub global: &'static [RegSpec],
     /// Ranges that packets write.
     pub windows: &'static [RegSpec],
-    /// One compute queue's registers.
+    /// One compute queue's registers, from the first of its window (CP_MQD_BASE_ADDR) on.
     pub hqd: &'static [RegSpec],
-    /// First register of the compute queue window (CP_MQD_BASE_ADDR).
-    pub hqd_base: RegOffset,
-    /// One graphics queue's registers.
+    /// One graphics queue's registers, from the first of its window (CP_GFX_MQD_BASE_ADDR) on.
     pub gfx_hqd: &'static [RegSpec],
-    /// First register of the graphics queue window (CP_GFX_MQD_BASE_ADDR).
-    pub gfx_hqd_base: RegOffset,
     /// One VMID's registers.
     pub per_vmid: &'static [RegSpec],
-    /// Registers with behaviour: those that GC 10 parts have in common, and this one's.
-    pub roles: [&'static [(RegOffset, Role)]; 2],
-    /// GRBM CAM: an access to the first offset reaches the second.
-    pub aliases: &'static [(RegOffset, RegOffset)],
-}
-
-const fn at(byte: u32) -> RegOffset {
-    RegOffset::from_byte(byte)
+    /// The register that triggers an access of RLCG.
+    pub rlcg_trigger: &'static str,
 }
 
 impl GfxLayout {
-    /// GC 10.3.0, Navi21.
-    pub const NAVI21: Self = Self {
-        global: navi21::GLOBAL,
-        per_vmid: navi21::PER_VMID,
-        roles: [ROLES, NAVI21_ROLES],
-        aliases: NAVI21_ALIASES,
-        ..Self::GC10
+    /// GC 10.3, Navi21.
+    pub const GC_10_3: Self = Self {
+        global: v10_3::GLOBAL,
+        windows: v10_windows::WINDOWS,
+        hqd: v10::HQD,
+        gfx_hqd: v10::GFX_HQD,
+        per_vmid: v10_3::PER_VMID,
+        rlcg_trigger: "RLC_SPARE_INT_0",
     };
 
-    /// GC 10.1.2, Navi12.
-    pub const NAVI12: Self = Self {
-        global: navi12::GLOBAL,
-        per_vmid: navi12::PER_VMID,
-        roles: [ROLES, NAVI12_ROLES],
-        aliases: NAVI12_ALIASES,
-        ..Self::GC10
+    /// GC 10.1, Navi12.
+    pub const GC_10_1: Self = Self {
+        global: v10_1::GLOBAL,
+        per_vmid: v10_1::PER_VMID,
+        rlcg_trigger: "RLC_SPARE_INT",
+        ..Self::GC_10_3
     };
 
-    /// What they have in common.
-    const GC10: Self = Self {
-        global: gc10::GLOBAL,
-        windows: windows::WINDOWS,
-        hqd: gc10::HQD,
-        hqd_base: at(0xc824),
-        gfx_hqd: gc10::GFX_HQD,
-        gfx_hqd_base: at(0xc378),
-        per_vmid: gc10::PER_VMID,
-        roles: [ROLES, &[]],
-        aliases: &[],
-    };
-
-    /// Every register with behaviour.
-    pub fn roles(&self) -> impl Iterator<Item = (RegOffset, Role)> {
-        self.roles.into_iter().flatten().copied()
+    /// All of its tables.
+    pub const fn tables(&self) -> [&'static [RegSpec]; 5] {
+        [self.global, self.windows, self.hqd, self.gfx_hqd, self.per_vmid]
     }
 
-    /// Offset of a register with behaviour; `None` if this ASIC has none.
+    /// Where the registers with behaviour are on a part whose graphics has these bases (in dwords, by segment).
+    pub fn place(&self, bases: &[u32]) -> Placed {
+        let global = RegisterFile::placed("", bases, self.global);
+        let offsets: HashMap<String, RegOffset> =
+            global.registers().map(|info| (info.name, info.offset)).collect();
+        let at = |name: &str| offsets.get(name).copied();
+        let first = |table: &[RegSpec]| table.first()?.place(bases, 0);
+        let roles = ROLES
+            .iter()
+            .copied()
+            .chain([(self.rlcg_trigger, Role::RlcgTrigger)]);
+        let aliases = ALIASES.iter();
+        Placed {
+            hqd_base: first(self.hqd).unwrap_or_default(),
+            gfx_hqd_base: first(self.gfx_hqd).unwrap_or_default(),
+            roles: roles.filter_map(|(name, role)| Some((at(name)?, role))).collect(),
+            aliases: aliases
+                .filter_map(|(alias, target)| Some((at(alias)?, at(target)?)))
+                .collect(),
+        }
+    }
+}
+
+/// Where the registers with behaviour are in the register BAR.
+#[derive(Debug, Clone)]
+pub struct Placed {
+    /// First register of the compute queue window.
+    pub hqd_base: RegOffset,
+    /// First register of the graphics queue window.
+    pub gfx_hqd_base: RegOffset,
+    /// Registers with behaviour.
+    pub roles: Vec<(RegOffset, Role)>,
+    /// GRBM CAM: an access to the first offset reaches the second.
+    pub aliases: Vec<(RegOffset, RegOffset)>,
+}
+
+impl Placed {
+    /// Offset of a register with behaviour; `None` if this version has none.
     pub fn offset(&self, role: Role) -> Option<RegOffset> {
-        self.roles()
+        self.roles
+            .iter()
             .find(|(_, other)| *other == role)
-            .map(|(offset, _)| offset)
+            .map(|(offset, _)| *offset)
     }
 }
 
@@ -142,67 +156,46 @@ const fn mec(me: u8, pipe: u8) -> Role {
     Role::MecIntCntl { me, pipe }
 }
 
-static ROLES: &[(RegOffset, Role)] = &[
-    (at(0x8010), Role::GrbmStatus),
-    (at(0x8020), Role::SoftReset),
-    (at(0x8088), Role::GfxCntl),
-    (at(0x86d8), Role::MeCntl),
-    (at(0xc1a8), Role::GfxIntCntl(0)),
-    (at(0xc1ac), Role::GfxIntCntl(1)),
-    (at(0xc20c), Role::WptrPollCntl),
-    (at(0xc210), Role::WptrPollOnce),
-    (at(0xc214), mec(1, 0)),
-    (at(0xc218), mec(1, 1)),
-    (at(0xc21c), mec(1, 2)),
-    (at(0xc220), mec(1, 3)),
-    (at(0xc224), mec(2, 0)),
-    (at(0xc228), mec(2, 1)),
-    (at(0xc22c), mec(2, 2)),
-    (at(0xc230), mec(2, 3)),
-    (at(0xc2cc), Role::VmidReset),
-    (at(0xc2d0), Role::CpcIntCntl),
-    (at(0xc2d4), Role::CpcIntStatus),
-    (at(0xc76c), Role::ComputeQueueReset),
-    (at(0x30100), Role::RlcgData),
-    (at(0x30104), Role::RlcgCommand),
-    (at(0x30108), Role::RlcgSelection),
-    (at(0x3b000), Role::RlcCntl),
-    (at(0x3b090), Role::ClockLow),
-    (at(0x3b094), Role::ClockHigh),
-    (at(0x3b098), Role::CaptureClock),
-    (at(0x3ba34), Role::BootloadStatus),
-];
-
-static NAVI21_ROLES: &[(RegOffset, Role)] = &[
-    (at(0x86d4), Role::MecCntl),
-    (at(0x3b280), Role::SafeMode),
-    (at(0x3b284), Role::CpSchedulers),
-    (at(0x3b294), Role::RlcgTrigger),
-];
-
-static NAVI12_ROLES: &[(RegOffset, Role)] = &[
-    (at(0x8234), Role::MecCntl),
-    (at(0x3b014), Role::SafeMode),
-    (at(0x3b2a8), Role::CpSchedulers),
-    (at(0x3b330), Role::RlcgTrigger),
+static ROLES: &[(&str, Role)] = &[
+    ("GRBM_STATUS", Role::GrbmStatus),
+    ("GRBM_SOFT_RESET", Role::SoftReset),
+    ("GRBM_GFX_CNTL", Role::GfxCntl),
+    ("CP_ME_CNTL", Role::MeCntl),
+    ("CP_MEC_CNTL", Role::MecCntl),
+    ("CP_INT_CNTL_RING0", Role::GfxIntCntl(0)),
+    ("CP_INT_CNTL_RING1", Role::GfxIntCntl(1)),
+    ("CP_PQ_WPTR_POLL_CNTL", Role::WptrPollCntl),
+    ("CP_PQ_WPTR_POLL_CNTL1", Role::WptrPollOnce),
+    ("CP_ME1_PIPE0_INT_CNTL", mec(1, 0)),
+    ("CP_ME1_PIPE1_INT_CNTL", mec(1, 1)),
+    ("CP_ME1_PIPE2_INT_CNTL", mec(1, 2)),
+    ("CP_ME1_PIPE3_INT_CNTL", mec(1, 3)),
+    ("CP_ME2_PIPE0_INT_CNTL", mec(2, 0)),
+    ("CP_ME2_PIPE1_INT_CNTL", mec(2, 1)),
+    ("CP_ME2_PIPE2_INT_CNTL", mec(2, 2)),
+    ("CP_ME2_PIPE3_INT_CNTL", mec(2, 3)),
+    ("CP_VMID_RESET", Role::VmidReset),
+    ("CPC_INT_CNTL", Role::CpcIntCntl),
+    ("CPC_INT_STATUS", Role::CpcIntStatus),
+    ("SPI_COMPUTE_QUEUE_RESET", Role::ComputeQueueReset),
+    ("SCRATCH_REG0", Role::RlcgData),
+    ("SCRATCH_REG1", Role::RlcgCommand),
+    ("SCRATCH_REG2", Role::RlcgSelection),
+    ("RLC_CNTL", Role::RlcCntl),
+    ("RLC_SAFE_MODE", Role::SafeMode),
+    ("RLC_CP_SCHEDULERS", Role::CpSchedulers),
+    ("RLC_GPU_CLOCK_COUNT_LSB", Role::ClockLow),
+    ("RLC_GPU_CLOCK_COUNT_MSB", Role::ClockHigh),
+    ("RLC_CAPTURE_GPU_CLOCK_COUNT", Role::CaptureClock),
+    ("RLC_RLCS_BOOTLOAD_STATUS", Role::BootloadStatus),
 ];
 
 /// The `_UMD` offsets that user space's packets use (`gfx_v10_0_setup_grbm_cam_remapping`).
-static NAVI21_ALIASES: &[(RegOffset, RegOffset)] = &[
-    (at(0x30900), at(0x8884)),
-    (at(0x30904), at(0x8888)),
-    (at(0x30938), at(0x888c)),
-    (at(0x3093c), at(0x8890)),
-    (at(0x30940), at(0x8894)),
-    (at(0x30984), at(0x8898)),
-];
-
-/// The same on GC 10.1.
-static NAVI12_ALIASES: &[(RegOffset, RegOffset)] = &[
-    (at(0x30900), at(0x88c8)),
-    (at(0x30904), at(0x88cc)),
-    (at(0x30938), at(0x8988)),
-    (at(0x3093c), at(0x89b0)),
-    (at(0x30940), at(0x89b8)),
-    (at(0x30984), at(0x89e0)),
+static ALIASES: &[(&str, &str)] = &[
+    ("VGT_ESGS_RING_SIZE_UMD", "VGT_ESGS_RING_SIZE"),
+    ("VGT_GSVS_RING_SIZE_UMD", "VGT_GSVS_RING_SIZE"),
+    ("VGT_TF_RING_SIZE_UMD", "VGT_TF_RING_SIZE"),
+    ("VGT_HS_OFFCHIP_PARAM_UMD", "VGT_HS_OFFCHIP_PARAM"),
+    ("VGT_TF_MEMORY_BASE_UMD", "VGT_TF_MEMORY_BASE"),
+    ("VGT_TF_MEMORY_BASE_HI_UMD", "VGT_TF_MEMORY_BASE_HI"),
 ];

@@ -6,20 +6,15 @@ use super::rig::*;
 use crate::spec::{GfxLayout, Role};
 use crate::*;
 
-const LAYOUT: GfxLayout = GfxLayout::NAVI21;
+const LAYOUT: GfxLayout = GfxLayout::GC_10_3;
 
 #[test]
 fn the_tables_have_no_defects_and_do_not_overlap() {
-    for table in [
-        LAYOUT.global,
-        LAYOUT.windows,
-        LAYOUT.hqd,
-        LAYOUT.gfx_hqd,
-        LAYOUT.per_vmid,
-    ] {
+    for table in LAYOUT.tables() {
         assert_eq!(RegisterFile::table_defects(table), Vec::<String>::new());
+        assert_eq!(RegisterFile::unplaced(BASES, table), Vec::<&str>::new());
     }
-    let registers = GfxRegisters::new(LAYOUT);
+    let registers = GfxRegisters::new(LAYOUT, BASES);
     let claims = registers
         .files()
         .into_iter()
@@ -30,12 +25,15 @@ fn the_tables_have_no_defects_and_do_not_overlap() {
 
 #[test]
 fn every_role_is_a_modelled_register_of_the_tables_with_the_name_it_stands_for() {
-    let registers = GfxRegisters::new(LAYOUT);
+    let registers = GfxRegisters::new(LAYOUT, BASES);
     let [global, ..] = registers.files()[..] else {
         panic!("no files")
     };
     let infos: Vec<_> = global.registers().collect();
-    for (offset, role) in LAYOUT.roles() {
+    let placed = LAYOUT.place(BASES);
+    assert_eq!(placed.roles.len(), 32);
+    assert_eq!(placed.aliases.len(), 6);
+    for (offset, role) in placed.roles.clone() {
         let info = infos
             .iter()
             .find(|info| info.offset == offset)
@@ -47,7 +45,7 @@ fn every_role_is_a_modelled_register_of_the_tables_with_the_name_it_stands_for()
             info.name
         );
     }
-    let name = |role| global.name(LAYOUT.offset(role).unwrap()).unwrap();
+    let name = |role| global.name(placed.offset(role).unwrap()).unwrap();
     assert_eq!(name(Role::SafeMode), "RLC_SAFE_MODE");
     assert_eq!(name(Role::VmidReset), "CP_VMID_RESET");
     assert_eq!(name(Role::MecIntCntl { me: 2, pipe: 1 }), "CP_ME2_PIPE1_INT_CNTL");

@@ -9,6 +9,9 @@ use crate::pm4::opcode;
 use crate::spec::GfxLayout;
 use crate::*;
 
+/// Of graphics on Navi21.
+pub const BASES: &[u32] = &[0x1260, 0xa000, 0x1c000];
+
 pub const KIQ: QueueId = QueueId::new(2, 1, 0);
 pub const COMPUTE: QueueId = QueueId::new(1, 0, 0);
 pub const GFX: QueueId = QueueId::new(0, 0, 0);
@@ -246,7 +249,7 @@ impl Rig {
         Self {
             bus: Bus {
                 memory: vec![0; MEMORY as usize],
-                gfx: GfxRegisters::new(GfxLayout::NAVI21),
+                gfx: GfxRegisters::new(GfxLayout::GC_10_3, BASES),
                 others: HashMap::new(),
                 effects: Effects::default(),
                 holes: HashSet::new(),

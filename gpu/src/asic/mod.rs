@@ -246,6 +246,12 @@ impl AsicProfile {
         [&self.bare_metal, &self.virtual_function]
     }
 
+    /// Register bases of an IP of the list, in dwords, by segment. None if it is not listed.
+    pub fn bases(&self, name: &str) -> &'static [u32] {
+        let ip = self.ips.iter().find(|ip| ip.name == name);
+        ip.map_or(&[], |ip| ip.bases)
+    }
+
     /// The usual board of this part.
     pub const fn board(&self) -> Board {
         Board {

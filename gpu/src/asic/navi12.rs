@@ -71,7 +71,7 @@ pub static NAVI12: AsicProfile = AsicProfile {
     frame_buffer_base: 0x80_0000_0000,
     gfxhub: HubLayout::GFXHUB_2_0,
     mmhub: HubLayout::MMHUB_2,
-    gfx: cp_engine::GfxLayout::NAVI12,
+    gfx: cp_engine::GfxLayout::GC_10_1,
     plain: plain::NAVI12,
     vbios: VbiosInfo {
         part_number: "VHOST-AMDGPU-NAVI12",

@@ -69,7 +69,7 @@ pub static NAVI21: AsicProfile = AsicProfile {
     frame_buffer_base: 0x80_0000_0000,
     gfxhub: HubLayout::GFXHUB_2_1,
     mmhub: HubLayout::MMHUB_2,
-    gfx: cp_engine::GfxLayout::NAVI21,
+    gfx: cp_engine::GfxLayout::GC_10_3,
     plain: plain::NAVI21,
     vbios: VbiosInfo {
         part_number: "VHOST-AMDGPU-NAVI21",

@@ -75,6 +75,12 @@ fn every_part_can_be_built_whole_with_no_two_blocks_at_one_register() {
             gpu(GpuConfig::bare_metal(asic, instances));
             gpu(GpuConfig::virtual_function(asic, instances));
         }
+        for specs in asic.gfx.tables() {
+            assert_eq!(
+                RegisterFile::unplaced(asic.bases("GC"), specs),
+                Vec::<&str>::new()
+            );
+        }
         for specs in [asic.gfx.global, asic.gfx.per_vmid, asic.plain] {
             assert_eq!(RegisterFile::table_defects(specs), Vec::<String>::new());
         }

@@ -62,7 +62,7 @@ impl<M: CardMemory> Fabric<M> {
             smu: Smu::new(asic.smu, board.smu_version),
             gfxhub: Hub::new(asic.gfxhub, frame_buffer),
             mmhub: Hub::new(asic.mmhub, frame_buffer),
-            gfx: GfxRegisters::new(asic.gfx),
+            gfx: GfxRegisters::new(asic.gfx, asic.bases("GC")),
             sdma: sdma
                 .map(|instance| SdmaRegisters::new(instance.placement, personality.sdma_started_by))
                 .collect(),

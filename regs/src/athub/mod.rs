@@ -1,0 +1,4 @@
+//! ATHUB: address translation services.
+
+pub mod v2_0;
+pub mod v2_1;

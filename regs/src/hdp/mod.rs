@@ -1,0 +1,3 @@
+//! HDP: the host data path.
+
+pub mod v5_0;

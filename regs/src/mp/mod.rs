@@ -1,0 +1,3 @@
+//! MP: the management processors.
+
+pub mod v11_0;

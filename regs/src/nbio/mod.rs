@@ -1,0 +1,3 @@
+//! NBIO: the bus interface.
+
+pub mod v2_3;

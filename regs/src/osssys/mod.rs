@@ -1,0 +1,3 @@
+//! OSSSYS: the interrupt handler.
+
+pub mod v5_0;

@@ -1,0 +1,3 @@
+//! SMUIO: pins and clocks around the management unit.
+
+pub mod v11_0;

@@ -1,0 +1,3 @@
+//! THM: thermal control.
+
+pub mod v11_0;
