@@ -161,6 +161,13 @@ impl RegisterFile {
         }
     }
 
+    /// The absolute offset of the register with this name.
+    pub fn offset(&self, name: &str) -> Option<RegOffset> {
+        self.registers()
+            .find(|info| info.name == name)
+            .map(|info| info.offset)
+    }
+
     /// Full name of the register at an absolute offset.
     pub fn name(&self, offset: RegOffset) -> Option<String> {
         let cell = self.find(offset.relative_to(self.base)?)?;

@@ -15,4 +15,4 @@ pub use file::{RegisterFile, RegisterInfo, Written};
 pub use ledger::{Direction, Ledger, Touch};
 pub use offset::RegOffset;
 pub use router::{Overlap, Router};
-pub use spec::{Fidelity, RegSpec, merge};
+pub use spec::{Fidelity, RegSpec, merge, offset_of};

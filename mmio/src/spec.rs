@@ -172,6 +172,33 @@ pub const fn merge<const N: usize>(common: &[RegSpec], own: &[RegSpec]) -> [RegS
     rows
 }
 
+/// The offset of a row relative to its segment's base, found by name while compiling: code names a register, and the number stands in the table
+/// only. For an array, its first element.
+///
+/// # Panics
+/// While the program is compiled, if no row has this name.
+#[must_use]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated while compiling, where nothing else works and an index out of range is an error message"
+)]
+pub const fn offset_of(rows: &[RegSpec], name: &str) -> RegOffset {
+    let wanted = name.as_bytes();
+    let mut row = 0;
+    loop {
+        assert!(row < rows.len(), "no row has this name");
+        let found = rows[row].name.as_bytes();
+        let mut same = 0;
+        while same < wanted.len() && same < found.len() && wanted[same] == found[same] {
+            same += 1;
+        }
+        if same == wanted.len() && same == found.len() {
+            return rows[row].offset;
+        }
+        row += 1;
+    }
+}
+
 /// A table of this name from two others: [`merge`] without counting rows.
 #[macro_export]
 macro_rules! merged {
@@ -196,6 +223,12 @@ mod tests {
     ];
     merged! {
         static ALL = COMMON, OWN;
+    }
+
+    #[test]
+    fn a_rows_offset_is_found_by_its_whole_name() {
+        const C: RegOffset = offset_of(COMMON, "C{}");
+        assert_eq!(C.byte(), 0x8);
     }
 
     #[test]

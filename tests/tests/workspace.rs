@@ -14,7 +14,10 @@ const MAY_KNOW: [(&str, &[&str]); 17] = [
     ("gart", &["mmio"]),
     ("sdma_engine", &["gart", "mmio"]),
     ("cp_engine", &["gart", "mmio", "regs"]),
-    ("gpu", &["cp_engine", "gart", "mmio", "protocol", "sdma_engine"]),
+    (
+        "gpu",
+        &["cp_engine", "gart", "mmio", "protocol", "sdma_engine", "regs"],
+    ),
     ("guest_port", &[]),
     ("protocol", &[]),
     (

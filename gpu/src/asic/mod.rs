@@ -127,8 +127,8 @@ pub struct AsicProfile {
     pub mmhub: HubLayout,
     /// Registers of the graphics block.
     pub gfx: GfxLayout,
-    /// Registers of the blocks without behaviour.
-    pub plain: &'static [RegSpec],
+    /// Registers of the blocks without behaviour, by the IP of the list.
+    pub plain: &'static [(&'static str, &'static [RegSpec])],
     /// What the board's VBIOS says.
     pub vbios: VbiosInfo,
     /// Messages of the SMU.
@@ -250,6 +250,11 @@ impl AsicProfile {
     pub fn bases(&self, name: &str) -> &'static [u32] {
         let ip = self.ips.iter().find(|ip| ip.name == name);
         ip.map_or(&[], |ip| ip.bases)
+    }
+
+    /// Registers of the blocks without behaviour, with the bases that they lie at.
+    pub fn plain_registers(&self) -> impl Iterator<Item = (&'static [u32], &'static [RegSpec])> {
+        self.plain.iter().map(|(ip, rows)| (self.bases(ip), *rows))
     }
 
     /// The usual board of this part.

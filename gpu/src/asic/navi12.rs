@@ -5,9 +5,9 @@
 //! (`mp_11_0_offset.h`); `navi12_ip_offset.h` says otherwise, and is not used with a discovery binary.
 
 use gart::HubLayout;
+use regs::{athub, gc, hdp, mmhub, smuio, thm};
 
 use super::{AsicProfile, GcInfo, PciIdentity, Personality, VbiosInfo, ip, sdma};
-use crate::blocks::plain;
 use crate::blocks::smu::Interface;
 
 const GC_BASES: &[u32] = &[0x1260, 0xa000, 0x0240_2c00];
@@ -72,7 +72,15 @@ pub static NAVI12: AsicProfile = AsicProfile {
     gfxhub: HubLayout::GFXHUB_2_0,
     mmhub: HubLayout::MMHUB_2,
     gfx: cp_engine::GfxLayout::GC_10_1,
-    plain: plain::NAVI12,
+    plain: &[
+        ("HDP", hdp::v5_0::ROWS),
+        ("THM", thm::v11_0::ROWS),
+        ("GC", gc::v10::TRAPS),
+        ("SMUIO", smuio::v11_0::ROWS),
+        ("SMUIO", smuio::v11_0_0::ROWS),
+        ("ATHUB", athub::v2_0::ROWS),
+        ("MMHUB", mmhub::v2_0::ROWS),
+    ],
     vbios: VbiosInfo {
         part_number: "VHOST-AMDGPU-NAVI12",
         // Debian's navi12_smc.bin (header 2.0) carries one power-play table, which has no number: any but 0 leads to it.

@@ -4,9 +4,9 @@
 //! has a case for.
 
 use gart::HubLayout;
+use regs::{athub, gc, hdp, mmhub, smuio, thm};
 
 use super::{AsicProfile, GcInfo, PciIdentity, Personality, VbiosInfo, ip, sdma};
-use crate::blocks::plain;
 use crate::blocks::smu::Interface;
 
 const GC_BASES: &[u32] = &[0x1260, 0xa000, 0x1c000, 0x0240_2c00];
@@ -70,7 +70,15 @@ pub static NAVI21: AsicProfile = AsicProfile {
     gfxhub: HubLayout::GFXHUB_2_1,
     mmhub: HubLayout::MMHUB_2,
     gfx: cp_engine::GfxLayout::GC_10_3,
-    plain: plain::NAVI21,
+    plain: &[
+        ("HDP", hdp::v5_0::ROWS),
+        ("THM", thm::v11_0::ROWS),
+        ("GC", gc::v10::TRAPS),
+        ("SMUIO", smuio::v11_0::ROWS),
+        ("SMUIO", smuio::v11_0_6::ROWS),
+        ("ATHUB", athub::v2_1::ROWS),
+        ("MMHUB", mmhub::v2_1::ROWS),
+    ],
     vbios: VbiosInfo {
         part_number: "VHOST-AMDGPU-NAVI21",
         // Debian's sienna_cichlid_smc.bin (header 2.1) carries the soft power-play tables 0x94C and 0x98B.

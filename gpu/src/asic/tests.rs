@@ -81,7 +81,7 @@ fn every_part_can_be_built_whole_with_no_two_blocks_at_one_register() {
                 Vec::<&str>::new()
             );
         }
-        for specs in [asic.gfx.global, asic.gfx.per_vmid, asic.plain] {
+        for specs in [asic.gfx.global, asic.gfx.per_vmid] {
             assert_eq!(RegisterFile::table_defects(specs), Vec::<String>::new());
         }
     }

@@ -7,14 +7,16 @@
 //! acknowledgement back. The host's notices stay until the guest acknowledges them, or until the next one replaces them: the driver
 //! looks at some and never acknowledges them. On bare metal nobody is at the other end, and no bit is ever acknowledged.
 
-use mmio::{Effects, RegOffset, RegSpec, RegisterBlock, RegisterFile};
+use super::segment;
+use mmio::{Effects, RegOffset, RegisterBlock, RegisterFile, offset_of};
+use regs::nbio::v2_3::MAILBOX;
 
 use crate::sriov::message::Dwords;
 
-const TRN_DW0: RegOffset = RegOffset::from_byte(0x3958);
-const RCV_DW0: RegOffset = RegOffset::from_byte(0x3968);
-const CONTROL: RegOffset = RegOffset::from_byte(0x3978);
-const INT_CNTL: RegOffset = RegOffset::from_byte(0x397c);
+const TRN_DW0: RegOffset = offset_of(MAILBOX, "BIF_BX_PF_MAILBOX_MSGBUF_TRN_DW{}");
+const RCV_DW0: RegOffset = offset_of(MAILBOX, "BIF_BX_PF_MAILBOX_MSGBUF_RCV_DW{}");
+const CONTROL: RegOffset = offset_of(MAILBOX, "BIF_BX_PF_MAILBOX_CONTROL");
+const INT_CNTL: RegOffset = offset_of(MAILBOX, "BIF_BX_PF_MAILBOX_INT_CNTL");
 
 /// CONTROL.TRN_MSG_VALID: the guest's message is complete.
 const TRN_VALID: u32 = 1 << 0;
@@ -28,15 +30,6 @@ const RCV_ACK: u32 = 1 << 9;
 const VALID_INT_EN: u32 = 1 << 0;
 /// INT_CNTL.ACK_INT_EN: an interrupt for each acknowledgement.
 const ACK_INT_EN: u32 = 1 << 1;
-
-static SPECS: &[RegSpec] = &[
-    RegSpec::stored("BIF_BX_PF_MAILBOX_MSGBUF_TRN_DW{}", TRN_DW0).array(4, 4),
-    RegSpec::modelled("BIF_BX_PF_MAILBOX_MSGBUF_RCV_DW{}", RCV_DW0)
-        .array(4, 4)
-        .write_mask(0),
-    RegSpec::modelled("BIF_BX_PF_MAILBOX_CONTROL", CONTROL).write_mask(0),
-    RegSpec::modelled("BIF_BX_PF_MAILBOX_INT_CNTL", INT_CNTL),
-];
 
 /// What a register write tells the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,23 +57,18 @@ pub struct Mailbox {
     file: RegisterFile,
 }
 
-impl Default for Mailbox {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Mailbox {
-    /// In the state after power-on.
-    pub fn new() -> Self {
+    /// In the state after power-on. `bases` are the bus interface's, in dwords, by segment.
+    pub fn new(bases: &[u32]) -> Self {
         Self {
-            file: RegisterFile::new("", RegOffset::from_byte(0), SPECS),
+            file: RegisterFile::new("", segment(bases, 2), MAILBOX),
         }
     }
 
     /// The place of a byte that can be accessed by itself, as a number of bits, if it is one: the two lower ones of CONTROL.
-    pub const fn lane(byte_offset: u32) -> Option<u32> {
-        match byte_offset.checked_sub(CONTROL.byte()) {
+    pub const fn lane(&self, byte_offset: u32) -> Option<u32> {
+        let control = self.file.base().plus(CONTROL.byte());
+        match byte_offset.checked_sub(control.byte()) {
             Some(lane @ (0 | 1)) => Some(8 * lane),
             _ => None,
         }
@@ -185,7 +173,7 @@ impl RegisterBlock for Mailbox {
     }
 
     fn write(&mut self, offset: RegOffset, value: u32, effects: &mut Effects<Self::Effect>) {
-        if offset == CONTROL {
+        if self.file.relative(offset) == Some(CONTROL) {
             let [low, high, _, _] = value.to_le_bytes();
             self.write_lane(0, low, effects);
             self.write_lane(8, high, effects);
@@ -216,7 +204,7 @@ mod tests {
     impl Guest {
         fn new() -> Self {
             Self {
-                mailbox: Mailbox::new(),
+                mailbox: Mailbox::new(&[]),
                 effects: Effects::default(),
             }
         }
@@ -233,7 +221,7 @@ mod tests {
 
     #[test]
     fn the_table_has_no_defects() {
-        assert_eq!(RegisterFile::table_defects(SPECS), Vec::<String>::new());
+        assert_eq!(RegisterFile::table_defects(MAILBOX), Vec::<String>::new());
     }
 
     /// `xgpu_nv_mailbox_trans_msg`.
@@ -327,10 +315,11 @@ mod tests {
 
     #[test]
     fn only_the_two_bytes_of_control_can_be_accessed_by_themselves() {
-        assert_eq!(Mailbox::lane(0x3978), Some(0));
-        assert_eq!(Mailbox::lane(0x3979), Some(8));
+        let mailbox = Mailbox::new(&[0x0, 0x14, 0xd20]);
+        assert_eq!(mailbox.lane(0x3978), Some(0));
+        assert_eq!(mailbox.lane(0x3979), Some(8));
         for other in [0, 0x3958, 0x3977, 0x397a, 0x397c] {
-            assert_eq!(Mailbox::lane(other), None);
+            assert_eq!(mailbox.lane(other), None);
         }
     }
 

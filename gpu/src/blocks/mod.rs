@@ -8,3 +8,8 @@ pub mod plain;
 pub mod psp;
 pub mod smn;
 pub mod smu;
+
+/// Where a segment begins, of an IP with these bases (in dwords).
+fn segment(bases: &[u32], segment: usize) -> mmio::RegOffset {
+    mmio::RegOffset::from_dword(bases.get(segment).copied().unwrap_or_default())
+}

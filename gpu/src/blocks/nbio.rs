@@ -6,79 +6,52 @@
 //! found by the offsets that the engines themselves are given, in or out of a range.
 
 use gart::VramOffset;
-use mmio::{Effects, RegOffset, RegSpec, RegisterBlock, RegisterFile};
+use mmio::{Effects, RegOffset, RegisterBlock, RegisterFile, offset_of};
+use regs::nbio::v2_3::ROWS;
 
 use crate::asic::Personality;
 
-const fn at(byte: u32) -> RegOffset {
-    RegOffset::from_byte(byte)
+/// Segment 0 begins at the BAR's first byte on every ASIC: drivers use these windows before they know any base.
+const fn window(name: &str) -> RegOffset {
+    offset_of(ROWS, name)
 }
 
 /// Low part of the window's address; bit 31 selects memory rather than registers.
-pub const MM_INDEX: RegOffset = at(0x0);
+pub const MM_INDEX: RegOffset = window("MM_INDEX");
 /// The dword at the window's address.
-pub const MM_DATA: RegOffset = at(0x4);
+pub const MM_DATA: RegOffset = window("MM_DATA");
 /// High part of the window's address: bits 31 and up.
-pub const MM_INDEX_HI: RegOffset = at(0x18);
+pub const MM_INDEX_HI: RegOffset = window("MM_INDEX_HI");
 /// Address in the system management network.
-pub const PCIE_INDEX2: RegOffset = at(0x38);
+pub const PCIE_INDEX2: RegOffset = window("PCIE_INDEX2");
 /// The dword at that address.
-pub const PCIE_DATA2: RegOffset = at(0x3c);
-const RCC_BIF_STRAP0: RegOffset = at(0x3480);
-/// STRAP_PX_CAPABLE: the board can power the chip off behind a living bus interface.
+pub const PCIE_DATA2: RegOffset = window("PCIE_DATA2");
+/// RCC_BIF_STRAP0.STRAP_PX_CAPABLE: the board can power the chip off behind a living bus interface.
 const STRAP_PX_CAPABLE: u32 = 1 << 7;
-const RCC_DEV0_EPF0_STRAP0: RegOffset = at(0x34c4);
-const RCC_CONFIG_MEMSIZE: RegOffset = at(0x378c);
-const RCC_IOV_FUNC_IDENTIFIER: RegOffset = at(0x3794);
-const GPU_HDP_FLUSH_REQ: RegOffset = at(0x3898);
-const GPU_HDP_FLUSH_DONE: RegOffset = at(0x389c);
 
-static SPECS: &[RegSpec] = &[
-    RegSpec::modelled("MM_INDEX", MM_INDEX),
-    RegSpec::modelled("MM_DATA", MM_DATA),
-    RegSpec::modelled("MM_INDEX_HI", MM_INDEX_HI),
-    // Before the driver has found the scratch registers it looks for number 7 from dword 0 on, and must find "not posted"
-    // (6.1 `amdgpu_device_need_post`).
-    RegSpec::constant("dword 7", at(0x1c), 0),
-    RegSpec::modelled("PCIE_INDEX2", PCIE_INDEX2),
-    RegSpec::modelled("PCIE_DATA2", PCIE_DATA2),
-    // Scratch 7 has ASIC_INIT_COMPLETE: 0 makes the driver post the card.
-    RegSpec::stored("BIOS_SCRATCH_{}", at(0x130)).array(16, 4),
-    // Where boot firmware leaves the place of the discovery binary if it is not the default one.
-    RegSpec::constant("DRIVER_SCRATCH_{}", at(0x250), 0).array(3, 4),
-    // A strap of the board: STRAP_PX_CAPABLE, see `Board::px_capable`.
-    RegSpec::modelled("RCC_BIF_STRAP0", RCC_BIF_STRAP0).write_mask(0),
-    RegSpec::stored("RCC_BIF_STRAP2", at(0x3488)),
-    RegSpec::stored("RCC_BIF_STRAP3", at(0x348c)),
-    RegSpec::stored("RCC_BIF_STRAP5", at(0x3494)),
-    RegSpec::modelled("RCC_DEV0_EPF0_STRAP0", RCC_DEV0_EPF0_STRAP0).write_mask(0),
-    RegSpec::stored("RCC_DOORBELL_APER_EN", at(0x3780)),
-    RegSpec::modelled("RCC_CONFIG_MEMSIZE", RCC_CONFIG_MEMSIZE).write_mask(0),
-    // Bit 0: a virtual function. See `Personality::iov_identifier`.
-    RegSpec::modelled("RCC_IOV_FUNC_IDENTIFIER", RCC_IOV_FUNC_IDENTIFIER).write_mask(0),
-    RegSpec::stored("INTERRUPT_CNTL", at(0x3844)),
-    RegSpec::stored("INTERRUPT_CNTL2", at(0x3848)),
-    RegSpec::stored("BIF_BX_PF_DOORBELL_SELFRING_GPA_APER_BASE_HIGH", at(0x384c)),
-    RegSpec::stored("BIF_BX_PF_DOORBELL_SELFRING_GPA_APER_BASE_LOW", at(0x3850)),
-    RegSpec::stored("BIF_BX_PF_DOORBELL_SELFRING_GPA_APER_CNTL", at(0x3854)),
-    RegSpec::stored("BIF_BX_DEV0_EPF0_VF0_HDP_MEM_COHERENCY_FLUSH_CNTL", at(0x385c)),
-    RegSpec::stored("BIF_DOORBELL_INT_CNTL", at(0x3874)),
-    RegSpec::stored("BIF_FB_EN", at(0x387c)),
-    RegSpec::modelled("GPU_HDP_FLUSH_REQ", GPU_HDP_FLUSH_REQ),
-    RegSpec::modelled("GPU_HDP_FLUSH_DONE", GPU_HDP_FLUSH_DONE).write_mask(0),
-    RegSpec::stored("REMAP_HDP_MEM_FLUSH_CNTL", at(0x3934)).reset(0x385c),
-    RegSpec::stored("REMAP_HDP_REG_FLUSH_CNTL", at(0x3938)).reset(0x3858),
-    RegSpec::stored("BIF_RB_CNTL", at(0x393c)),
-    RegSpec::stored("BIF_SDMA{}_DOORBELL_RANGE", at(0x3bc0)).array(2, 4),
-    RegSpec::stored("BIF_IH_DOORBELL_RANGE", at(0x3bc8)),
-    RegSpec::stored("BIF_MMSCH0_DOORBELL_RANGE", at(0x3bcc)),
-    RegSpec::stored("BIF_ACV_DOORBELL_RANGE", at(0x3bd0)),
-    RegSpec::stored("BIF_SDMA2_DOORBELL_RANGE", at(0x3bd8)),
-    RegSpec::stored("BIF_SDMA3_DOORBELL_RANGE", at(0x3bdc)),
-    // The page that the driver remaps the HDP flush registers to. Memory is coherent here: a flush has nothing to do.
-    RegSpec::modelled("HDP_MEM_FLUSH (remapped)", at(0x7_f000)).write_mask(0),
-    RegSpec::modelled("HDP_REG_FLUSH (remapped)", at(0x7_f004)).write_mask(0),
-];
+/// Registers of which more than the value is known.
+#[derive(Debug, Clone, Copy)]
+struct Places {
+    strap: Option<RegOffset>,
+    function_strap: Option<RegOffset>,
+    memory_size: Option<RegOffset>,
+    iov_identifier: Option<RegOffset>,
+    flush_request: Option<RegOffset>,
+    flush_done: Option<RegOffset>,
+}
+
+impl Places {
+    fn of(file: &RegisterFile) -> Self {
+        Self {
+            strap: file.offset("RCC_BIF_STRAP0"),
+            function_strap: file.offset("RCC_DEV0_EPF0_STRAP0"),
+            memory_size: file.offset("RCC_CONFIG_MEMSIZE"),
+            iov_identifier: file.offset("RCC_IOV_FUNC_IDENTIFIER"),
+            flush_request: file.offset("GPU_HDP_FLUSH_REQ"),
+            flush_done: file.offset("GPU_HDP_FLUSH_DONE"),
+        }
+    }
+}
 
 /// What the MM_INDEX/MM_DATA window points at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +66,7 @@ pub enum Window {
 #[derive(Debug)]
 pub struct Nbio {
     file: RegisterFile,
+    places: Places,
     vram_mib: u32,
     revision: u8,
     iov_identifier: u32,
@@ -100,10 +74,13 @@ pub struct Nbio {
 }
 
 impl Nbio {
-    /// In the state after power-on, for a function of this kind with `vram_size` bytes.
-    pub fn new(vram_size: u64, personality: &Personality, px_capable: bool) -> Self {
+    /// In the state after power-on, for a function of this kind with `vram_size` bytes. `bases`
+    /// are in dwords, by segment.
+    pub fn new(bases: &[u32], vram_size: u64, personality: &Personality, px_capable: bool) -> Self {
+        let file = RegisterFile::placed("", bases, ROWS);
         let mut nbio = Self {
-            file: RegisterFile::new("", RegOffset::from_byte(0), SPECS),
+            places: Places::of(&file),
+            file,
             vram_mib: u32::try_from(vram_size >> 20).unwrap_or(u32::MAX - 1),
             revision: personality.pci.revision,
             iov_identifier: personality.iov_identifier,
@@ -115,13 +92,18 @@ impl Nbio {
 
     /// What the board's straps and memory make these registers read.
     fn strap(&mut self) {
-        self.file.set(RCC_CONFIG_MEMSIZE, self.vram_mib);
-        self.file.set(RCC_IOV_FUNC_IDENTIFIER, self.iov_identifier);
-        self.file
-            .set(RCC_BIF_STRAP0, if self.px_capable { STRAP_PX_CAPABLE } else { 0 });
+        let places = self.places;
+        self.set(places.memory_size, self.vram_mib);
+        self.set(places.iov_identifier, self.iov_identifier);
+        self.set(places.strap, if self.px_capable { STRAP_PX_CAPABLE } else { 0 });
         // STRAP_ATI_REV_ID_DEV0_F0 [27:24] is the revision of the silicon, the low nibble of the PCI revision here.
-        self.file
-            .set(RCC_DEV0_EPF0_STRAP0, u32::from(self.revision & 0xf) << 24);
+        self.set(places.function_strap, u32::from(self.revision & 0xf) << 24);
+    }
+
+    fn set(&mut self, at: Option<RegOffset>, value: u32) {
+        if let Some(at) = at {
+            self.file.set(at, value);
+        }
     }
 
     /// While a reset is under way the memory size reads as all ones: the driver waits for that to end (6.1
@@ -129,7 +111,7 @@ impl Nbio {
     pub fn set_in_reset(&mut self, in_reset: bool) {
         self.strap();
         if in_reset {
-            self.file.set(RCC_CONFIG_MEMSIZE, u32::MAX);
+            self.set(self.places.memory_size, u32::MAX);
         }
     }
 
@@ -161,16 +143,20 @@ impl RegisterBlock for Nbio {
     }
 
     fn write(&mut self, offset: RegOffset, value: u32, _effects: &mut Effects<Self::Effect>) {
-        if self.file.write(offset, value).is_some() && offset == GPU_HDP_FLUSH_REQ {
+        let is_flush = self.places.flush_request == Some(offset);
+        if self.file.write(offset, value).is_some()
+            && is_flush
+            && let Some(done) = self.places.flush_done
+        {
             // A bit per client, and a flush takes no time. Another client's request must not take back what this one waits for.
-            let done = self.file.get(GPU_HDP_FLUSH_DONE);
-            self.file.set(GPU_HDP_FLUSH_DONE, done | value);
+            self.file.set(done, self.file.get(done) | value);
         }
     }
 
     fn reset(&mut self) {
         let Self {
             file,
+            places: _,
             vram_mib: _,
             revision: _,
             iov_identifier: _,
@@ -186,13 +172,21 @@ mod tests {
     use super::*;
     use crate::asic::NAVI21;
 
+    const BASES: &[u32] = &[0x0, 0x14, 0xd20, 0x1_0400, 0x0241_b000];
+    // As the driver computes them.
+    const RCC_BIF_STRAP0: RegOffset = RegOffset::from_byte(0x3480);
+    const RCC_CONFIG_MEMSIZE: RegOffset = RegOffset::from_byte(0x378c);
+    const RCC_IOV_FUNC_IDENTIFIER: RegOffset = RegOffset::from_byte(0x3794);
+    const GPU_HDP_FLUSH_REQ: RegOffset = RegOffset::from_byte(0x3898);
+    const GPU_HDP_FLUSH_DONE: RegOffset = RegOffset::from_byte(0x389c);
+
     fn nbio() -> Nbio {
-        Nbio::new(1 << 30, &NAVI21.bare_metal, false)
+        Nbio::new(BASES, 1 << 30, &NAVI21.bare_metal, false)
     }
 
     #[test]
     fn the_table_has_no_defects() {
-        assert_eq!(RegisterFile::table_defects(SPECS), Vec::<String>::new());
+        assert_eq!(RegisterFile::table_defects(ROWS), Vec::<String>::new());
     }
 
     #[test]
@@ -206,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_virtual_function_says_so_before_and_after_a_reset() {
-        let mut nbio = Nbio::new(1 << 30, &NAVI21.virtual_function, false);
+        let mut nbio = Nbio::new(BASES, 1 << 30, &NAVI21.virtual_function, false);
         assert_eq!(nbio.read(RCC_IOV_FUNC_IDENTIFIER), 1);
         nbio.reset();
         assert_eq!(nbio.read(RCC_IOV_FUNC_IDENTIFIER), 1);
@@ -215,7 +209,7 @@ mod tests {
     #[test]
     fn the_boards_straps_cannot_be_written_and_survive_a_reset() {
         for (px_capable, strap) in [(false, 0), (true, 0x80)] {
-            let mut nbio = Nbio::new(1 << 30, &NAVI21.bare_metal, px_capable);
+            let mut nbio = Nbio::new(BASES, 1 << 30, &NAVI21.bare_metal, px_capable);
             nbio.write(RCC_BIF_STRAP0, !strap, &mut Effects::default());
             nbio.reset();
             assert_eq!(nbio.read(RCC_BIF_STRAP0), strap);

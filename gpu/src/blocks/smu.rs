@@ -10,24 +10,18 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use mmio::{Effects, RegOffset, RegSpec, RegisterBlock, RegisterFile};
+use super::segment;
+use mmio::{Effects, RegOffset, RegisterBlock, RegisterFile, offset_of};
+use regs::mp::v11_0::MP1;
 
 /// The register that a message is written to.
-pub const C2PMSG_66: RegOffset = RegOffset::from_byte(0x58a08);
-const C2PMSG_82: RegOffset = RegOffset::from_byte(0x58a48);
-const C2PMSG_90: RegOffset = RegOffset::from_byte(0x58a68);
+pub const C2PMSG_66: RegOffset = offset_of(MP1, "MP1_SMN_C2PMSG_66");
+const C2PMSG_82: RegOffset = offset_of(MP1, "MP1_SMN_C2PMSG_82");
+const C2PMSG_90: RegOffset = offset_of(MP1, "MP1_SMN_C2PMSG_90");
 
 const RESULT_OK: u32 = 1;
 /// `SMU_RESP_CMD_UNKNOWN`
 const RESULT_UNKNOWN: u32 = 0xfe;
-
-static SPECS: &[RegSpec] = &[
-    RegSpec::modelled("MP1_SMN_C2PMSG_66", C2PMSG_66),
-    RegSpec::modelled("MP1_SMN_C2PMSG_82", C2PMSG_82),
-    RegSpec::modelled("MP1_SMN_C2PMSG_90", C2PMSG_90).reset(RESULT_OK),
-    RegSpec::stored("MP1_SMN_IH_SW_INT", RegOffset::from_byte(0x58b08)),
-    RegSpec::stored("MP1_SMN_IH_SW_INT_CTRL", RegOffset::from_byte(0x58b0c)),
-];
 
 /// Messages of every firmware.
 const MSG_TEST: u32 = 0x1;
@@ -171,14 +165,19 @@ pub struct Smu {
 
 impl Smu {
     /// In the state after power-on, with firmware of this interface and version.
-    pub fn new(interface: Interface, version: u32) -> Self {
+    pub fn new(bases: &[u32], interface: Interface, version: u32) -> Self {
         Self {
-            file: RegisterFile::new("", RegOffset::from_byte(0), SPECS),
+            file: RegisterFile::new("", segment(bases, 0), MP1),
             interface,
             version,
             messages: BTreeMap::new(),
             baco_in_d3: false,
         }
+    }
+
+    /// Which of its registers lies at an offset in the register BAR.
+    pub fn register(&self, offset: RegOffset) -> Option<RegOffset> {
+        self.file.relative(offset)
     }
 
     /// Messages since the start, by number. Numbers beyond the interface are counted under [`u32::MAX`].
@@ -286,7 +285,7 @@ impl RegisterBlock for Smu {
     }
 
     fn write(&mut self, offset: RegOffset, value: u32, effects: &mut Effects<SmuEffect>) {
-        if self.file.write(offset, value).is_some() && offset == C2PMSG_66 {
+        if self.file.write(offset, value).is_some() && self.register(offset) == Some(C2PMSG_66) {
             self.message(value, effects);
         }
     }
@@ -327,23 +326,23 @@ mod tests {
 
     #[test]
     fn the_table_has_no_defects() {
-        assert_eq!(RegisterFile::table_defects(SPECS), Vec::<String>::new());
+        assert_eq!(RegisterFile::table_defects(MP1), Vec::<String>::new());
     }
 
     #[test]
     fn versions_are_answered() {
-        let mut smu = Smu::new(NAVI21, 0x3a_5b00);
+        let mut smu = Smu::new(&[0], NAVI21, 0x3a_5b00);
         assert_eq!(send(&mut smu, MSG_GET_SMU_VERSION, 0), (0x3a_5b00, vec![]));
         assert_eq!(send(&mut smu, MSG_GET_DRIVER_IF_VERSION, 0), (0x40, vec![]));
     }
 
     #[test]
     fn a_reset_message_is_acknowledged_and_handed_on() {
-        let mut smu = Smu::new(NAVI21, 0);
+        let mut smu = Smu::new(&[0], NAVI21, 0);
         assert_eq!(send(&mut smu, 0x30, 0).1, [SmuEffect::Mode1Reset]);
         assert_eq!(send(&mut smu, 0x5d, 0).1, [SmuEffect::Mode2Reset]);
         // The same numbers are something else to a firmware without these messages.
-        let mut smu = Smu::new(Interface::V11_0_9, 0);
+        let mut smu = Smu::new(&[0], Interface::V11_0_9, 0);
         assert_eq!(send(&mut smu, 0x30, 0).1, []);
     }
 
@@ -363,7 +362,7 @@ mod tests {
         let mut described = protocol::words::SmuMessage::ALL.to_vec();
         described.sort_unstable();
         assert_eq!(names, described);
-        let mut smu = Smu::new(NAVI21, 0);
+        let mut smu = Smu::new(&[0], NAVI21, 0);
         for message in [0x30, 0x30, 0x12, 0x5e] {
             send_any(&mut smu, message);
         }
@@ -383,7 +382,7 @@ mod tests {
     #[test]
     fn leaving_baco_is_answered_when_it_is_done() {
         for interface in EVERY {
-            let mut smu = Smu::new(interface, 0);
+            let mut smu = Smu::new(&[0], interface, 0);
             let enter = number(interface, Message::EnterBaco);
             assert_eq!(send(&mut smu, enter, 0).1, [SmuEffect::EnterBaco]);
             let mut effects = Effects::default();
@@ -400,7 +399,7 @@ mod tests {
 
     #[test]
     fn a_message_that_is_refused_is_counted_and_has_no_effect() {
-        let mut smu = Smu::new(NAVI21, 7);
+        let mut smu = Smu::new(&[0], NAVI21, 7);
         smu.write(C2PMSG_90, 0, &mut Effects::default());
         smu.refuse(MSG_GET_SMU_VERSION, None);
         assert_eq!((smu.read(C2PMSG_90), smu.read(C2PMSG_82)), (0, 0));
@@ -412,7 +411,7 @@ mod tests {
     #[test]
     fn a_message_beyond_the_interface_is_unknown() {
         for interface in EVERY {
-            let mut smu = Smu::new(interface, 0);
+            let mut smu = Smu::new(&[0], interface, 0);
             smu.write(C2PMSG_66, interface.count, &mut Effects::default());
             assert_eq!(smu.read(C2PMSG_90), RESULT_UNKNOWN);
         }
@@ -420,7 +419,7 @@ mod tests {
 
     #[test]
     fn a_guest_cannot_make_the_counters_grow_without_bound() {
-        let mut smu = Smu::new(NAVI21, 0);
+        let mut smu = Smu::new(&[0], NAVI21, 0);
         for message in 0..1000 {
             smu.write(C2PMSG_66, message, &mut Effects::default());
         }

@@ -54,12 +54,12 @@ impl<M: CardMemory> Fabric<M> {
         let frame_buffer = asic.frame_buffer(vram_size);
         let sdma = asic.sdma.iter().take(sdma_instances);
         let blocks = Blocks {
-            nbio: Nbio::new(vram_size, personality, board.px_capable),
-            mailbox: Mailbox::new(),
-            plain: Plain::new(asic.plain),
-            ih: InterruptHandler::new(),
-            psp: Psp::new(personality.psp),
-            smu: Smu::new(asic.smu, board.smu_version),
+            nbio: Nbio::new(asic.bases("NBIF"), vram_size, personality, board.px_capable),
+            mailbox: Mailbox::new(asic.bases("NBIF")),
+            plain: Plain::new(asic.plain_registers()),
+            ih: InterruptHandler::new(asic.bases("OSSSYS")),
+            psp: Psp::new(asic.bases("MP0"), personality.psp),
+            smu: Smu::new(asic.bases("MP1"), asic.smu, board.smu_version),
             gfxhub: Hub::new(asic.gfxhub, frame_buffer),
             mmhub: Hub::new(asic.mmhub, frame_buffer),
             gfx: GfxRegisters::new(asic.gfx, asic.bases("GC")),
@@ -111,7 +111,7 @@ impl<M: CardMemory> Fabric<M> {
     fn has_power(&self, owner: Owner, offset: RegOffset) -> bool {
         !self.chip_off
             || owner.kind.power() == PowerDomain::Always
-            || owner.kind == BlockKind::Plain && Plain::is_always_on(offset)
+            || owner.kind == BlockKind::Plain && self.blocks.plain.is_always_on(offset)
     }
 
     /// Who has a register.
@@ -185,11 +185,11 @@ impl<M: CardMemory> Fabric<M> {
         // Of which faults on command can make nothing come, or something else.
         match owner.kind {
             BlockKind::Nbio => return self.write_nbio(offset, value),
-            BlockKind::Psp if !self.inject.psp_hears(offset) => {
+            BlockKind::Psp if !self.inject.psp_hears(&self.blocks.psp, offset) => {
                 return self.blocks.psp.write_unheard(offset, value);
             }
             BlockKind::Smu => {
-                if let Some(result) = self.inject.smu_refuses(offset, value) {
+                if let Some(result) = self.inject.smu_refuses(&self.blocks.smu, offset, value) {
                     return self.blocks.smu.refuse(value, result);
                 }
             }
@@ -232,12 +232,15 @@ impl<M: CardMemory> Fabric<M> {
 
     /// Reads a byte that can be accessed by itself.
     pub(super) fn read_lane(&self, byte: u32) -> Option<u8> {
-        Mailbox::lane(byte).map(|shift| self.blocks.mailbox.read_lane(shift))
+        self.blocks
+            .mailbox
+            .lane(byte)
+            .map(|shift| self.blocks.mailbox.read_lane(shift))
     }
 
     /// Writes a byte, if it can be accessed by itself.
     pub(super) fn write_lane(&mut self, byte: u32, value: u8) {
-        let Some(shift) = Mailbox::lane(byte) else {
+        let Some(shift) = self.blocks.mailbox.lane(byte) else {
             return;
         };
         let mut effects = Effects::default();

@@ -1,8 +1,9 @@
 //! What GC 10.3 has of its own.
 //!
-//! Source: `asic_reg/gc/gc_10_3_0_offset.h`, and for the names that the driver takes from the older header
-//! `gc_10_1_0_offset.h` the `_Sienna_Cichlid` offsets of `gfx_v10_0.c`. Less the per-CU clock gating registers, which only GC 10.1
-//! has in the driver.
+//! Source: `asic_reg/gc/gc_10_3_0_offset.h`; for the names that the driver takes from the older header, the `_Sienna_Cichlid` offsets of
+//! `gfx_v10_0.c`; then `asic_reg/gc/gc_10_1_0_offset.h`.
+//!
+//! Less the per-CU clock gating registers, which only GC 10.1 has in the driver.
 
 use mmio::{RegSpec, merged};
 

@@ -1,6 +1,6 @@
 //! MMHUB 2.1, besides address translation: clock gating of its data fabric port.
 //!
-//! Source: `asic_reg/mmhub/mmhub_2_0_0_offset.h`, and `mmDAGB0_CNTL_MISC2_Sienna_Cichlid` of Linux 6.1 `mmhub_v2_0.c`.
+//! Source: `mmhub_v2_0.c`, whose offset for Sienna Cichlid differs from that of `asic_reg/mmhub/mmhub_2_0_0_offset.h`.
 
 use mmio::RegSpec;
 

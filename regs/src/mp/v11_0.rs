@@ -1,6 +1,8 @@
 //! MP 11.0: mailboxes of the security processor (MP0) and of the system management unit (MP1).
 //!
-//! Source: `asic_reg/mp/mp_11_0_offset.h`, which the driver uses for both; users: `psp_v11_0.c`, `smu_v11_0.c`.
+//! Source: `asic_reg/mp/mp_11_0_offset.h`, which the driver uses for MP0 and MP1.
+//!
+//! Users: `psp_v11_0.c`, `smu_v11_0.c`.
 
 use mmio::RegSpec;
 

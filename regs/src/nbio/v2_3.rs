@@ -1,8 +1,10 @@
 //! NBIO 2.3 (which NBIF 2.3 and 3.3 have): memory size, identity, the index/data windows, doorbell ranges, HDP flush, and the mailbox of a
 //! virtual function.
 //!
-//! Source: `asic_reg/nbio/nbio_2_3_offset.h`; users: `nbio_v2_3.c`, `nv.c`, `amdgpu_device.c` (index/data windows), `mxgpu_nv.h`. The driver's names
-//! are short here: MM_INDEX is BIF_BX_PF_MM_INDEX, RCC_CONFIG_MEMSIZE is RCC_DEV0_EPF0_RCC_CONFIG_MEMSIZE.
+//! Source: `asic_reg/nbio/nbio_2_3_offset.h`, and what `nbio_v2_3.c` and `amdgpu_discovery.c` define themselves.
+//!
+//! Users besides these: `nv.c`, `amdgpu_device.c` (index/data windows), `mxgpu_nv.h`. The names are short: MM_INDEX is BIF_BX_PF_MM_INDEX in the
+//! header, RCC_CONFIG_MEMSIZE is RCC_DEV0_EPF0_RCC_CONFIG_MEMSIZE.
 
 use mmio::RegSpec;
 
@@ -21,7 +23,7 @@ pub const ROWS: &[RegSpec] = &[
     // Scratch 7 has ASIC_INIT_COMPLETE: 0 makes the driver post the card.
     s("BIOS_SCRATCH_{}", 1, 0x0038).array(16, 4),
     // Where boot firmware leaves the place of the discovery binary if it is not the default one.
-    c("DRIVER_SCRATCH_{}", 1, 0x0080, 0).array(3, 4),
+    c("DRIVER_SCRATCH_{}", 0, 0x0094, 0).array(3, 4),
     // A strap of the board: STRAP_PX_CAPABLE.
     m("RCC_BIF_STRAP0", 2, 0x0000).write_mask(0),
     s("RCC_BIF_STRAP2", 2, 0x0002),

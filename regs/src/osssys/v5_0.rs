@@ -1,6 +1,8 @@
 //! OSSSYS 5.0: the rings of the interrupt handler, and the tables of address spaces beside them.
 //!
-//! Source: `asic_reg/oss/osssys_5_0_0_offset.h`; users: `navi10_ih.c`, `gmc_v10_0.c` (LUT).
+//! Source: `asic_reg/oss/osssys_5_0_0_offset.h`, and what `navi10_ih.c` defines itself.
+//!
+//! Users: `navi10_ih.c`, `gmc_v10_0.c` (LUT).
 
 use mmio::RegSpec;
 

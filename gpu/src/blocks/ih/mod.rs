@@ -14,13 +14,15 @@ pub use protocol::stats::IhStats;
 
 pub use entry::{ENTRY_BYTES, IvEntry};
 
+use super::segment;
 use gart::{GpuVa, VirtualMemory, Vmid};
 use mmio::{Effects, RegOffset, RegisterBlock, RegisterFile};
 use registers::{
     ENABLE_INTR, IH_DOORBELL_RPTR, IH_RB_BASE, IH_RB_BASE_HI, IH_RB_CNTL, IH_RB_RPTR, IH_RB_WPTR,
     IH_RB_WPTR_ADDR_HI, IH_RB_WPTR_ADDR_LO, IH_VMID_LUT, IH_VMID_LUT_MM, RB_ENABLE, RB_OVERFLOW, RPTR_REARM,
-    SPECS, WPTR_OVERFLOW_CLEAR, WPTR_WRITEBACK_ENABLE,
+    WPTR_OVERFLOW_CLEAR, WPTR_WRITEBACK_ENABLE,
 };
+use regs::osssys::v5_0::ROWS;
 
 /// What a register write asks of the rest of the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,17 +40,11 @@ pub struct InterruptHandler {
     stats: IhStats,
 }
 
-impl Default for InterruptHandler {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl InterruptHandler {
-    /// In the state after power-on.
-    pub fn new() -> Self {
+    /// In the state after power-on. `bases` are OSSSYS's, in dwords, by segment.
+    pub fn new(bases: &[u32]) -> Self {
         Self {
-            file: RegisterFile::new("", RegOffset::from_byte(0), SPECS),
+            file: RegisterFile::new("", segment(bases, 0), ROWS),
             armed: true,
             stats: IhStats::default(),
         }
@@ -169,9 +165,9 @@ impl RegisterBlock for InterruptHandler {
         let Some(_) = self.file.write(offset, value) else {
             return;
         };
-        match offset {
-            IH_RB_RPTR => self.set_rptr(value, effects),
-            IH_RB_CNTL if value & WPTR_OVERFLOW_CLEAR != 0 => {
+        match self.file.relative(offset) {
+            Some(IH_RB_RPTR) => self.set_rptr(value, effects),
+            Some(IH_RB_CNTL) if value & WPTR_OVERFLOW_CLEAR != 0 => {
                 let wptr = self.file.get(IH_RB_WPTR);
                 self.file.set(IH_RB_WPTR, wptr & !RB_OVERFLOW);
             }

@@ -18,7 +18,7 @@ impl Driver {
     /// `navi10_ih_irq_init` with a ring of `1 << log2_dwords` dwords.
     fn enable(log2_dwords: u32) -> Self {
         let mut driver = Self {
-            ih: InterruptHandler::new(),
+            ih: InterruptHandler::new(&[0]),
             memory: FlatMemory::new(0x2_0000),
             effects: Effects::default(),
         };
@@ -51,10 +51,10 @@ impl Driver {
 
 #[test]
 fn the_table_has_no_defects_and_resets() {
-    assert_eq!(RegisterFile::table_defects(SPECS), Vec::<String>::new());
+    assert_eq!(RegisterFile::table_defects(ROWS), Vec::<String>::new());
     let mut driver = Driver::enable(16);
     driver.ih.reset();
-    for register in InterruptHandler::new().file.registers() {
+    for register in InterruptHandler::new(&[0]).file.registers() {
         assert_eq!(
             driver.ih.read(register.offset),
             register.spec.reset,

@@ -10,14 +10,16 @@ pub use command::{Command, Frame, Response};
 
 use std::collections::BTreeMap;
 
+use super::segment;
 use crate::limited::limited;
 use command::{COMMAND_BYTES, FRAME_BYTES, NOT_SUPPORTED};
 use gart::{GpuVa, VirtualMemory, Vmid};
 use mmio::{Effects, RegOffset, RegisterBlock, RegisterFile};
 use registers::{
     C2PMSG_33, C2PMSG_35, C2PMSG_64, C2PMSG_67, C2PMSG_69, C2PMSG_70, C2PMSG_71, C2PMSG_81, C2PMSG_101,
-    C2PMSG_102, C2PMSG_103, RESPONSE, SPECS,
+    C2PMSG_102, C2PMSG_103, RESPONSE,
 };
+use regs::mp::v11_0::MP0;
 
 /// What the sign-of-life register reads once the secure OS runs: a version, as on a real board.
 const SOS_ALIVE: u32 = 0x0021_1164;
@@ -139,9 +141,9 @@ pub struct Psp {
 
 impl Psp {
     /// In the state after power-on.
-    pub fn new(boot: BootState) -> Self {
+    pub fn new(bases: &[u32], boot: BootState) -> Self {
         let mut psp = Self {
-            file: RegisterFile::new("", RegOffset::from_byte(0), SPECS),
+            file: RegisterFile::new("", segment(bases, 0), MP0),
             boot,
             secure_os: SecureOs::after_reset(boot),
             ring: None,
@@ -219,6 +221,11 @@ impl Psp {
             ring.write = write;
         }
         effects.push(PspEffect::Kick);
+    }
+
+    /// Which of its [`registers`] lies at an offset in the register BAR.
+    pub fn register(&self, offset: RegOffset) -> Option<RegOffset> {
+        self.file.relative(offset)
     }
 
     /// Writes a register, and nothing else happens: nobody listens at the mailbox.
@@ -349,7 +356,7 @@ impl RegisterBlock for Psp {
 
     fn read(&mut self, offset: RegOffset) -> u32 {
         let value = self.file.read(offset).unwrap_or(0);
-        if offset == C2PMSG_81 && self.secure_os == SecureOs::Starting {
+        if self.register(offset) == Some(C2PMSG_81) && self.secure_os == SecureOs::Starting {
             self.secure_os = SecureOs::Alive;
             self.file.set(C2PMSG_81, SOS_ALIVE);
         }
@@ -360,18 +367,18 @@ impl RegisterBlock for Psp {
         let Some(_) = self.file.write(offset, value) else {
             return;
         };
-        match offset {
-            C2PMSG_33 => self.file.set(C2PMSG_33, RESPONSE),
-            C2PMSG_35 => {
+        match self.register(offset) {
+            Some(C2PMSG_33) => self.file.set(C2PMSG_33, RESPONSE),
+            Some(C2PMSG_35) => {
                 // Every component is taken at once; the bootloader is ready for the next.
                 self.file.set(C2PMSG_35, RESPONSE);
                 if value == BOOTLOADER_LOAD_SOSDRV && self.secure_os == SecureOs::Absent {
                     self.start_secure_os();
                 }
             }
-            C2PMSG_64 if self.secure_os != SecureOs::Absent => self.ring_control(value, effects),
-            C2PMSG_67 => self.kick(value, effects),
-            C2PMSG_101 if self.secure_os == SecureOs::Alive => self.vf_ring_control(value, effects),
+            Some(C2PMSG_64) if self.secure_os != SecureOs::Absent => self.ring_control(value, effects),
+            Some(C2PMSG_67) => self.kick(value, effects),
+            Some(C2PMSG_101) if self.secure_os == SecureOs::Alive => self.vf_ring_control(value, effects),
             _ => {}
         }
     }

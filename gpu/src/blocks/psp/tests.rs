@@ -20,7 +20,7 @@ struct Driver {
 impl Driver {
     fn new() -> Self {
         Self {
-            psp: Psp::new(BootState::Bootloader),
+            psp: Psp::new(&[0], BootState::Bootloader),
             memory: FlatMemory::new(0x1_0000),
             effects: Effects::default(),
             wptr: 0,
@@ -75,10 +75,10 @@ impl Driver {
 
 #[test]
 fn the_table_has_no_defects_and_a_reset_restores_it() {
-    assert_eq!(RegisterFile::table_defects(SPECS), Vec::<String>::new());
+    assert_eq!(RegisterFile::table_defects(MP0), Vec::<String>::new());
     let mut driver = Driver::with_ring();
     driver.psp.reset();
-    for register in Psp::new(BootState::Bootloader).file.registers() {
+    for register in Psp::new(&[0], BootState::Bootloader).file.registers() {
         assert_eq!(
             driver.psp.read(register.offset),
             register.spec.reset,

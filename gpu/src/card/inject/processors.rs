@@ -5,8 +5,8 @@ use mmio::RegOffset;
 use super::armory::Armory;
 use super::fault::Fault;
 use crate::blocks::psp::registers::{C2PMSG_33, C2PMSG_35, C2PMSG_64, C2PMSG_101};
-use crate::blocks::psp::{Command, CommandVerdict};
-use crate::blocks::smu;
+use crate::blocks::psp::{Command, CommandVerdict, Psp};
+use crate::blocks::smu::{self, Smu};
 
 impl Armory {
     /// What becomes of a command to the security processor.
@@ -29,8 +29,13 @@ impl Armory {
     }
 
     /// Whether what is written to this register of the security processor is heard.
-    pub(in crate::card) fn psp_hears(&mut self, offset: RegOffset) -> bool {
-        if self.is_empty() || !matches!(offset, C2PMSG_33 | C2PMSG_35 | C2PMSG_64 | C2PMSG_101) {
+    pub(in crate::card) fn psp_hears(&mut self, psp: &Psp, offset: RegOffset) -> bool {
+        if self.is_empty()
+            || !matches!(
+                psp.register(offset),
+                Some(C2PMSG_33 | C2PMSG_35 | C2PMSG_64 | C2PMSG_101)
+            )
+        {
             return true;
         }
         let fits = |fault: &Fault| matches!(fault, Fault::PspSilent { command: None }).then_some(());
@@ -39,8 +44,13 @@ impl Armory {
 
     /// What becomes of a register write that may be a message to the management unit: `None` if it is heard, else its result, if it
     /// gets one.
-    pub(in crate::card) fn smu_refuses(&mut self, offset: RegOffset, message: u32) -> Option<Option<u32>> {
-        if self.is_empty() || offset != smu::C2PMSG_66 {
+    pub(in crate::card) fn smu_refuses(
+        &mut self,
+        smu: &Smu,
+        offset: RegOffset,
+        message: u32,
+    ) -> Option<Option<u32>> {
+        if self.is_empty() || smu.register(offset) != Some(smu::C2PMSG_66) {
             return None;
         }
         let fits = |fault: &Fault| match fault {
