@@ -14,6 +14,7 @@ mod fabric;
 mod faults;
 mod gate;
 mod gpu;
+mod host;
 mod inject;
 mod interrupts;
 mod losing;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gart::{Location, VramOffset};
-use mmio::{Direction, Ledger, RegOffset};
+use mmio::{Direction, RegOffset};
 use protocol::state::SriovState;
 use protocol::stats::SriovStats;
 
@@ -20,7 +20,7 @@ use crate::images::vbios;
 use crate::limited::limited;
 use crate::memory::CardMemory;
 use crate::sriov::exchange::{self, AREA};
-use crate::sriov::{Access, Answer, Exchange, Flr, Host, HostEffect, HostView, Indirect, Message, Notice};
+use crate::sriov::{Access, Answer, Flr, HostEffect, HostView, Message, Notice};
 use cp_engine::RlcgRequest;
 
 /// How long the host leaves a guest alone that does not take its valid bit back. It takes microseconds; a reset in the middle of it would
@@ -32,47 +32,6 @@ const IH_CLIENT_BIF: u8 = 3;
 /// 6.1 `xgpu_nv_mailbox_add_irq_id`
 const IH_SOURCE_NOTICE: u8 = 135;
 const IH_SOURCE_ACKNOWLEDGEMENT: u8 = 138;
-
-/// The host, and what it has not got round to.
-#[derive(Debug)]
-pub(super) struct HostSide {
-    exchange: Exchange,
-    host: Host,
-    /// A message that is acknowledged, and when the guest has to be done with it.
-    taken: Option<(Message, Duration)>,
-    /// A message that the host is late with.
-    late: Option<(Message, Duration)>,
-    /// When the host no longer waits for the guest with the reset that it has announced.
-    patience: Option<Duration>,
-    /// What becomes of VRAM in the reset that has been asked for.
-    flr: Flr,
-    /// What lies in VRAM for the guest is damaged.
-    damaged: bool,
-    /// Accesses to registers that are the host's.
-    foreign: Ledger,
-    foreign_reads: u64,
-    foreign_writes: u64,
-    /// Accesses that RLC firmware did for the guest.
-    rlcg: u64,
-}
-
-impl HostSide {
-    pub(super) fn new(exchange: Exchange, indirect: Indirect) -> Self {
-        Self {
-            exchange,
-            host: Host::new(indirect),
-            taken: None,
-            late: None,
-            patience: None,
-            flr: Flr::honest(LossMode::Poison),
-            damaged: false,
-            foreign: Ledger::default(),
-            foreign_reads: 0,
-            foreign_writes: 0,
-            rlcg: 0,
-        }
-    }
-}
 
 impl<M: CardMemory> Gpu<M> {
     /// Reads a byte of BAR 5 that can be accessed by itself. None: that is none.
