@@ -11,8 +11,10 @@ use crate::{marker, sys};
 /// How long the kernel may take to let go of core dumps.
 const LETTING_GO: Duration = Duration::from_secs(5);
 
-/// Loads a module after everything that it needs. `parameters` go to the module itself and to nothing else.
+/// Loads a module after everything that it needs. `parameters` go to the module itself and to nothing else; those on the kernel's
+/// command line go before them to each, as modprobe has it.
 pub fn load(name: &str, parameters: &str) -> Result<(), String> {
+    let command_line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
     let folder = format!("/lib/modules/{}", sys::release());
     let path = format!("{folder}/modules.dep");
     let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
@@ -25,8 +27,9 @@ pub fn load(name: &str, parameters: &str) -> Result<(), String> {
         let path = format!("{folder}/{module}.ko");
         let file = File::open(&path).map_err(|error| format!("{path}: {error}"))?;
         let started = Instant::now();
-        sys::finit_module(&file, given)
-            .map_err(|error| format!("finit_module({path}, {given:?}): {error}"))?;
+        let all = format!("{} {given}", on_command_line(&command_line, module));
+        sys::finit_module(&file, all.trim())
+            .map_err(|error| format!("finit_module({path}, {:?}): {error}", all.trim()))?;
         let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         marker::note(
             "module",
@@ -39,6 +42,16 @@ pub fn load(name: &str, parameters: &str) -> Result<(), String> {
         );
     }
     Ok(())
+}
+
+/// A module's parameters on the kernel's command line: `MODULE.NAME=VALUE`, where dashes and underscores are the same.
+fn on_command_line(command_line: &str, module: &str) -> String {
+    let of_module = |word: &str| -> Option<String> {
+        let (name, parameter) = word.split_once('.')?;
+        (name.replace('-', "_") == module.replace('-', "_")).then(|| parameter.to_owned())
+    };
+    let parameters: Vec<_> = command_line.split_whitespace().filter_map(of_module).collect();
+    parameters.join(" ")
 }
 
 /// The same for one that a kernel may have built in.
@@ -159,6 +172,14 @@ mod tests {
         assert_eq!(digest_of(note).as_deref(), Some("ab01ff"));
         assert_eq!(digest_of(&note[..17]), None);
         assert_eq!(digest_of(b""), None);
+    }
+
+    #[test]
+    fn a_module_gets_its_parameters_from_the_kernels_command_line() {
+        let line = "quiet amdgpu.reset_method=3 gpu-sched.sched_policy=1 amdgpu.dpm=0 amdgpux.a=1";
+        assert_eq!(on_command_line(line, "amdgpu"), "reset_method=3 dpm=0");
+        assert_eq!(on_command_line(line, "gpu_sched"), "sched_policy=1");
+        assert_eq!(on_command_line(line, "drm"), "");
     }
 
     #[test]
