@@ -73,6 +73,8 @@ pub enum Command {
     Bisect(BisectArgs),
     /// Show that findings are what their pages say: the bug on the distribution's driver, and a pass with the patch beside the page
     Findings(FindingsArgs),
+    /// Put defects into the driver, one at a time, and show that scenarios notice each
+    Mutants(MutantsArgs),
     /// Write the reports of a run anew: pages, tables, JUnit XML, KTAP
     Report(ReportArgs),
     /// Print what gives a machine of your own the GPU: QEMU's arguments, XML for libvirt, or a virtme-ng command line
@@ -152,6 +154,20 @@ pub struct FindingsArgs {
     /// Their numbers [default: all that have a patch in docs/findings]
     #[arg(value_name = "N")]
     pub numbers: Vec<u32>,
+    /// Options of `run`
+    #[arg(last = true, value_name = "OPTION", allow_hyphen_values = true)]
+    pub options: Vec<OsString>,
+}
+
+/// Which mutants to run.
+#[derive(Debug, Args)]
+pub struct MutantsArgs {
+    /// Their names [default: all]
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Show them instead of running them
+    #[arg(long)]
+    pub list: bool,
     /// Options of `run`
     #[arg(last = true, value_name = "OPTION", allow_hyphen_values = true)]
     pub options: Vec<OsString>,

@@ -5,6 +5,7 @@ pub mod bisect;
 mod boot;
 pub mod cli;
 pub mod findings;
+pub mod mutants;
 pub mod options;
 pub mod rooted;
 pub mod run;

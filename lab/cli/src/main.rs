@@ -8,12 +8,12 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use lab::cli::{
-    AttachArgs, BisectArgs, Cli, Command, FetchArgs, FindingsArgs, KernelArgs, ReportArgs, ReportFormat,
-    RunArgs,
+    AttachArgs, BisectArgs, Cli, Command, FetchArgs, FindingsArgs, KernelArgs, MutantsArgs, ReportArgs,
+    ReportFormat, RunArgs,
 };
 use lab::options::{KernelChoice, Options};
 use lab::watch::Watched;
-use lab::{args, bisect, findings, runner};
+use lab::{args, bisect, findings, mutants, runner};
 use machine::fetch::Cache;
 use machine::interrupt;
 use machine::kbuild::{Builder, Change, Source};
@@ -61,6 +61,7 @@ fn perform(cli: &Cli) -> Result<Overall> {
         Command::Kernel(arguments) => kernel(arguments, &cache(false)?, &progress),
         Command::Bisect(arguments) => bisect(arguments, &cache(false)?),
         Command::Findings(arguments) => show_findings(arguments, &cache(false)?, &progress),
+        Command::Mutants(arguments) => run_mutants(arguments, || cache(false), &progress),
         Command::Watch(arguments) => watch(arguments, || cache(false), &progress),
         Command::Run(arguments) => run_scenarios(arguments, || cache(false), &progress),
         Command::Report(arguments) => report(arguments),
@@ -281,6 +282,41 @@ fn show_findings(arguments: &FindingsArgs, cache: &Cache, progress: &Progress) -
         println!("{line}");
     }
     Ok(verdict)
+}
+
+/// Runs each mutant with the scenarios that have to notice it.
+fn run_mutants(
+    arguments: &MutantsArgs,
+    cache: impl FnOnce() -> Result<Cache, machine::fetch::FetchError>,
+    progress: &Progress,
+) -> Result<Overall> {
+    let all = mutants::file::shipped()?;
+    let chosen = mutants::file::named(all.clone(), &arguments.names)?;
+    if arguments.list {
+        print!("{}", mutants::list(&chosen));
+        return Ok(Overall::Pass);
+    }
+    let line = ["amdgpu-lab", "run", "--all", "--kernel", mutants::KERNEL].map(OsString::from);
+    let line = line.into_iter().chain(arguments.options.iter().cloned());
+    let Command::Run(given) = Cli::try_parse_from(line)?.command else {
+        anyhow::bail!("only options of `run` stand behind --");
+    };
+    let request = runner::Request {
+        scenarios: catalogue::shipped(texts())?,
+        kernels: given.kernels()?,
+        controls: Controls::None,
+        jobs: given.jobs,
+        attempts: given.attempts,
+        options: given.options()?,
+    };
+    let (folder, rows) = mutants::run(&request, &all, &chosen, &cache()?, progress)?;
+    print!("\n{}", mutants::table(&rows));
+    println!("\n{:<12}{}", "logs", folder.display());
+    Ok(if rows.iter().all(|row| row.fate.is_good()) {
+        Overall::Pass
+    } else {
+        Overall::Fail
+    })
 }
 
 /// Runs at once, and then after each change, until the user ends it. The verdict is the last one.

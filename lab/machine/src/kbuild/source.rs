@@ -112,6 +112,14 @@ impl Tree {
     }
 }
 
+/// The folder of a source, which is fetched and unpacked if it is not there.
+///
+/// # Errors
+/// [`BuildError`]: it cannot be fetched, or is no kernel tree.
+pub fn folder(source: &Source, cache: &Cache, progress: &Progress) -> Result<PathBuf, BuildError> {
+    Ok(Tree::of(source, cache, progress)?.folder)
+}
+
 /// The name of a tree's folder, and enough of its path's digest to tell it from others of that name.
 pub fn own_name(folder: &Path) -> String {
     use sha2::{Digest, Sha256};
