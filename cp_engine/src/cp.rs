@@ -117,7 +117,7 @@ impl CommandProcessor {
         stopped
     }
 
-    /// Makes the mapped queues for which this holds stand still where they are, until they are mapped anew or reset. Returns how many.
+    /// Makes the mapped queues for which this holds stand still where they are, until they are mapped again or reset. Returns how many.
     pub fn hang(&mut self, which: impl Fn(QueueId) -> bool) -> usize {
         let mut count = 0;
         for queue in self.slots.iter_mut().flatten().filter(|queue| which(queue.id)) {

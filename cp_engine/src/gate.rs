@@ -8,7 +8,7 @@ pub enum QueueVerdict {
     /// The packet is executed.
     #[default]
     Proceed,
-    /// The queue stands still in front of it, until it is mapped anew or reset.
+    /// The queue stands still in front of it, until it is mapped again or reset.
     Hang,
     /// It is asked about again after so many ticks of the reference clock.
     Delay(u64),

@@ -69,7 +69,7 @@ pub enum QueueState {
     Waiting(Wait),
     /// Its next packet has to wait until the reference clock shows this.
     Delayed(u64),
-    /// It has stopped, until it is mapped anew.
+    /// It has stopped, until it is mapped again.
     Halted(HaltReason),
 }
 

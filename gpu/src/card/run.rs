@@ -374,7 +374,7 @@ impl<M: CardMemory> Gpu<M> {
         }
     }
 
-    /// Records that a queue of the command processor stands still until it is mapped anew.
+    /// Records that a queue of the command processor stands still until it is mapped again.
     pub(super) fn queue_halted(&mut self, queue: QueueId, reason: &str) {
         let engine = self.engine_of(queue);
         let reason = format!("queue {queue}: {reason}");
