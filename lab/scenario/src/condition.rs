@@ -8,6 +8,7 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::per_asic::PerAsic;
+use super::relation::Relation;
 use protocol::asic::Asic;
 
 /// A regular expression that compares by its text.
@@ -46,16 +47,6 @@ impl FromStr for Pattern {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Relation {
-    Is,
-    IsNot,
-    AtLeast,
-    Above,
-    AtMost,
-    Below,
-}
-
 /// What a number has to be: `5`, or `">0"`, `">=2"`, `"<10"`, `"<=3"`, `"!=0"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Amount {
@@ -84,15 +75,8 @@ impl Amount {
     }
 
     /// Whether a number is as it has to be.
-    pub const fn holds(self, number: i64) -> bool {
-        match self.relation {
-            Relation::Is => number == self.number,
-            Relation::IsNot => number != self.number,
-            Relation::AtLeast => number >= self.number,
-            Relation::Above => number > self.number,
-            Relation::AtMost => number <= self.number,
-            Relation::Below => number < self.number,
-        }
+    pub fn holds(self, number: i64) -> bool {
+        self.relation.holds(number.cmp(&self.number))
     }
 
     /// Reads a JSON number, or a text with a comparison.
@@ -100,17 +84,7 @@ impl Amount {
         match value {
             Value::Number(number) => number.as_i64().map(Self::is),
             Value::String(text) => {
-                const RELATIONS: [(&str, Relation); 6] = [
-                    (">=", Relation::AtLeast),
-                    ("<=", Relation::AtMost),
-                    ("!=", Relation::IsNot),
-                    ("=", Relation::Is),
-                    (">", Relation::Above),
-                    ("<", Relation::Below),
-                ];
-                let (relation, number) = RELATIONS
-                    .iter()
-                    .find_map(|(sign, relation)| Some((*relation, text.trim().strip_prefix(sign)?)))?;
+                let (relation, number) = Relation::split(text.trim())?;
                 Some(Self {
                     relation,
                     number: number.trim().parse().ok()?,

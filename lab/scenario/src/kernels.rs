@@ -4,6 +4,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
+use super::relation::Relation;
+
 /// A kernel's version, as far as its numbers go.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
@@ -44,29 +46,6 @@ impl fmt::Display for Version {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Relation {
-    Is,
-    IsNot,
-    AtLeast,
-    Above,
-    AtMost,
-    Below,
-}
-
-impl Relation {
-    const fn sign(self) -> &'static str {
-        match self {
-            Self::Is => "",
-            Self::IsNot => "!=",
-            Self::AtLeast => ">=",
-            Self::Above => ">",
-            Self::AtMost => "<=",
-            Self::Below => "<",
-        }
-    }
-}
-
 /// A set of kernels.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Kernels {
@@ -87,14 +66,7 @@ impl Kernels {
             || self.any.iter().any(|all| {
                 all.iter().all(|(relation, other)| {
                     let order = version.compare(other);
-                    match relation {
-                        Relation::Is => order == Ordering::Equal,
-                        Relation::IsNot => order != Ordering::Equal,
-                        Relation::AtLeast => order != Ordering::Less,
-                        Relation::Above => order == Ordering::Greater,
-                        Relation::AtMost => order != Ordering::Greater,
-                        Relation::Below => order == Ordering::Less,
-                    }
+                    relation.holds(order)
                 })
             })
     }
@@ -131,21 +103,10 @@ impl FromStr for Kernels {
     type Err = NoKernels;
 
     fn from_str(text: &str) -> Result<Self, NoKernels> {
-        const RELATIONS: [(&str, Relation); 7] = [
-            (">=", Relation::AtLeast),
-            ("<=", Relation::AtMost),
-            ("!=", Relation::IsNot),
-            ("=", Relation::Is),
-            (">", Relation::Above),
-            ("<", Relation::Below),
-            ("", Relation::Is),
-        ];
         let one = |part: &str| {
             let part = part.trim();
-            let (relation, number) = RELATIONS
-                .iter()
-                .find_map(|(sign, relation)| Some((*relation, part.strip_prefix(sign)?.trim())))
-                .ok_or(NoKernels)?;
+            let (relation, number) = Relation::split(part).unwrap_or((Relation::Is, part));
+            let number = number.trim();
             let version = Version::leading(number);
             if version.numbers.is_empty() || version.to_string() != number {
                 return Err(NoKernels);

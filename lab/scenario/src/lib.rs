@@ -23,6 +23,7 @@ mod parse_expect;
 pub mod per_asic;
 pub mod plan;
 mod reader;
+mod relation;
 mod resolve;
 pub mod schema;
 pub mod steps;
