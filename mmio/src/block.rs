@@ -18,6 +18,11 @@ impl<E> Effects<E> {
         self.0.push(effect);
     }
 
+    /// Adds what was collected elsewhere, each effect as `wrap` makes it one of these.
+    pub fn absorb<F>(&mut self, other: Effects<F>, wrap: impl Fn(F) -> E) {
+        self.0.extend(other.0.into_iter().map(wrap));
+    }
+
     /// Takes what was collected, in order.
     pub fn take(&mut self) -> Vec<E> {
         std::mem::take(&mut self.0)

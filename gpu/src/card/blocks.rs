@@ -151,9 +151,7 @@ fn forward<B: RegisterBlock>(
 ) {
     let mut own = Effects::default();
     block.write(offset, value, &mut own);
-    for effect in own.take() {
-        effects.push(wrap(effect));
-    }
+    effects.absorb(own, wrap);
 }
 
 /// Blocks that exist once.
@@ -193,7 +191,7 @@ single! {
             if is_own {
                 let mut own = Effects::default();
                 self.set_rptr((value & 0xffff_ffff) as u32, &mut own);
-                own.take().into_iter().for_each(|effect| effects.push(Effect::Ih(effect)));
+                effects.absorb(own, Effect::Ih);
             }
             is_own
         }

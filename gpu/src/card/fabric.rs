@@ -245,9 +245,7 @@ impl<M: CardMemory> Fabric<M> {
         };
         let mut effects = Effects::default();
         self.blocks.mailbox.write_lane(shift, value, &mut effects);
-        for effect in effects.take() {
-            self.effects.push(Effect::Mailbox(effect));
-        }
+        self.effects.absorb(effects, Effect::Mailbox);
     }
 
     /// Whether a register belongs to a virtual function whatever the host lets it do: the bus interface and the mailbox.
