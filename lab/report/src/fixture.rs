@@ -22,27 +22,11 @@ pub fn outcome(
         kernel: kernel.to_owned(),
         version: kernel.to_owned(),
         suite: "suite".to_owned(),
-        control: None,
         verdict,
-        elsewhere: None,
-        reasons: Vec::new(),
         began_unix_us: BEGAN,
         seconds,
         folder: PathBuf::from(folder),
-        checkpoint: None,
-        driver: scenario::driver::Driver::default(),
-        facts: scenario::facts::Facts::default(),
-        host_wait_ms: 0.0,
-        earlier: Vec::new(),
-        after: Vec::new(),
-        steps: Vec::new(),
-        expectations: Vec::new(),
-        oracle: None,
-        stats: None,
-        recovery: None,
-        loss_to_recovered_ms: None,
-        loss_to_tables_ms: None,
-        loss_to_verified_ms: None,
+        ..Outcome::new()
     }
 }
 
