@@ -20,11 +20,10 @@ use machine::kbuild::{Builder, Change, Source};
 use machine::parts;
 use machine::progress::Progress;
 use machine::qemu::Qemu;
-use protocol::personality::Personality;
 use report::{compute, files, junit, ktap, table, text};
 use scenario::model::Scenario;
 use scenario::outcome::{Outcome, Overall, Verdict};
-use scenario::plan::Controls;
+use scenario::plan::{Controls, by_personality};
 use scenario::{catalogue, outcome, steps};
 
 fn main() -> ExitCode {
@@ -186,13 +185,7 @@ fn colours() -> bool {
 
 fn bisect(arguments: &BisectArgs, cache: &Cache) -> Result<Overall> {
     // What cannot be read would make every commit one to skip, after hours of building them.
-    let line = ["amdgpu-lab", "run"].map(OsString::from);
-    let Command::Run(given) =
-        Cli::try_parse_from(line.into_iter().chain(arguments.arguments.iter().cloned()))?.command
-    else {
-        anyhow::bail!("a scenario and options of `run` stand behind bisect's own options");
-    };
-    scenarios_of(&given)?;
+    scenarios_of(&run_options(&[], &arguments.arguments)?)?;
     let request = bisect::Request {
         tree: arguments.tree.clone(),
         good: arguments.good.clone(),
@@ -207,12 +200,12 @@ fn bisect(arguments: &BisectArgs, cache: &Cache) -> Result<Overall> {
     })
 }
 
-/// Options of `run` that stand behind another subcommand's.
-fn run_options(options: &[OsString]) -> Result<RunArgs> {
-    let line = ["amdgpu-lab", "run", "--all"].map(OsString::from);
-    let line = line.into_iter().chain(options.iter().cloned());
+/// Options of `run` that stand behind another subcommand's, after some of its own.
+fn run_options(own: &[&str], options: &[OsString]) -> Result<RunArgs> {
+    let line = ["amdgpu-lab", "run"].iter().chain(own).map(OsString::from);
+    let line = line.chain(options.iter().cloned());
     let Command::Run(given) = Cli::try_parse_from(line)?.command else {
-        anyhow::bail!("only options of `run` stand behind --");
+        anyhow::bail!("only options of `run` stand behind those of this subcommand");
     };
     Ok(*given)
 }
@@ -220,7 +213,7 @@ fn run_options(options: &[OsString]) -> Result<RunArgs> {
 /// Runs the scenarios of each finding that has a patch, without it and with it.
 fn show_findings(arguments: &FindingsArgs, cache: &Cache, progress: &Progress) -> Result<Overall> {
     let folder = machine::cargo::workspace().join("docs/findings");
-    let given = run_options(&arguments.options)?;
+    let given = run_options(&["--all"], &arguments.options)?;
     let scenarios = catalogue::shipped(texts())?;
     let proofs = findings::proofs(&folder, &scenarios, &arguments.numbers)?;
     anyhow::ensure!(
@@ -232,22 +225,7 @@ fn show_findings(arguments: &FindingsArgs, cache: &Cache, progress: &Progress) -
     let mut verdict = Overall::Pass;
     for proof in &proofs {
         let mut seen = Vec::new();
-        // Those that are for the GPU that is asked for, and then those that are for none but another.
-        let first = given.gpu.personality();
-        let personalities = [first]
-            .into_iter()
-            .chain(Personality::ALL.into_iter().filter(|other| *other != first));
-        let mut left = proof.scenarios.clone();
-        for personality in personalities {
-            let (here, elsewhere) = left
-                .into_iter()
-                .partition::<Vec<_>, _>(|scenario| scenario.elsewhere(personality).is_none());
-            left = elsewhere;
-            if here.is_empty() {
-                continue;
-            }
-            let mut given = run_options(&arguments.options)?;
-            (given.gpu.personality, given.gpu.sriov_vf) = (personality, false);
+        for (personality, here) in by_personality(&proof.scenarios, given.gpu.personality()) {
             let run = |patches: Vec<PathBuf>| -> Result<Vec<Outcome>> {
                 let request = runner::Request {
                     scenarios: here.clone(),
@@ -260,6 +238,7 @@ fn show_findings(arguments: &FindingsArgs, cache: &Cache, progress: &Progress) -
                             patches,
                             ..Change::default()
                         },
+                        personality,
                         ..given.options()?
                     },
                 };
@@ -296,11 +275,7 @@ fn run_mutants(
         print!("{}", mutants::list(&chosen));
         return Ok(Overall::Pass);
     }
-    let line = ["amdgpu-lab", "run", "--all", "--kernel", mutants::KERNEL].map(OsString::from);
-    let line = line.into_iter().chain(arguments.options.iter().cloned());
-    let Command::Run(given) = Cli::try_parse_from(line)?.command else {
-        anyhow::bail!("only options of `run` stand behind --");
-    };
+    let given = run_options(&["--all", "--kernel", mutants::KERNEL], &arguments.options)?;
     let request = runner::Request {
         scenarios: catalogue::shipped(texts())?,
         kernels: given.kernels()?,

@@ -1,5 +1,7 @@
 //! Which scenarios run in which boot of a kernel.
 
+use protocol::personality::Personality;
+
 use super::model::{Control, Machine, Scenario, Target};
 
 /// A scenario to run, or one of its controls.
@@ -86,6 +88,23 @@ pub fn plan<'a>(scenarios: &'a [Scenario], controls: Controls, target: &Target<'
     plan
 }
 
+/// Scenarios by what the GPU has to be for them: those that are for `first`, and then those that are for none but another.
+pub fn by_personality(scenarios: &[Scenario], first: Personality) -> Vec<(Personality, Vec<Scenario>)> {
+    let others = Personality::ALL.into_iter().filter(|other| *other != first);
+    let mut left = scenarios.to_vec();
+    let mut found = Vec::new();
+    for personality in std::iter::once(first).chain(others) {
+        let (here, elsewhere) = left
+            .into_iter()
+            .partition::<Vec<_>, _>(|scenario| scenario.elsewhere(personality).is_none());
+        left = elsewhere;
+        if !here.is_empty() {
+            found.push((personality, here));
+        }
+    }
+    found
+}
+
 fn add<'a>(shared: &mut Vec<Group<'a>>, alone: &mut Vec<Group<'a>>, job: Job<'a>) {
     let machine = &job.scenario.machine;
     if !job.scenario.share_boot {
@@ -111,7 +130,6 @@ mod tests {
     use super::super::parse::parse;
     use super::*;
     use protocol::asic::Asic;
-    use protocol::personality::Personality;
 
     const fn on(version: &Version) -> Target<'_> {
         Target {

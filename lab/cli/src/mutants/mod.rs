@@ -15,7 +15,8 @@ use machine::kbuild::{self, Change, source};
 use machine::progress::Progress;
 use protocol::personality::Personality;
 use scenario::model::Scenario;
-use scenario::outcome::{Outcome, Verdict};
+use scenario::outcome::Outcome;
+use scenario::plan::by_personality;
 
 use self::file::Mutant;
 use self::judge::Fate;
@@ -111,20 +112,6 @@ fn pairs(mutants: &[(usize, Mutant)], known: &[Scenario]) -> Result<Vec<Scenario
     Ok(pairs)
 }
 
-/// Scenarios by what the GPU has to be for them.
-fn by_personality(scenarios: &[Scenario]) -> Vec<(Personality, Vec<Scenario>)> {
-    let bare = |scenario: &&Scenario| scenario.elsewhere(Personality::BareMetal).is_none();
-    let (bare, virtual_function): (Vec<_>, Vec<_>) = scenarios.iter().partition(bare);
-    [
-        (Personality::BareMetal, bare),
-        (Personality::Vf, virtual_function),
-    ]
-    .into_iter()
-    .filter(|(_, scenarios)| !scenarios.is_empty())
-    .map(|(personality, scenarios)| (personality, scenarios.into_iter().cloned().collect()))
-    .collect()
-}
-
 /// Builds the driver with all mutants, runs the scenarios that are named without one, and then each mutant with its own.
 ///
 /// # Errors
@@ -156,7 +143,7 @@ pub fn run(
     fs::write(&path, patch(&tree, all)?).with_context(|| format!("writing {}", path.display()))?;
     let go = |scenarios: &[Scenario], name: &str, attempts| -> Result<Vec<Outcome>> {
         let mut outcomes = Vec::new();
-        for (personality, scenarios) in by_personality(scenarios) {
+        for (personality, scenarios) in by_personality(scenarios, Personality::BareMetal) {
             let request = runner::Request {
                 scenarios,
                 attempts,
@@ -183,14 +170,13 @@ pub fn run(
     Ok((folder, rows(chosen, known, &baseline, &outcomes)?))
 }
 
-fn rows(
+fn rows<'a>(
     mutants: &[(usize, Mutant)],
     known: &[Scenario],
-    baseline: &[Outcome],
-    outcomes: &[Outcome],
+    baseline: &'a [Outcome],
+    outcomes: &'a [Outcome],
 ) -> Result<Vec<Row>, file::FileError> {
-    let of =
-        |outcomes: &'_ [Outcome], name: &str| outcomes.iter().position(|outcome| outcome.scenario == name);
+    let find = |outcomes: &'a [Outcome], name: &str| outcomes.iter().find(|outcome| outcome.scenario == name);
     let mut rows = Vec::new();
     for (_, mutant) in mutants {
         let why = mutant.equivalent.as_ref().or(mutant.open.as_ref());
@@ -203,10 +189,8 @@ fn rows(
             });
         }
         for scenario in file::scenarios_of(mutant, known)? {
-            let clean: Option<&Verdict> = of(baseline, &scenario.name)
-                .and_then(|at| baseline.get(at))
-                .map(|outcome| &outcome.verdict);
-            let outcome = of(outcomes, &pair(mutant, scenario)).and_then(|at| outcomes.get(at));
+            let clean = find(baseline, &scenario.name).map(|outcome| &outcome.verdict);
+            let outcome = find(outcomes, &pair(mutant, scenario));
             let fate = outcome.map_or(Fate::Unknown, |outcome| judge::fate(mutant, clean, outcome));
             let said = outcome.and_then(|outcome| outcome.reasons.first());
             let reason = match fate {
@@ -280,6 +264,8 @@ pub fn list(mutants: &[(usize, Mutant)]) -> String {
 #[cfg(test)]
 mod tests {
     use scenario::catalogue::{Texts, shipped};
+
+    use scenario::outcome::Verdict;
 
     use super::*;
 
