@@ -28,6 +28,11 @@ impl<E> Effects<E> {
         std::mem::take(&mut self.0)
     }
 
+    /// The same, and keeps the memory for what comes next.
+    pub fn drain(&mut self) -> std::vec::Drain<'_, E> {
+        self.0.drain(..)
+    }
+
     /// Whether nothing was collected.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -24,9 +24,13 @@ impl<M: CardMemory> Gpu<M> {
     /// raise an interrupt.
     pub(super) fn settle(&mut self) {
         while !self.fabric.effects.is_empty() {
-            for effect in self.fabric.effects.take() {
+            // Two buffers take turns, so that a doorbell costs no allocation.
+            let mut effects = std::mem::take(&mut self.fabric.settled);
+            std::mem::swap(&mut effects, &mut self.fabric.effects);
+            for effect in effects.drain() {
                 self.apply(effect);
             }
+            self.fabric.settled = effects;
         }
         self.report_faults();
         self.note_faults();

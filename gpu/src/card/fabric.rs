@@ -29,6 +29,8 @@ pub(super) struct Fabric<M> {
     pub(super) ledger: Ledger,
     pub(super) smn_ledger: Ledger,
     pub(super) effects: Effects<Effect>,
+    /// The buffer of those that were carried out last, empty.
+    pub(super) settled: Effects<Effect>,
     /// Faults that wait to become interrupts.
     pub(super) faults: FaultSink,
     /// One bit per context of the graphics hub: an engine has used it since somebody looked.
@@ -75,6 +77,7 @@ impl<M: CardMemory> Fabric<M> {
             ledger: Ledger::default(),
             smn_ledger: Ledger::default(),
             effects: Effects::default(),
+            settled: Effects::default(),
             faults: FaultSink::default(),
             used_vmids: 0,
             inject: Armory::default(),
@@ -319,6 +322,7 @@ impl<M: CardMemory> Fabric<M> {
             ledger: _,
             smn_ledger: _,
             effects,
+            settled: _,
             faults,
             used_vmids,
             inject: _,
